@@ -1,0 +1,1 @@
+//! Benchmarks: shapes as data, rivals, records

@@ -1,0 +1,1 @@
+//! Generator: kernel spec to PTX and WGSL

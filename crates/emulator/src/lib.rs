@@ -1,0 +1,1 @@
+//! Runs PTX on a CPU, stricter than hardware

@@ -1,0 +1,38 @@
+//! Element types.
+
+use core::fmt;
+
+/// The type of a matrix element, in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DType {
+    /// IEEE binary16.
+    F16,
+    /// bfloat16: the upper half of an f32.
+    BF16,
+    /// IEEE binary32.
+    F32,
+    /// Signed 8-bit integer.
+    I8,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+            Self::I8 => 1,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::F32 => "f32",
+            Self::I8 => "i8",
+        })
+    }
+}

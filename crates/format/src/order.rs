@@ -1,0 +1,23 @@
+//! The orders in which a packed matrix lies in memory.
+
+/// Where each kept value and each metadata word of a packed matrix lies.
+///
+/// A kernel names the order that it reads; packing makes it. Rows are output features (m), columns
+/// are input features (k); both are padded as the order demands, with zero values and code `0x4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Values `m × k/2` row-major. Metadata `m × k/32` words, row-major; bits `4g..4g+4` of a word
+    /// are the code of its g-th group of four columns. k padded to 32. Read by WGSL and the CPU.
+    RowMajor,
+    /// Values `m × k/2` row-major; metadata words where `mma.sp` m16n8k32 wants them (the order of
+    /// CUTLASS 2.x and PyTorch-CUTLASS): m padded to 32, k to 32; word
+    /// `(c·m + 32·(r/32)) + 4·(r%8) + 2·((r/16)%2) + u`, whose low half is row r (r%16 < 8) and
+    /// high half row r+8, columns `32c + 16u ..+16`. One word feeds two MMAs, by the selector.
+    MmaSpSm80,
+    /// Values and metadata in register order, for kernels that load straight to registers.
+    /// m padded to 16, k to 64. Block (16 rows × 64 columns), row-blocks outermost, then k-blocks:
+    /// values: 2 k-steps × 32 lanes × 16 bytes (the four `.b32` A registers of m16n8k32);
+    /// metadata: 32 words, word of lane `4g + 2s + u` = rows g (low half) and g+8 (high half),
+    /// columns `32s + 16u ..+16` of the block: selector s serves k-step s. 16-bit types only.
+    FragmentSm80,
+}

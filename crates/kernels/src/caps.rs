@@ -1,0 +1,40 @@
+//! What a device can do, as far as selection asks.
+
+/// What a device can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caps {
+    /// The host's processor.
+    Cpu,
+    /// An adapter behind wgpu.
+    Wgpu(WgpuCaps),
+    /// An NVIDIA GPU behind the CUDA driver.
+    Cuda(CudaCaps),
+}
+
+/// Limits and features of a wgpu device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WgpuCaps {
+    /// `SHADER_F16` is enabled.
+    pub f16: bool,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Workgroups along one dimension of a dispatch.
+    pub workgroups: u32,
+    /// Bytes of one storage binding.
+    pub binding_bytes: u64,
+    /// Storage buffers of one stage.
+    pub storage_buffers: u32,
+}
+
+/// Limits of a CUDA device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CudaCaps {
+    /// Compute capability, major × 10 + minor.
+    pub sm: u32,
+    /// Bytes of shared memory that one block may ask for.
+    pub shared_bytes: u32,
+    /// Streaming multiprocessors.
+    pub sms: u32,
+}

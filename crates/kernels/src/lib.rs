@@ -1,0 +1,25 @@
+//! What Quickpick's kernels are: rows, problems, plans, fragment layouts, selection, and the
+//! committed PTX and WGSL text. No GPU dependency, `no_std + alloc`: an engine with its own device,
+//! stream and buffers needs this crate alone.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+mod caps;
+pub mod plan;
+mod problem;
+mod select;
+mod spec;
+mod table;
+mod unsupported;
+
+pub use caps::{Caps, CudaCaps, WgpuCaps};
+pub use plan::{Access, Binding, Plan};
+pub use problem::{
+    Activation, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SwiGlu, Weights,
+};
+pub use quickpick_format::{DType, Order};
+pub use select::{Considered, NoKernel, Selection, select};
+pub use spec::{Form, KernelSpec, OpKind, Target, Tile};
+pub use table::KERNELS;
+pub use unsupported::Unsupported;

@@ -1,0 +1,128 @@
+//! Plans of linear layers. Bindings: values, metadata (2:4 only), x, bias, residual, y, workspace
+//! (skinny only). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
+//! for the skinny form k-blocks of 64 per split.
+
+use super::{Access, Binding, Plan, bytes, multiple, range, same_type};
+use crate::spec::{Form, KernelSpec, Target, Tile};
+use crate::{Caps, DType, Linear, Problem, Unsupported, Weights};
+use alloc::vec;
+use alloc::vec::Vec;
+use quickpick_format::Order;
+
+/// Largest dimension: 32-bit element indices of the kernels stay below 2³¹.
+const MAX_DIM: u32 = 1 << 24;
+
+pub(super) fn plan(
+    spec: &'static KernelSpec,
+    p: &Linear,
+    caps: &Caps,
+) -> Result<Plan, Unsupported> {
+    same_type("W and X", spec.dtype, p.dtype)?;
+    if p.out != p.dtype && p.out != DType::F32 {
+        return Err(Unsupported::Type { what: "Y", kernel: spec.dtype, asked: p.out });
+    }
+    range("m", p.m, 1, MAX_DIM)?;
+    range("n", p.n, 1, MAX_DIM)?;
+    range("k", p.k, 32, MAX_DIM)?;
+    multiple("k", p.k, 32)?;
+    let mut params = vec![p.m, p.n, p.k, p.epilogue.flags(p.out)];
+    let mut bindings = operands(spec, p);
+    let (grid, block, shared_bytes) = match spec.form {
+        Form::Tiled { tile, warps, .. } => {
+            let lanes = if spec.target == Target::Sm80 { 32 } else { 1 };
+            // x walks m first: neighbouring blocks share the same rows of X
+            let grid = [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1];
+            (grid, warps.0 * warps.1 * lanes, spec.shared_bytes())
+        }
+        Form::Skinny { tile, warps } => {
+            range("n", p.n, 1, tile.n)?;
+            let (splits, blocks) = split_k(p, tile, warps, caps);
+            params.push(blocks);
+            bindings.push(workspace(p, tile, splits));
+            ([p.m.div_ceil(tile.m), splits, 1], warps * 32, spec.shared_bytes())
+        }
+        Form::Gemv { rows, lanes } => {
+            range("n", p.n, 1, GEMV_TOKENS)?;
+            ([p.m.div_ceil(rows), p.n, 1], rows * lanes, spec.shared_bytes())
+        }
+        Form::Host => ([1, 1, 1], 1, 0),
+        Form::Rowwise { .. } => return Err(Unsupported::Operation),
+    };
+    Ok(Plan { spec, problem: Problem::Linear(*p), grid, block, shared_bytes, bindings, params })
+}
+
+/// Beyond this the tiled kernel reads the weights less often.
+const GEMV_TOKENS: u32 = 8;
+
+fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
+    let (m, n, k) = (p.m as u64, p.n as u64, p.k as u64);
+    let mut list = match spec.order() {
+        None => vec![Binding::read("values", bytes(p.dtype, m * k))],
+        Some(order) => {
+            // padded as `Order` says
+            let (m, k) = match order {
+                Order::RowMajor => (m, k),
+                Order::MmaSpSm80 => (m.next_multiple_of(32), k),
+                Order::FragmentSm80 => (m.next_multiple_of(16), k.next_multiple_of(64)),
+            };
+            let rows = if order == Order::MmaSpSm80 { p.m as u64 } else { m };
+            vec![
+                Binding::read("values", bytes(p.dtype, rows * k / 2)),
+                Binding::read("metadata", m * k / 8),
+            ]
+        }
+    };
+    let present = |yes: bool, bytes: u64| if yes { bytes } else { 0 };
+    list.extend([
+        Binding::read("x", bytes(p.dtype, n * k)),
+        Binding::read("bias", present(p.epilogue.bias, 4 * m)),
+        Binding::read("residual", present(p.epilogue.residual, bytes(p.out, n * m))),
+        Binding { name: "y", access: Access::Write, bytes: bytes(p.out, n * m) },
+    ]);
+    list
+}
+
+/// Splits of k over workgroups, and k-blocks of 64 in each: enough workgroups to give each
+/// multiprocessor two, but at least one block for every warp.
+fn split_k(p: &Linear, tile: Tile, warps: u32, caps: &Caps) -> (u32, u32) {
+    let sms = match caps {
+        Caps::Cuda(c) => c.sms.max(1),
+        _ => 1,
+    };
+    let k_blocks = p.k.div_ceil(tile.k);
+    let wanted = (2 * sms).div_ceil(p.m.div_ceil(tile.m));
+    let most = k_blocks.div_ceil(warps);
+    let blocks = k_blocks.div_ceil(wanted.clamp(1, most.max(1)));
+    (k_blocks.div_ceil(blocks), blocks)
+}
+
+/// Partial sums f32 `splits × n × m` (m padded to the tile), then one u32 arrival counter per
+/// m-tile. Absent with a single split.
+fn workspace(p: &Linear, tile: Tile, splits: u32) -> Binding {
+    let tiles = p.m.div_ceil(tile.m) as u64;
+    let partials = 4 * splits as u64 * p.n as u64 * tiles * tile.m as u64;
+    let bytes = if splits > 1 { partials + 4 * tiles } else { 0 };
+    Binding::read_write("workspace", bytes)
+}
+
+impl KernelSpec {
+    /// Bytes of shared memory (PTX: dynamic; WGSL: what the text declares).
+    pub fn shared_bytes(&self) -> u32 {
+        let crate::OpKind::Linear(weights) = self.op else { return 0 };
+        match (self.target, self.form) {
+            (Target::Sm80, Form::Tiled { tile, stages, .. }) => {
+                sm80_stage_bytes(weights, tile) * stages
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// One stage of the sm_80 kernels: A (kept values only when sparse), B, metadata.
+fn sm80_stage_bytes(weights: Weights, tile: Tile) -> u32 {
+    let Tile { m, n, k } = tile;
+    match weights {
+        Weights::Sparse24 => m * k + 2 * n * k + m * k / 8,
+        Weights::Dense => 2 * m * k + 2 * n * k,
+    }
+}

@@ -1,0 +1,176 @@
+//! What is decided: every number that a launch needs, computed once, printable.
+//!
+//! The call of a kernel is the same in every language. PTX takes one 64-bit pointer per binding, in
+//! order, then the parameters as `.u32`. WGSL has one storage buffer per binding, in order, in group
+//! 0, then one uniform buffer of the parameters, padded to 16 bytes. The host's functions take both
+//! as slices. An absent binding is a null pointer, a small buffer of the runtime's, or an empty slice.
+
+mod linear;
+mod rows;
+
+use crate::{Caps, DType, KernelSpec, OpKind, Problem, Target, Unsupported};
+use alloc::vec::Vec;
+use core::fmt;
+
+/// How a kernel touches a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Only read.
+    Read,
+    /// Only written, every element of it.
+    Write,
+    /// Read and written, or written in part.
+    ReadWrite,
+}
+
+/// One operand in device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// Its name in the kernel's text.
+    pub name: &'static str,
+    /// How it is touched.
+    pub access: Access,
+    /// Bytes that the kernel may touch; 0 where the problem has no such operand.
+    pub bytes: u64,
+}
+
+impl Binding {
+    pub(crate) const fn read(name: &'static str, bytes: u64) -> Self {
+        Self { name, access: Access::Read, bytes }
+    }
+    pub(crate) const fn write(name: &'static str, bytes: u64) -> Self {
+        Self { name, access: Access::Write, bytes }
+    }
+    pub(crate) const fn read_write(name: &'static str, bytes: u64) -> Self {
+        Self { name, access: Access::ReadWrite, bytes }
+    }
+    /// Whether the problem has this operand.
+    pub const fn is_present(&self) -> bool {
+        self.bytes > 0
+    }
+}
+
+/// Every number that a launch needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The kernel.
+    pub spec: &'static KernelSpec,
+    /// The problem that it was planned for.
+    pub problem: Problem,
+    /// Workgroups (x, y, z).
+    pub grid: [u32; 3],
+    /// Threads of a workgroup, along x.
+    pub block: u32,
+    /// Dynamic shared memory (PTX) or workgroup memory (WGSL), bytes.
+    pub shared_bytes: u32,
+    /// The operands in device memory, in the kernel's order.
+    pub bindings: Vec<Binding>,
+    /// The parameters; an f32 goes by its bits.
+    pub params: Vec<u32>,
+}
+
+impl Plan {
+    /// Bytes of the workspace binding, 0 without one. The caller owns it, zeroes it once, and may
+    /// share it between plans that do not run at the same time.
+    pub fn workspace_bytes(&self) -> u64 {
+        self.bindings.iter().find(|b| b.name == "workspace").map_or(0, |b| b.bytes)
+    }
+}
+
+impl KernelSpec {
+    /// Plans this kernel for a problem on a device, or says which rule forbids it.
+    pub fn plan(&'static self, problem: &Problem, caps: &Caps) -> Result<Plan, Unsupported> {
+        self.check_language(caps)?;
+        let plan = match (self.op, problem) {
+            (OpKind::Linear(weights), Problem::Linear(p)) if weights == p.weights => {
+                linear::plan(self, p, caps)
+            }
+            (OpKind::RmsNorm, Problem::RmsNorm(p)) => rows::rmsnorm(self, p),
+            (OpKind::Rotary, Problem::Rotary(p)) => rows::rotary(self, p),
+            (OpKind::Attention, Problem::Attention(p)) => rows::attention(self, p),
+            (OpKind::SwiGlu, Problem::SwiGlu(p)) => rows::swiglu(self, p),
+            (OpKind::Gather, Problem::Gather(p)) => rows::gather(self, p),
+            _ => Err(Unsupported::Operation),
+        }?;
+        plan.check_limits(caps)?;
+        Ok(plan)
+    }
+
+    fn check_language(&self, caps: &Caps) -> Result<(), Unsupported> {
+        match (self.target, caps) {
+            (Target::Cpu, Caps::Cpu) | (Target::WgslPortable, Caps::Wgpu(_)) => Ok(()),
+            (Target::WgslF16, Caps::Wgpu(w)) if w.f16 => Ok(()),
+            (Target::WgslF16, Caps::Wgpu(_)) => Err(Unsupported::Feature("shader-f16")),
+            (Target::Sm80, Caps::Cuda(c)) if c.sm >= 80 => Ok(()),
+            (Target::Sm80, Caps::Cuda(c)) => Err(Unsupported::Limit {
+                what: "compute capability × 10",
+                needs: 80,
+                has: c.sm as u64,
+            }),
+            _ => Err(Unsupported::Language { needs: self.target }),
+        }
+    }
+}
+
+impl Plan {
+    /// wgpu does not check workgroup memory itself (wgpu 30), so the plan does.
+    fn check_limits(&self, caps: &Caps) -> Result<(), Unsupported> {
+        let grid = self.grid.iter().copied().max().unwrap_or(0) as u64;
+        let binding = self.bindings.iter().map(|b| b.bytes).max().unwrap_or(0);
+        let rules: &[(&'static str, u64, u64)] = match caps {
+            Caps::Cpu => &[],
+            Caps::Wgpu(w) => &[
+                ("bytes of workgroup memory", self.shared_bytes as u64, w.workgroup_bytes as u64),
+                ("invocations in a workgroup", self.block as u64, w.invocations as u64),
+                ("workgroups along one dimension", grid, w.workgroups as u64),
+                ("bytes in one binding", binding, w.binding_bytes),
+                ("storage buffers", self.bindings.len() as u64, w.storage_buffers as u64),
+            ],
+            Caps::Cuda(c) => &[
+                ("bytes of shared memory", self.shared_bytes as u64, c.shared_bytes as u64),
+                ("blocks along y or z", self.grid[1].max(self.grid[2]) as u64, 65535),
+            ],
+        };
+        for &(what, needs, has) in rules {
+            if needs > has {
+                return Err(Unsupported::Limit { what, needs, has });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [x, y, z] = self.grid;
+        write!(
+            f,
+            "{}: grid {x}×{y}×{z}, block {}, shared {} B",
+            self.spec, self.block, self.shared_bytes
+        )?;
+        if self.workspace_bytes() > 0 {
+            write!(f, ", workspace {} B", self.workspace_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn bytes(dtype: DType, elements: u64) -> u64 {
+    dtype.bytes() as u64 * elements
+}
+
+pub(crate) fn multiple(dim: &'static str, size: u32, of: u32) -> Result<(), Unsupported> {
+    if size % of != 0 { Err(Unsupported::Multiple { dim, size, of }) } else { Ok(()) }
+}
+
+pub(crate) fn range(dim: &'static str, size: u32, min: u32, max: u32) -> Result<(), Unsupported> {
+    if size < min || size > max { Err(Unsupported::Range { dim, size, min, max }) } else { Ok(()) }
+}
+
+pub(crate) fn same_type(
+    what: &'static str,
+    kernel: DType,
+    asked: DType,
+) -> Result<(), Unsupported> {
+    if kernel != asked { Err(Unsupported::Type { what, kernel, asked }) } else { Ok(()) }
+}

@@ -1,0 +1,200 @@
+//! What is asked: an operation with its shape and types, before any kernel is chosen.
+
+use core::fmt;
+use quickpick_format::DType;
+
+/// One operation, as a caller asks for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Problem {
+    /// A linear layer.
+    Linear(Linear),
+    /// Root-mean-square normalisation.
+    RmsNorm(RmsNorm),
+    /// Rotary embedding of q and k; k and v go to their caches.
+    Rotary(Rotary),
+    /// Causal attention over the caches.
+    Attention(Attention),
+    /// `silu(gate) · up`.
+    SwiGlu(SwiGlu),
+    /// Rows of an embedding table.
+    Gather(Gather),
+}
+
+/// How W of a linear layer is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Weights {
+    /// 2:4: two kept values and two 2-bit positions for each four columns.
+    Sparse24,
+    /// Every element, `m × k` row-major.
+    Dense,
+}
+
+/// The function applied after the bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Activation {
+    /// Identity.
+    None = 0,
+    /// max(0, x).
+    Relu = 1,
+    /// x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))), the tanh form (arXiv 1606.08415 §2).
+    Gelu = 2,
+    /// x / (1 + e⁻ˣ).
+    Silu = 3,
+}
+
+/// What happens to the accumulator on its way to memory; all of it in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    /// Add `bias[m]`, f32, before the activation.
+    pub bias: bool,
+    /// The activation.
+    pub activation: Activation,
+    /// Add `residual[n×m]`, of the output's type, after the activation.
+    pub residual: bool,
+}
+
+impl Epilogue {
+    /// Store the product as it is.
+    pub const NONE: Self = Self { bias: false, activation: Activation::None, residual: false };
+
+    /// The word that kernels branch on (uniformly, once per tile):
+    /// bits 1:0 activation, bit 2 bias, bit 3 residual, bit 4 the output is f32.
+    pub const fn flags(self, out: DType) -> u32 {
+        self.activation as u32
+            | (self.bias as u32) << 2
+            | (self.residual as u32) << 3
+            | (matches!(out, DType::F32) as u32) << 4
+    }
+}
+
+/// `Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual`, X, Y and residual row-major without gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Linear {
+    /// Output features: rows of W.
+    pub m: u32,
+    /// Tokens: rows of X.
+    pub n: u32,
+    /// Input features, a multiple of 32 (packing pads W; X carries the same k).
+    pub k: u32,
+    /// How W is stored.
+    pub weights: Weights,
+    /// The type of W and of X.
+    pub dtype: DType,
+    /// The type of Y and of the residual: `dtype` or F32.
+    pub out: DType,
+    /// What follows the product.
+    pub epilogue: Epilogue,
+}
+
+/// `y[i] = x[i] · gain / √(mean(x[i]²) + eps)` for each of n rows; x, gain f32; y `out`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RmsNorm {
+    /// Rows.
+    pub n: u32,
+    /// Columns, a multiple of 32.
+    pub d: u32,
+    /// Added to the mean square.
+    pub eps: f32,
+    /// The type of y.
+    pub out: DType,
+}
+
+/// Rotates each head's halves of q and k by the token's position (`rotate_half`, the order of
+/// Hugging Face safetensors) and appends k and v to their caches:
+/// for i < head_dim/2: `(a, b) = (x[i], x[i + head_dim/2])` → `(a·cos − b·sin, b·cos + a·sin)`.
+///
+/// q `n×heads×head_dim`, k and v `n×kv_heads×head_dim`, all f32; position of row i is `pos[0] + i`;
+/// table f32 `max_seq×head_dim`: a position's head_dim/2 cosines, then its head_dim/2 sines;
+/// q_out f32 like q; caches `max_seq×kv_heads×head_dim` of `cache` type, rows `pos[0]..pos[0]+n` written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rotary {
+    /// New tokens.
+    pub n: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: u32,
+    /// Elements of a head, a multiple of 8, at most 128.
+    pub head_dim: u32,
+    /// Rows of the caches.
+    pub max_seq: u32,
+    /// The type of the caches.
+    pub cache: DType,
+}
+
+/// `y[i,h] = softmax(q[i,h]·Kᵀ / √head_dim) · V` over cache rows `0..=pos[0]+i`, head h reading
+/// key-value head `h / (heads/kv_heads)`; q f32 `n×heads×head_dim`; caches as in [`Rotary`];
+/// y of `out` type, `n × heads·head_dim`. Softmax and sums in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attention {
+    /// New tokens.
+    pub n: u32,
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: u32,
+    /// Elements of a head, a multiple of 8, at most 128.
+    pub head_dim: u32,
+    /// Rows of the caches.
+    pub max_seq: u32,
+    /// The type of the caches.
+    pub cache: DType,
+    /// The type of y.
+    pub out: DType,
+}
+
+/// `y = silu(gate) · up`, gate and up f32 `n×d`, y of `out` type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SwiGlu {
+    /// Rows.
+    pub n: u32,
+    /// Columns, a multiple of 32.
+    pub d: u32,
+    /// The type of y.
+    pub out: DType,
+}
+
+/// `y[i] = table[ids[i]]`: table `vocab×d` of `dtype`, ids u32, y f32. An id ≥ vocab gives NaN, so
+/// that a bad token cannot pass for a good one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gather {
+    /// Rows of y.
+    pub n: u32,
+    /// Columns, a multiple of 32.
+    pub d: u32,
+    /// Rows of the table.
+    pub vocab: u32,
+    /// The table's type.
+    pub dtype: DType,
+}
+
+impl fmt::Display for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { m, n, k, dtype, out, epilogue: e, .. } = self;
+        let kind = match self.weights {
+            Weights::Sparse24 => "2:4",
+            Weights::Dense => "dense",
+        };
+        write!(f, "Y[{n}×{m}] = X[{n}×{k}]·Wᵀ, W {kind} {dtype}, Y {out}")?;
+        if e.bias {
+            f.write_str(", bias")?;
+        }
+        if e.activation != Activation::None {
+            write!(f, ", {:?}", e.activation)?;
+        }
+        if e.residual {
+            f.write_str(", residual")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Linear(p) => p.fmt(f),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One row describes a kernel: its file, entry point, bench id and test name are `to_string()`.
+
+use crate::Weights;
+use core::fmt;
+use quickpick_format::{DType, Order};
+
+/// Which operation a kernel performs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OpKind {
+    /// [`Linear`](crate::Linear) with weights of this kind.
+    Linear(Weights),
+    /// [`RmsNorm`](crate::RmsNorm).
+    RmsNorm,
+    /// [`Rotary`](crate::Rotary).
+    Rotary,
+    /// [`Attention`](crate::Attention).
+    Attention,
+    /// [`SwiGlu`](crate::SwiGlu).
+    SwiGlu,
+    /// [`Gather`](crate::Gather).
+    Gather,
+}
+
+/// What the kernel is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// PTX, NVIDIA sm_80 and later.
+    Sm80,
+    /// WGSL without any optional feature: f16 packed in u32, ≤ 16 KiB workgroup memory,
+    /// ≤ 256 invocations.
+    WgslPortable,
+    /// WGSL with `enable f16`.
+    WgslF16,
+    /// The host: SIMD chosen at run time, portable otherwise.
+    Cpu,
+}
+
+/// A tile of the problem: m output features × n tokens × k input features (logical).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Output features.
+    pub m: u32,
+    /// Tokens.
+    pub n: u32,
+    /// Input features.
+    pub k: u32,
+}
+
+/// How the work is cut up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// A tile per workgroup, `stages` tiles of k in flight, `warps.0 × warps.1` warps over (m, n).
+    /// WGSL: `stages` is 1 and `warps` is the thread grid over (m, n).
+    Tiled {
+        /// The workgroup's tile.
+        tile: Tile,
+        /// Tiles of k in flight.
+        stages: u32,
+        /// Warps (PTX) or threads (WGSL) along m and n.
+        warps: (u32, u32),
+    },
+    /// For few tokens: `tile.m` features × at most `tile.n` tokens per workgroup of `warps` warps,
+    /// weights loaded straight to registers, k split over warps and workgroups (the plan decides).
+    Skinny {
+        /// Features × tokens × the k step of one warp.
+        tile: Tile,
+        /// Warps of a workgroup.
+        warps: u32,
+    },
+    /// For one to a few tokens: each output row is a reduction by `threads` lanes.
+    Gemv {
+        /// Output features of a workgroup.
+        rows: u32,
+        /// Lanes that share an output feature.
+        lanes: u32,
+    },
+    /// One workgroup of `threads` per row (norm, gather), per row-block (SwiGLU, rotary) or per
+    /// (token, head) (attention).
+    Rowwise {
+        /// Threads of a workgroup.
+        threads: u32,
+    },
+    /// The host decides at run time.
+    Host,
+}
+
+/// A kernel, as a row of [`KERNELS`](crate::KERNELS).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelSpec {
+    /// The operation.
+    pub op: OpKind,
+    /// The 16-bit (or host) element type: weights and activations of a linear layer, the narrow
+    /// side of the others.
+    pub dtype: DType,
+    /// The language and its level.
+    pub target: Target,
+    /// How the work is cut up.
+    pub form: Form,
+}
+
+impl KernelSpec {
+    /// The order in which the kernel reads 2:4 weights; `None` for everything else.
+    pub const fn order(&self) -> Option<Order> {
+        match (self.op, self.target, self.form) {
+            (OpKind::Linear(Weights::Sparse24), Target::Sm80, Form::Skinny { .. }) => {
+                Some(Order::FragmentSm80)
+            }
+            (OpKind::Linear(Weights::Sparse24), Target::Sm80, _) => Some(Order::MmaSpSm80),
+            (OpKind::Linear(Weights::Sparse24), _, _) => Some(Order::RowMajor),
+            _ => None,
+        }
+    }
+
+    /// The folder and ending of its file, from the repository's root; `None` for the host's rows.
+    pub const fn folder(&self) -> Option<(&'static str, &'static str)> {
+        match self.target {
+            Target::Sm80 => Some(("ptx", "ptx")),
+            Target::WgslPortable | Target::WgslF16 => Some(("shaders", "wgsl")),
+            Target::Cpu => None,
+        }
+    }
+}
+
+/// `spmm24_f16_mma_sp_sm80_128x128x64_s3`, `gemm_bf16_mma_sm80_…`, `rmsnorm_f16_wgsl`.
+impl fmt::Display for KernelSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sparse = self.op == OpKind::Linear(Weights::Sparse24);
+        let gemv = matches!(self.form, Form::Gemv { .. });
+        f.write_str(match (self.op, gemv) {
+            (OpKind::Linear(Weights::Sparse24), false) => "spmm24",
+            (OpKind::Linear(Weights::Sparse24), true) => "spmv24",
+            (OpKind::Linear(Weights::Dense), false) => "gemm",
+            (OpKind::Linear(Weights::Dense), true) => "gemv",
+            (OpKind::RmsNorm, _) => "rmsnorm",
+            (OpKind::Rotary, _) => "rotary",
+            (OpKind::Attention, _) => "attention",
+            (OpKind::SwiGlu, _) => "swiglu",
+            (OpKind::Gather, _) => "gather",
+        })?;
+        write!(f, "_{}", self.dtype)?;
+        f.write_str(match (self.target, self.op) {
+            (Target::Sm80, OpKind::Linear(_)) if sparse => "_mma_sp_sm80",
+            (Target::Sm80, OpKind::Linear(_)) => "_mma_sm80",
+            (Target::Sm80, _) => "_sm80",
+            (Target::WgslPortable, _) => "_wgsl",
+            (Target::WgslF16, _) => "_wgsl_f16",
+            (Target::Cpu, _) => "_cpu",
+        })?;
+        match self.form {
+            Form::Tiled { tile, stages, .. } => {
+                write!(f, "_{}x{}x{}", tile.m, tile.n, tile.k)?;
+                if self.target == Target::Sm80 { write!(f, "_s{stages}") } else { Ok(()) }
+            }
+            Form::Skinny { tile, warps } => {
+                write!(f, "_skinny_{}x{}x{}_w{warps}", tile.m, tile.n, tile.k)
+            }
+            Form::Gemv { rows, lanes } => write!(f, "_{rows}x{lanes}"),
+            Form::Rowwise { .. } | Form::Host => Ok(()),
+        }
+    }
+}

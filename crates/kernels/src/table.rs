@@ -1,0 +1,117 @@
+//! The kernels. One kernel is one row; everything else derives from it.
+
+use crate::DType::{self, BF16, F16, F32};
+use crate::Weights::{Dense, Sparse24};
+use crate::spec::{Form, KernelSpec, OpKind, Target, Tile};
+use Target::{Cpu, Sm80, WgslF16, WgslPortable};
+
+/// Every kernel, in the order in which ties are decided: the earlier row wins.
+#[rustfmt::skip] // one kernel, one line
+pub const KERNELS: &[KernelSpec] = &[
+    // mma.sp on Ampere and later; tiles after CUTLASS's generator (facts: gpu-kernels §5)
+    tiled(Sparse24, F16,  Sm80, tile(128, 256, 64), 3, (2, 4)),
+    tiled(Sparse24, F16,  Sm80, tile(128, 128, 64), 3, (2, 2)),
+    tiled(Sparse24, F16,  Sm80, tile( 64,  64, 64), 4, (2, 2)),
+    tiled(Sparse24, BF16, Sm80, tile(128, 256, 64), 3, (2, 4)),
+    tiled(Sparse24, BF16, Sm80, tile(128, 128, 64), 3, (2, 2)),
+    tiled(Sparse24, BF16, Sm80, tile( 64,  64, 64), 4, (2, 2)),
+    skinny(Sparse24, F16,  tile(16, 16, 64), 8),
+    skinny(Sparse24, BF16, tile(16, 16, 64), 8),
+    // their dense twins
+    tiled(Dense, F16,  Sm80, tile(128, 256, 64), 3, (2, 4)),
+    tiled(Dense, F16,  Sm80, tile(128, 128, 64), 3, (2, 2)),
+    tiled(Dense, F16,  Sm80, tile( 64,  64, 64), 4, (2, 2)),
+    tiled(Dense, BF16, Sm80, tile(128, 256, 64), 3, (2, 4)),
+    tiled(Dense, BF16, Sm80, tile(128, 128, 64), 3, (2, 2)),
+    tiled(Dense, BF16, Sm80, tile( 64,  64, 64), 4, (2, 2)),
+    skinny(Dense, F16,  tile(16, 16, 64), 8),
+    skinny(Dense, BF16, tile(16, 16, 64), 8),
+    // the rest of a decoder
+    rowwise(OpKind::RmsNorm,   F16,  Sm80, 256),
+    rowwise(OpKind::RmsNorm,   BF16, Sm80, 256),
+    rowwise(OpKind::Rotary,    F16,  Sm80, 128),
+    rowwise(OpKind::Rotary,    BF16, Sm80, 128),
+    rowwise(OpKind::Attention, F16,  Sm80, 128),
+    rowwise(OpKind::Attention, BF16, Sm80, 128),
+    rowwise(OpKind::SwiGlu,    F16,  Sm80, 256),
+    rowwise(OpKind::SwiGlu,    BF16, Sm80, 256),
+    rowwise(OpKind::Gather,    F16,  Sm80, 256),
+    rowwise(OpKind::Gather,    BF16, Sm80, 256),
+
+    // WGSL: with f16 first, then what runs everywhere
+    tiled(Sparse24, F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
+    tiled(Sparse24, F16, WgslPortable, tile(64, 64, 32), 1, (16, 16)),
+    gemv(Sparse24,  F16, WgslF16,      8, 32),
+    gemv(Sparse24,  F16, WgslPortable, 8, 32),
+    tiled(Dense,    F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
+    tiled(Dense,    F16, WgslPortable, tile(64, 64, 32), 1, (16, 16)),
+    gemv(Dense,     F16, WgslF16,      8, 32),
+    gemv(Dense,     F16, WgslPortable, 8, 32),
+    rowwise(OpKind::RmsNorm,   F16, WgslPortable, 256),
+    rowwise(OpKind::Rotary,    F16, WgslPortable, 64),
+    rowwise(OpKind::Attention, F16, WgslPortable, 128),
+    rowwise(OpKind::SwiGlu,    F16, WgslPortable, 256),
+    rowwise(OpKind::Gather,    F16, WgslPortable, 256),
+
+    // the host
+    host(OpKind::Linear(Sparse24), F16),
+    host(OpKind::Linear(Sparse24), BF16),
+    host(OpKind::Linear(Sparse24), F32),
+    host(OpKind::Linear(Dense), F16),
+    host(OpKind::Linear(Dense), BF16),
+    host(OpKind::Linear(Dense), F32),
+    host(OpKind::RmsNorm, F16),
+    host(OpKind::RmsNorm, BF16),
+    host(OpKind::RmsNorm, F32),
+    host(OpKind::Rotary, F16),
+    host(OpKind::Rotary, BF16),
+    host(OpKind::Rotary, F32),
+    host(OpKind::Attention, F16),
+    host(OpKind::Attention, BF16),
+    host(OpKind::Attention, F32),
+    host(OpKind::SwiGlu, F16),
+    host(OpKind::SwiGlu, BF16),
+    host(OpKind::SwiGlu, F32),
+    host(OpKind::Gather, F16),
+    host(OpKind::Gather, BF16),
+    host(OpKind::Gather, F32),
+];
+
+const fn tile(m: u32, n: u32, k: u32) -> Tile {
+    Tile { m, n, k }
+}
+
+const fn tiled(
+    weights: crate::Weights,
+    dtype: DType,
+    target: Target,
+    tile: Tile,
+    stages: u32,
+    warps: (u32, u32),
+) -> KernelSpec {
+    let form = Form::Tiled { tile, stages, warps };
+    KernelSpec { op: OpKind::Linear(weights), dtype, target, form }
+}
+
+const fn skinny(weights: crate::Weights, dtype: DType, tile: Tile, warps: u32) -> KernelSpec {
+    let form = Form::Skinny { tile, warps };
+    KernelSpec { op: OpKind::Linear(weights), dtype, target: Sm80, form }
+}
+
+const fn gemv(
+    weights: crate::Weights,
+    dtype: DType,
+    target: Target,
+    rows: u32,
+    lanes: u32,
+) -> KernelSpec {
+    KernelSpec { op: OpKind::Linear(weights), dtype, target, form: Form::Gemv { rows, lanes } }
+}
+
+const fn rowwise(op: OpKind, dtype: DType, target: Target, threads: u32) -> KernelSpec {
+    KernelSpec { op, dtype, target, form: Form::Rowwise { threads } }
+}
+
+const fn host(op: OpKind, dtype: DType) -> KernelSpec {
+    KernelSpec { op, dtype, target: Cpu, form: Form::Host }
+}

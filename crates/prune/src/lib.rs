@@ -1,0 +1,1 @@
+//! 2:4 masks and rewound lottery tickets

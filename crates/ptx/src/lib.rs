@@ -1,0 +1,1 @@
+//! The PTX language that Quickpick speaks: instruction table, builder, printer, parser

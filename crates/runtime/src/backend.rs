@@ -1,0 +1,121 @@
+//! What a backend does: hold memory, bind plans to it, run them.
+
+use crate::error::{Error, Result};
+use quickpick_kernels::{Access, Caps, Plan};
+
+/// A device that runs plans.
+///
+/// The life of an operation: `select` or `spec.plan` makes a [`Plan`]; [`Backend::step`] compiles it
+/// (once per kernel) and binds buffers; [`Backend::run`] runs a list of steps in order, as often as
+/// is wanted. A run allocates nothing and waits for nothing; [`Backend::read`] waits.
+pub trait Backend {
+    /// Device memory, zeroed when made; clones share it.
+    type Buffer: Clone;
+    /// A plan bound to buffers.
+    type Step;
+
+    /// `cpu`, `wgpu` or `cuda`.
+    fn name(&self) -> &'static str;
+
+    /// The device in words: model, driver, version.
+    fn describe(&self) -> String;
+
+    /// What the device can do.
+    fn caps(&self) -> &Caps;
+
+    /// Allocates zeroed memory.
+    fn buffer(&self, bytes: u64) -> Result<Self::Buffer>;
+
+    /// Bytes of a buffer, as they were asked for.
+    fn len(&self, buffer: &Self::Buffer) -> u64;
+
+    /// Copies from the host, in order with runs. `offset` and the length are multiples of 4.
+    fn write(&self, buffer: &Self::Buffer, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Waits for all runs so far, then copies to the host. `offset` and `len` are multiples of 4.
+    fn read(&self, buffer: &Self::Buffer, offset: u64, len: u64) -> Result<Vec<u8>>;
+
+    /// Compiles the plan's kernel, unless that is done already, and binds one slice per binding of
+    /// the plan, in order; `None` for an absent one. Checks every length, and that nothing that is
+    /// written shares a buffer with another operand.
+    fn step(&self, plan: &Plan, operands: &[Option<Slice<Self::Buffer>>]) -> Result<Self::Step>;
+
+    /// Enqueues the steps in order. Allocates nothing, waits for nothing.
+    fn run(&self, steps: &[Self::Step]) -> Result<()>;
+
+    /// Allocates memory that holds `bytes`.
+    fn upload(&self, bytes: &[u8]) -> Result<Self::Buffer> {
+        let padded = bytes.len().next_multiple_of(4);
+        let buffer = self.buffer(padded.max(4) as u64)?;
+        if padded == bytes.len() {
+            self.write(&buffer, 0, bytes)?;
+        } else {
+            let mut copy = bytes.to_vec();
+            copy.resize(padded, 0);
+            self.write(&buffer, 0, &copy)?;
+        }
+        Ok(buffer)
+    }
+}
+
+/// A part of a buffer, from `offset` bytes on. Offsets honour 256 bytes, the largest alignment that
+/// a storage binding may demand.
+#[derive(Clone, Debug)]
+pub struct Slice<B> {
+    /// The buffer.
+    pub buffer: B,
+    /// Where the operand starts, bytes.
+    pub offset: u64,
+}
+
+impl<B> From<B> for Slice<B> {
+    fn from(buffer: B) -> Self {
+        Self { buffer, offset: 0 }
+    }
+}
+
+/// The checks that every backend's `step` makes first. `id` tells buffers apart.
+pub(crate) fn check_operands<B, I: PartialEq>(
+    plan: &Plan,
+    operands: &[Option<Slice<B>>],
+    len: impl Fn(&B) -> u64,
+    id: impl Fn(&B) -> I,
+) -> Result<()> {
+    let kernel = plan.spec.to_string();
+    let argument = |what: String, got, expected| Err(Error::Argument { what, got, expected });
+    if operands.len() != plan.bindings.len() {
+        let (got, expected) = (operands.len() as u64, plan.bindings.len() as u64);
+        return argument(format!("{kernel}: operands"), got, expected);
+    }
+    for (binding, operand) in plan.bindings.iter().zip(operands) {
+        match operand {
+            Some(slice) => {
+                let has = len(&slice.buffer).saturating_sub(slice.offset);
+                if has < binding.bytes {
+                    let what = format!("{kernel}: bytes of {}", binding.name);
+                    return argument(what, has, binding.bytes);
+                }
+                if slice.offset % 256 != 0 {
+                    let what = format!("{kernel}: remainder of {}'s offset by 256", binding.name);
+                    return argument(what, slice.offset % 256, 0);
+                }
+            }
+            None if binding.is_present() => {
+                return argument(format!("{kernel}: bytes of {}", binding.name), 0, binding.bytes);
+            }
+            None => {}
+        }
+    }
+    for (i, a) in plan.bindings.iter().enumerate() {
+        for (j, b) in plan.bindings.iter().enumerate() {
+            if i == j || !a.is_present() || !b.is_present() || a.access == Access::Read {
+                continue;
+            }
+            let (Some(x), Some(y)) = (&operands[i], &operands[j]) else { continue };
+            if id(&x.buffer) == id(&y.buffer) {
+                return Err(Error::Aliased { kernel, first: a.name, second: b.name });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! A small Llama-style byte-level decoder: train, prune, generate on any backend

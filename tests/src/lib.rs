@@ -1,0 +1,1 @@
+//! Tests across crates: golden, emulate, parity, attack
