@@ -11,6 +11,8 @@ mod problem;
 mod select;
 mod spec;
 mod table;
+#[cfg(feature = "text")]
+mod text;
 mod unsupported;
 
 pub use caps::{Caps, CudaCaps, WgpuCaps};
