@@ -1,1 +1,85 @@
-fn main() {}
+//! Project tasks: `cargo xtask <task>`.
+#![forbid(unsafe_code)]
+
+mod error;
+mod gen_kernels;
+mod ladder;
+mod marks;
+mod run;
+mod sass;
+mod tools;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Quickpick's tasks", disable_version_flag = true)]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Write ptx/, shaders/ and their tables from the kernel rows
+    GenKernels {
+        /// Change nothing; fail, with a diff, if a file is not what the generator writes
+        #[arg(long)]
+        check: bool,
+        /// Only kernels whose name contains this
+        #[arg(long, value_name = "PATTERN")]
+        only: Option<String>,
+    },
+    /// Run every rung of the test ladder that this machine has
+    Test {
+        /// Rungs that must run, `1,2,…` or `all`: a skipped one fails
+        #[arg(long, value_name = "RUNGS", default_value = "")]
+        require: String,
+    },
+    /// Train a tiny transformer, find its 2:4 ticket, run it on this machine's backend
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Arguments of `quickpick demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Drivers, adapters, limits, tools, and which kernel would be chosen for a shape and why
+    #[command(disable_help_flag = true)]
+    Doctor {
+        /// Arguments of `quickpick doctor`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Assemble every PTX kernel and print what its main loop is made of
+    Sass {
+        /// Only kernels whose name contains this
+        #[arg(long, value_name = "PATTERN")]
+        only: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().task {
+        Task::GenKernels { check, only } => gen_kernels::run(&root(), check, only.as_deref()),
+        Task::Test { require } => ladder::run(&root(), &require),
+        Task::Demo { args } => run::quickpick(&root(), "demo", &args),
+        Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
+        Task::Sass { only } => tools::nvidia(&root()).and_then(|(new, old, disassembler)| {
+            sass::run(&root(), &new, &old, &disassembler, only.as_deref()).map(drop)
+        }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: the parent of this crate.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}

@@ -1,0 +1,177 @@
+//! `cargo xtask test`: every rung that this machine has, then a table: ran, or skipped and why.
+
+use crate::error::{Error, Result, failed};
+use crate::run::{Tally, cargo_test};
+use crate::{gen_kernels, sass, tools};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+/// One rung: its number, its name, and how it is climbed.
+struct Rung {
+    number: u8,
+    name: &'static str,
+    /// The word by which tests know that they may not skip it.
+    word: &'static str,
+    climb: fn(&Context) -> Result<Outcome>,
+}
+
+enum Outcome {
+    Ran(String),
+    Skipped(String),
+}
+
+struct Context<'a> {
+    root: &'a Path,
+    /// For tests: the rungs that may not be skipped, and where they write what they skip.
+    env: Vec<(&'static str, String)>,
+    skips: &'a Path,
+}
+
+const LADDER: &[Rung] = &[
+    Rung { number: 1, name: "unit and property tests", word: "unit", climb: unit },
+    Rung { number: 2, name: "generated files are current", word: "golden", climb: golden },
+    Rung { number: 3, name: "naga: SPIR-V, MSL, HLSL", word: "naga", climb: naga },
+    Rung { number: 4, name: "ptxas: every target, no spills", word: "ptxas", climb: ptxas },
+    Rung { number: 5, name: "emulator against the f64 oracle", word: "emulator", climb: emulator },
+    Rung { number: 6, name: "wgpu and CPU against the f64 oracle", word: "wgpu", climb: wgpu },
+    Rung { number: 7, name: "Chromium's WebGPU", word: "chromium", climb: chromium },
+    Rung { number: 8, name: "an NVIDIA GPU", word: "cuda", climb: cuda },
+];
+
+/// Climbs the ladder; fails if a rung fails, or if a required one is skipped.
+pub fn run(root: &Path, require: &str) -> Result<()> {
+    let required = parse(require)?;
+    let skips = root.join("target/skipped-tests.txt");
+    let _ = fs::remove_file(&skips);
+    let words: Vec<_> =
+        LADDER.iter().filter(|r| required.contains(&r.number)).map(|r| r.word).collect();
+    let env = vec![
+        ("QUICKPICK_REQUIRE", words.join(",")),
+        ("QUICKPICK_SKIP_LOG", skips.display().to_string()),
+    ];
+    let context = Context { root, env, skips: &skips };
+    let mut rows = Vec::new();
+    let mut bad = 0;
+    for rung in LADDER {
+        println!("\n== rung {}: {}", rung.number, rung.name);
+        let start = Instant::now();
+        let (state, text) = match (rung.climb)(&context) {
+            Ok(Outcome::Ran(text)) => ("ran", text),
+            Ok(Outcome::Skipped(why)) if required.contains(&rung.number) => {
+                bad += 1;
+                ("FAILED", format!("required, but skipped: {why}"))
+            }
+            Ok(Outcome::Skipped(why)) => ("skipped", why),
+            Err(error) => {
+                bad += 1;
+                ("FAILED", error.to_string())
+            }
+        };
+        println!("{text}");
+        rows.push((rung, state, text, start.elapsed().as_secs()));
+    }
+    println!("\nrung  {:38} state    seconds  what", "name");
+    for (rung, state, text, seconds) in rows {
+        let first = text.lines().next().unwrap_or_default();
+        println!("{:4}  {:38} {state:8} {seconds:7}  {first}", rung.number, rung.name);
+    }
+    if bad > 0 { failed(format!("{bad} of {} rungs failed", LADDER.len())) } else { Ok(()) }
+}
+
+fn parse(require: &str) -> Result<BTreeSet<u8>> {
+    if require == "all" {
+        return Ok(LADDER.iter().map(|r| r.number).collect());
+    }
+    let mut set = BTreeSet::new();
+    for part in require.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        match part.parse() {
+            Ok(n) if LADDER.iter().any(|r| r.number == n) => set.insert(n),
+            _ => return failed(format!("--require {part}: rungs are 1 to {}, or all", LADDER.len())),
+        };
+    }
+    Ok(set)
+}
+
+fn unit(c: &Context) -> Result<Outcome> {
+    let mut tally = cargo_test(c.root, &["--workspace", "--exclude", "quickpick-tests"], &c.env)?;
+    let across = cargo_test(c.root, &["-p", "quickpick-tests", "--test", "layering"], &c.env)?;
+    tally.passed += across.passed;
+    tally.failed += across.failed;
+    tally.success &= across.success;
+    closed(c, &tally, "unit")
+}
+
+fn golden(c: &Context) -> Result<Outcome> {
+    gen_kernels::run(c.root, true, None)?;
+    Ok(Outcome::Ran("ptx/, shaders/, the index and the tables are what the generator writes".into()))
+}
+
+fn naga(c: &Context) -> Result<Outcome> {
+    let tally = cargo_test(c.root, &["-p", "quickpick-tests", "--test", "naga"], &c.env)?;
+    closed(c, &tally, "naga")
+}
+
+fn ptxas(c: &Context) -> Result<Outcome> {
+    let (new, old, disassembler) = match tools::nvidia(c.root) {
+        Ok(tools) => tools,
+        Err(why) => return Ok(Outcome::Skipped(why.to_string())),
+    };
+    let kernels = sass::run(c.root, &new, &old, &disassembler, None)?;
+    Ok(Outcome::Ran(format!(
+        "{kernels} kernels: ptxas 13.5 for sm_80, sm_90a, sm_120a; 12.9 for sm_80, sm_90a"
+    )))
+}
+
+fn emulator(_: &Context) -> Result<Outcome> {
+    Ok(Outcome::Skipped("absent: the emulator comes with a later version".into()))
+}
+
+fn wgpu(c: &Context) -> Result<Outcome> {
+    let tally = cargo_test(c.root, &["-p", "quickpick-tests", "--test", "suite"], &c.env)?;
+    closed(c, &tally, "wgpu")
+}
+
+fn chromium(_: &Context) -> Result<Outcome> {
+    Ok(Outcome::Skipped("absent: the browser's rung comes with a later version".into()))
+}
+
+fn cuda(_: &Context) -> Result<Outcome> {
+    Ok(Outcome::Skipped("absent: the GPU kit comes with a later version".into()))
+}
+
+/// A rung that is a `cargo test`: failed, or skipped by what its tests wrote, or ran.
+fn closed(c: &Context, tally: &Tally, word: &str) -> Result<Outcome> {
+    let Tally { passed, failed: bad, success } = *tally;
+    if !success || bad > 0 {
+        return failed(format!("{passed} passed, {bad} failed"));
+    }
+    if passed == 0 {
+        return failed("no test ran");
+    }
+    let log = match fs::read_to_string(c.skips) {
+        Ok(log) => log,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Error::file(c.skips)(error)),
+    };
+    let mine: BTreeSet<_> =
+        log.lines().filter_map(|l| l.strip_prefix(word)?.strip_prefix(": ")).collect();
+    match mine.first() {
+        Some(why) => Ok(Outcome::Skipped(format!("{why} ({passed} other tests passed)"))),
+        None => Ok(Outcome::Ran(format!("{passed} passed, {bad} failed"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn require_names_rungs() {
+        assert_eq!(parse("1,2, 6").unwrap().into_iter().collect::<Vec<_>>(), [1, 2, 6]);
+        assert_eq!(parse("all").unwrap().len(), 8);
+        assert!(parse("").unwrap().is_empty());
+        assert!(parse("9").is_err() && parse("x").is_err());
+    }
+}

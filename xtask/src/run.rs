@@ -1,0 +1,72 @@
+//! Tasks that hand over to cargo, so that xtask itself stays light to build.
+
+use crate::error::{Error, Result, failed};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// `cargo run --release -p quickpick-cli -- SUBCOMMAND ARGS`.
+pub fn quickpick(root: &Path, subcommand: &str, args: &[String]) -> Result<()> {
+    let status = cargo(root)
+        .args(["run", "--release", "--quiet", "-p", "quickpick-cli", "--", subcommand])
+        .args(args)
+        .status()
+        .map_err(Error::file("cargo".as_ref()))?;
+    if status.success() { Ok(()) } else { failed(format!("quickpick {subcommand}: {status}")) }
+}
+
+/// What a `cargo test` said of itself.
+#[derive(Default)]
+pub struct Tally {
+    /// Tests that passed.
+    pub passed: usize,
+    /// Tests that failed.
+    pub failed: usize,
+    /// The process ended well.
+    pub success: bool,
+}
+
+/// Runs `cargo test --release ARGS`, shows its output, and adds up its closing lines.
+pub fn cargo_test<S: AsRef<OsStr>>(root: &Path, args: &[S], env: &[(&str, String)]) -> Result<Tally> {
+    let mut command = cargo(root);
+    command.args(["test", "--release", "--no-fail-fast"]).args(args).stdout(Stdio::piped());
+    command.envs(env.iter().map(|(key, value)| (key, value)));
+    let mut child = command.spawn().map_err(Error::file("cargo".as_ref()))?;
+    let mut tally = Tally::default();
+    if let Some(out) = child.stdout.take() {
+        for line in BufReader::new(out).lines().map_while(std::result::Result::ok) {
+            if let Some(rest) = line.strip_prefix("test result: ") {
+                tally.passed += count(rest, "passed");
+                tally.failed += count(rest, "failed");
+            }
+            println!("{line}");
+        }
+        let _ = std::io::stdout().flush();
+    }
+    tally.success = child.wait().map_err(Error::file("cargo".as_ref()))?.success();
+    Ok(tally)
+}
+
+/// The number before `word` in `ok. 12 passed; 0 failed; …`.
+fn count(line: &str, word: &str) -> usize {
+    let words: Vec<_> = line.split([' ', ';', '.']).filter(|w| !w.is_empty()).collect();
+    words.windows(2).find(|w| w[1] == word).and_then(|w| w[0].parse().ok()).unwrap_or(0)
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn counts_libtest_lines() {
+        let line = "ok. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+        assert_eq!((count(line, "passed"), count(line, "failed")), (12, 3));
+    }
+}
