@@ -1,1 +1,13 @@
-//! 2:4 masks and rewound lottery tickets
+//! 2:4 masks and rewound lottery tickets.
+//!
+//! A ticket is a mask, the weights θ_k that it starts from, and how it was found. The search trains
+//! to step k, keeps θ_k, trains on to step T, masks what it finds there, goes back to θ_k and trains
+//! again with the mask held (Frankle et al. 2019, arXiv 1903.01611; 1912.05671). Any training loop
+//! can be searched: it implements [`Trainer`].
+#![forbid(unsafe_code)]
+
+mod mask;
+mod trainer;
+
+pub use mask::{Mask, MaskError, Masks, Pattern};
+pub use trainer::{LayerInfo, Trainer};

@@ -1,0 +1,211 @@
+//! Masks: which weights stay.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// N of every M consecutive weights of a row stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pattern {
+    n: usize,
+    m: usize,
+}
+
+impl Pattern {
+    /// The pattern that sparse tensor cores multiply: two of four.
+    pub const TWO_OF_FOUR: Self = Self { n: 2, m: 4 };
+
+    /// Keeps `n` of every `m`. Errors: `n` is 0 or exceeds `m`.
+    pub fn new(n: usize, m: usize) -> Result<Self, MaskError> {
+        match n {
+            0 => Err(MaskError::Pattern { n, m }),
+            n if n > m => Err(MaskError::Pattern { n, m }),
+            n => Ok(Self { n, m }),
+        }
+    }
+
+    /// Weights of a group that stay.
+    pub const fn kept(self) -> usize {
+        self.n
+    }
+
+    /// Weights of a group.
+    pub const fn group(self) -> usize {
+        self.m
+    }
+
+    /// The fraction of weights that stays.
+    pub fn density(self) -> f64 {
+        self.n as f64 / self.m as f64
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.n, self.m)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = MaskError;
+
+    fn from_str(text: &str) -> Result<Self, MaskError> {
+        let bad = || MaskError::PatternText(text.to_owned());
+        let (n, m) = text.split_once(':').ok_or_else(bad)?;
+        Self::new(n.parse().map_err(|_| bad())?, m.parse().map_err(|_| bad())?)
+    }
+}
+
+/// The masks of a model by layer name; a layer without one stays dense.
+pub type Masks = BTreeMap<String, Mask>;
+
+/// Which weights of one matrix stay: `rows × cols`, row-major, exactly `pattern` in every row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    kept: Vec<bool>,
+    rows: usize,
+    cols: usize,
+    pattern: Pattern,
+}
+
+impl Mask {
+    /// Checks that every group of every row keeps exactly as many as the pattern says.
+    pub fn new(
+        kept: Vec<bool>,
+        rows: usize,
+        cols: usize,
+        pattern: Pattern,
+    ) -> Result<Self, MaskError> {
+        check_shape(kept.len(), rows, cols, pattern)?;
+        for (index, group) in kept.chunks(pattern.m).enumerate() {
+            let count = group.iter().filter(|&&k| k).count();
+            if count != pattern.n {
+                let start = index * pattern.m;
+                return Err(MaskError::Count {
+                    row: start / cols,
+                    col: start % cols,
+                    count,
+                    pattern,
+                });
+            }
+        }
+        Ok(Self { kept, rows, cols, pattern })
+    }
+
+    /// Output features.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Input features.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The pattern that every group follows.
+    pub fn pattern(&self) -> Pattern {
+        self.pattern
+    }
+
+    /// Whether each weight stays, row-major.
+    pub fn kept(&self) -> &[bool] {
+        &self.kept
+    }
+
+    /// Weights that stay.
+    pub fn count(&self) -> usize {
+        self.kept.len() / self.pattern.m * self.pattern.n
+    }
+
+    /// The fraction of weights that stays.
+    pub fn density(&self) -> f64 {
+        self.pattern.density()
+    }
+
+    /// Sets every dropped weight to zero.
+    pub fn apply(&self, weights: &mut [f32]) -> Result<(), MaskError> {
+        if weights.len() != self.kept.len() {
+            return Err(MaskError::Length {
+                have: weights.len(),
+                rows: self.rows,
+                cols: self.cols,
+            });
+        }
+        for (w, &kept) in weights.iter_mut().zip(&self.kept) {
+            if !kept {
+                *w = 0.0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A matrix of this many elements, of whole groups?
+pub(crate) fn check_shape(
+    len: usize,
+    rows: usize,
+    cols: usize,
+    pattern: Pattern,
+) -> Result<(), MaskError> {
+    if rows.checked_mul(cols) != Some(len) {
+        return Err(MaskError::Length { have: len, rows, cols });
+    }
+    match cols % pattern.m {
+        0 => Ok(()),
+        _ => Err(MaskError::Groups { cols, pattern }),
+    }
+}
+
+/// Why there is no such mask; the caller's fault in every case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MaskError {
+    /// No such pattern.
+    #[error("no pattern keeps {n} of {m}: 1 ≤ n ≤ m")]
+    Pattern {
+        /// Kept.
+        n: usize,
+        /// Of.
+        m: usize,
+    },
+    /// Not the text of a pattern.
+    #[error("`{0}` is no pattern; write it as 2:4")]
+    PatternText(String),
+    /// The data does not fill the matrix.
+    #[error("{have} elements do not fill {rows} × {cols}")]
+    Length {
+        /// Elements given.
+        have: usize,
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+    },
+    /// A row is not made of whole groups.
+    #[error("{cols} columns are not whole groups of {pattern}")]
+    Groups {
+        /// Columns given.
+        cols: usize,
+        /// The pattern.
+        pattern: Pattern,
+    },
+    /// A group keeps another number of weights than the pattern.
+    #[error("row {row}, columns from {col}: {count} weights are kept, {pattern} asked")]
+    Count {
+        /// Row.
+        row: usize,
+        /// First column of the group.
+        col: usize,
+        /// Weights that the group keeps.
+        count: usize,
+        /// The pattern.
+        pattern: Pattern,
+    },
+    /// A score that has no place in an order.
+    #[error("row {row}, column {col}: the score is not a number")]
+    ScoreNan {
+        /// Row.
+        row: usize,
+        /// Column.
+        col: usize,
+    },
+}
