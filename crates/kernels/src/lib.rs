@@ -5,9 +5,12 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod bound;
 mod caps;
+pub mod fragment;
 pub mod plan;
 mod problem;
+pub mod reference;
 mod select;
 mod spec;
 mod table;

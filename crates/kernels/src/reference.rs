@@ -1,0 +1,159 @@
+//! What each operation means, in f64 and naive on purpose: the oracle of every backend.
+//!
+//! Inputs are the values that the device reads, already rounded to its types, widened to f64;
+//! outputs are not rounded. Layouts are those of the [`Problem`](crate::Problem)s. Absent operands
+//! are empty slices. [`bound`](crate::bound) says how far a device may be off.
+//!
+//! # Panics
+//!
+//! Where a slice is shorter than its problem says. This is for tests, which own their inputs.
+
+use crate::{Activation, Attention, Gather, Linear, RmsNorm, Rotary, SwiGlu};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Y `n×m` of a linear layer. `w` is dense, `m×k`, with zeros where 2:4 weights are not kept.
+pub fn linear(p: &Linear, w: &[f64], x: &[f64], bias: &[f64], residual: &[f64]) -> Vec<f64> {
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let mut y = vec![0.0; n * m];
+    for t in 0..n {
+        for r in 0..m {
+            let mut sum = dot(&x[t * k..][..k], &w[r * k..][..k]);
+            if p.epilogue.bias {
+                sum += bias[r];
+            }
+            sum = activate(p.epilogue.activation, sum);
+            if p.epilogue.residual {
+                sum += residual[t * m + r];
+            }
+            y[t * m + r] = sum;
+        }
+    }
+    y
+}
+
+/// The activation of one value.
+pub fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Gelu => x / 2.0 * (1.0 + libm::tanh(gelu_argument(x))),
+        Activation::Silu => x / (1.0 + libm::exp(-x)),
+    }
+}
+
+/// √(2/π)·(x + 0.044715·x³).
+pub(crate) fn gelu_argument(x: f64) -> f64 {
+    libm::sqrt(2.0 / core::f64::consts::PI) * (x + 0.044715 * x * x * x)
+}
+
+/// y `n×d`.
+pub fn rmsnorm(p: &RmsNorm, x: &[f64], gain: &[f64]) -> Vec<f64> {
+    let (n, d) = (p.n as usize, p.d as usize);
+    let mut y = Vec::with_capacity(n * d);
+    for row in x[..n * d].chunks_exact(d) {
+        let scale = 1.0 / libm::sqrt(dot(row, row) / d as f64 + p.eps as f64);
+        y.extend(row.iter().zip(&gain[..d]).map(|(x, g)| x * scale * g));
+    }
+    y
+}
+
+/// What [`rotary`] computes: the rotated queries `n×heads×head_dim`, and the new rows of both
+/// caches, `n×kv_heads×head_dim`, which belong at row `pos`; those at or past `max_seq` are dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotated {
+    /// Rotated queries.
+    pub q: Vec<f64>,
+    /// Rotated keys.
+    pub k: Vec<f64>,
+    /// Values as they are.
+    pub v: Vec<f64>,
+}
+
+/// Rotates q and k by their positions `pos..pos+n`; `table` as in [`Rotary`].
+pub fn rotary(p: &Rotary, q: &[f64], k: &[f64], v: &[f64], pos: u32, table: &[f64]) -> Rotated {
+    let turn = |x: &[f64], heads: u32| -> Vec<f64> {
+        let (heads, hd, half) = (heads as usize, p.head_dim as usize, p.head_dim as usize / 2);
+        let mut out = vec![0.0; p.n as usize * heads * hd];
+        for token in 0..p.n as usize {
+            let at = pos as usize + token;
+            if at >= p.max_seq as usize {
+                continue;
+            }
+            let angles = &table[at * hd..][..hd];
+            for head in 0..heads {
+                let start = (token * heads + head) * hd;
+                for i in 0..half {
+                    let (a, b) = (x[start + i], x[start + half + i]);
+                    let (cos, sin) = (angles[i], angles[half + i]);
+                    out[start + i] = a * cos - b * sin;
+                    out[start + half + i] = b * cos + a * sin;
+                }
+            }
+        }
+        out
+    };
+    Rotated {
+        q: turn(q, p.heads),
+        k: turn(k, p.kv_heads),
+        v: v[..(p.n * p.kv_heads * p.head_dim) as usize].to_vec(),
+    }
+}
+
+/// y `n × heads·head_dim`; the caches hold at least `pos + n` rows.
+pub fn attention(p: &Attention, q: &[f64], k: &[f64], v: &[f64], pos: u32) -> Vec<f64> {
+    let (hd, kv) = (p.head_dim as usize, p.kv_heads as usize);
+    let mut y = vec![0.0; (p.n * p.heads * p.head_dim) as usize];
+    for token in 0..p.n as usize {
+        for head in 0..p.heads as usize {
+            let at = (token * p.heads as usize + head) * hd;
+            let weights = softmax(p, &q[at..][..hd], k, head, pos as usize + token);
+            for (j, weight) in weights.iter().enumerate() {
+                let row = &v[(j * kv + kv_head(p, head)) * hd..][..hd];
+                for (y, v) in y[at..][..hd].iter_mut().zip(row) {
+                    *y += weight * v;
+                }
+            }
+        }
+    }
+    y
+}
+
+/// softmax(q·Kᵀ/√head_dim) over cache rows `0..=last`.
+pub(crate) fn softmax(p: &Attention, q: &[f64], k: &[f64], head: usize, last: usize) -> Vec<f64> {
+    let (hd, kv) = (p.head_dim as usize, p.kv_heads as usize);
+    let score = |j: usize| dot(q, &k[(j * kv + kv_head(p, head)) * hd..][..hd]);
+    let mut row: Vec<f64> = (0..=last).map(|j| score(j) / libm::sqrt(hd as f64)).collect();
+    let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    row.iter_mut().for_each(|s| *s = libm::exp(*s - max));
+    let sum: f64 = row.iter().sum();
+    row.iter_mut().for_each(|s| *s /= sum);
+    row
+}
+
+pub(crate) fn kv_head(p: &Attention, head: usize) -> usize {
+    head / (p.heads / p.kv_heads) as usize
+}
+
+/// y `n×d`.
+pub fn swiglu(p: &SwiGlu, gate: &[f64], up: &[f64]) -> Vec<f64> {
+    let len = p.n as usize * p.d as usize;
+    let silu = |x| activate(Activation::Silu, x);
+    gate[..len].iter().zip(&up[..len]).map(|(g, u)| silu(*g) * u).collect()
+}
+
+/// y `n×d`; NaN for ids outside the table.
+pub fn gather(p: &Gather, table: &[f64], ids: &[u32]) -> Vec<f64> {
+    let d = p.d as usize;
+    let mut y = vec![f64::NAN; p.n as usize * d];
+    for (row, &id) in y.chunks_exact_mut(d).zip(&ids[..p.n as usize]) {
+        if id < p.vocab {
+            row.copy_from_slice(&table[id as usize * d..][..d]);
+        }
+    }
+    y
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
