@@ -45,12 +45,12 @@ pub fn run(root: &Path, check: bool, only: Option<&str>) -> Result<()> {
     let mut written = 0;
     for (path, text) in &files {
         let full = root.join(path);
-        let have = fs::read_to_string(&full).unwrap_or_default().replace("\r\n", "\n");
-        if have == *text {
+        let have = fs::read_to_string(&full).ok().map(|have| have.replace("\r\n", "\n"));
+        if have.as_deref() == Some(text) {
             continue;
         }
         if check {
-            stale.push(diff(path, &have, text));
+            stale.push(diff(path, &have.unwrap_or_default(), text));
         } else {
             write(&full, text)?;
             written += 1;
