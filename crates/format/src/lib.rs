@@ -4,7 +4,17 @@
 extern crate alloc;
 
 mod dtype;
+mod element;
+mod error;
+mod matrix;
 mod order;
+mod pack;
+mod pair;
 
 pub use dtype::DType;
+pub use element::Element;
+pub use error::Error;
+pub use matrix::{Matrix24, WORD_COLUMNS};
 pub use order::Order;
+pub use pack::Packed;
+pub use pair::{IllegalCode, Pair};

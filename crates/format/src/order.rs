@@ -1,5 +1,7 @@
 //! The orders in which a packed matrix lies in memory.
 
+use core::fmt;
+
 /// Where each kept value and each metadata word of a packed matrix lies.
 ///
 /// A kernel names the order that it reads; packing makes it. Rows are output features (m), columns
@@ -20,4 +22,31 @@ pub enum Order {
     /// metadata: 32 words, word of lane `4g + 2s + u` = rows g (low half) and g+8 (high half),
     /// columns `32s + 16u ..+16` of the block: selector s serves k-step s. 16-bit types only.
     FragmentSm80,
+}
+
+impl Order {
+    /// Every order.
+    pub const ALL: [Self; 3] = [Self::RowMajor, Self::MmaSpSm80, Self::FragmentSm80];
+
+    /// Counts the changes of an order's definition. A file states it; a reader refuses others.
+    pub const fn version(self) -> u32 {
+        match self {
+            Self::RowMajor | Self::MmaSpSm80 | Self::FragmentSm80 => 1,
+        }
+    }
+
+    /// The order's name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RowMajor => "row-major",
+            Self::MmaSpSm80 => "mma-sp-sm80",
+            Self::FragmentSm80 => "fragment-sm80",
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }

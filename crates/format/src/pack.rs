@@ -1,0 +1,183 @@
+//! From the canonical form to an order that a kernel reads, and back.
+//!
+//! An order is two maps: of a kept value, and of a metadata half-word (16 columns of one row), each
+//! from its place in the padded matrix to its place in memory. Packing writes along the maps,
+//! unpacking reads along them, so one is the inverse of the other by construction.
+
+use crate::matrix::{PADDING_WORD, WORD_COLUMNS, check_length, elements, padded};
+use crate::{DType, Element, Error, Matrix24, Order, Pair};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A 2:4 matrix in the order of a kernel: what is uploaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packed<T> {
+    /// The order.
+    pub order: Order,
+    /// The kept values.
+    pub values: Vec<T>,
+    /// The metadata words.
+    pub metadata: Vec<u32>,
+}
+
+impl<T: Element> Packed<T> {
+    /// The values as memory holds them.
+    pub fn value_bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.values)
+    }
+
+    /// The metadata as memory holds it.
+    pub fn metadata_bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.metadata)
+    }
+
+    /// The canonical form. Errors: as [`Matrix24::from_parts`]; also where the order's own padding
+    /// (rows, or columns past k) holds something else than zeros and code `0x4`.
+    pub fn unpack(&self, rows: usize, cols: usize) -> Result<Matrix24<T>, Error> {
+        self.order.serves::<T>()?;
+        elements(rows, cols)?;
+        let k = padded(rows, cols)?;
+        let map = Map::new(self.order, rows, k);
+        check_length("values", self.values.len(), map.value_rows * map.k / 2)?;
+        check_length("metadata", self.metadata.len(), map.rows * map.k / WORD_COLUMNS)?;
+        let mut values = vec![T::zeroed(); rows * k / 2];
+        for row in 0..map.value_rows {
+            for j in 0..map.k / 2 {
+                let v = self.values[map.value(row, j)];
+                if row < rows && j < k / 2 {
+                    values[row * k / 2 + j] = v;
+                } else if v != T::zeroed() {
+                    return Err(Error::Padding { row, col: j / 2 * 4 });
+                }
+            }
+        }
+        let mut metadata = vec![0u32; rows * k / WORD_COLUMNS];
+        for row in 0..map.rows {
+            for unit in 0..map.k / 16 {
+                let (word, shift) = map.half_word(row, unit);
+                let codes = self.metadata[word] >> shift & 0xFFFF;
+                if row < rows && unit < k / 16 {
+                    metadata[(row * k / 16 + unit) / 2] |= codes << (16 * (unit % 2));
+                } else {
+                    check_padding(codes, row, 16 * unit)?;
+                }
+            }
+        }
+        Matrix24::from_parts(values, metadata, rows, cols)
+    }
+}
+
+/// A half-word of padding: an illegal code is reported as such.
+fn check_padding(codes: u32, row: usize, col: usize) -> Result<(), Error> {
+    for group in 0..4 {
+        let (code, col) = ((codes >> (4 * group) & 15) as u8, col + 4 * group);
+        match Pair::try_from(code) {
+            Ok(Pair::FIRST) => {}
+            Ok(_) => return Err(Error::Padding { row, col }),
+            Err(source) => return Err(Error::Code { row, col, source }),
+        }
+    }
+    Ok(())
+}
+
+impl<T: Element> Matrix24<T> {
+    /// Lays the matrix out as a kernel reads it; what the order pads holds zeros and code `0x4`.
+    /// Errors: the order does not serve the type.
+    pub fn pack(&self, order: Order) -> Result<Packed<T>, Error> {
+        order.serves::<T>()?;
+        let (rows, k) = (self.rows(), self.k());
+        let map = Map::new(order, rows, k);
+        let mut values = vec![T::zeroed(); map.value_rows * map.k / 2];
+        for (at, &v) in self.values().iter().enumerate() {
+            values[map.value(at / (k / 2), at % (k / 2))] = v;
+        }
+        let mut metadata = vec![PADDING_WORD; map.rows * map.k / WORD_COLUMNS];
+        for (at, &codes) in self.metadata().iter().enumerate() {
+            let (row, unit) = (at / (k / WORD_COLUMNS), 2 * (at % (k / WORD_COLUMNS)));
+            for (unit, codes) in [(unit, codes & 0xFFFF), (unit + 1, codes >> 16)] {
+                let (word, shift) = map.half_word(row, unit);
+                metadata[word] = metadata[word] & !(0xFFFF << shift) | codes << shift;
+            }
+        }
+        Ok(Packed { order, values, metadata })
+    }
+}
+
+impl Order {
+    /// Rows and columns of a matrix of `rows × cols` as the order pads it, metadata included.
+    pub const fn padded(self, rows: usize, cols: usize) -> (usize, usize) {
+        match self {
+            Self::RowMajor => (rows, cols.next_multiple_of(32)),
+            Self::MmaSpSm80 => (rows.next_multiple_of(32), cols.next_multiple_of(32)),
+            Self::FragmentSm80 => (rows.next_multiple_of(16), cols.next_multiple_of(64)),
+        }
+    }
+
+    /// Rows for which the order stores values: those of the matrix, unless values come in blocks.
+    pub const fn value_rows(self, rows: usize) -> usize {
+        match self {
+            Self::RowMajor | Self::MmaSpSm80 => rows,
+            Self::FragmentSm80 => rows.next_multiple_of(16),
+        }
+    }
+
+    fn serves<T: Element>(self) -> Result<(), Error> {
+        match (self, T::DTYPE) {
+            (Self::RowMajor, _) | (_, DType::F16 | DType::BF16) => Ok(()),
+            (order, dtype) => Err(Error::OrderType { order, dtype }),
+        }
+    }
+}
+
+/// An order, for a matrix of some size.
+struct Map {
+    order: Order,
+    /// Padded rows.
+    rows: usize,
+    /// Padded columns.
+    k: usize,
+    /// Rows with values.
+    value_rows: usize,
+}
+
+impl Map {
+    fn new(order: Order, rows: usize, k: usize) -> Self {
+        let value_rows = order.value_rows(rows);
+        let (rows, k) = order.padded(rows, k);
+        Self { order, rows, k, value_rows }
+    }
+
+    /// Where the j-th kept value of a row lies.
+    fn value(&self, row: usize, j: usize) -> usize {
+        match self.order {
+            Order::RowMajor | Order::MmaSpSm80 => row * self.k / 2 + j,
+            // A of m16n8k32, on the compressed 16 × 16 of a k-step: with g = lane/4, t = lane%4,
+            // register r of a lane holds row g + 8·(r%2), columns 2t + 8·(r/2) and the next
+            Order::FragmentSm80 => {
+                let (g, high_row) = (row % 8, row / 8 % 2);
+                let (t, high_col, element) = (j / 2 % 4, j / 8 % 2, j % 2);
+                let register = high_row + 2 * high_col;
+                let step = row / 16 * (self.k / 32) + j / 16;
+                step * 256 + (4 * g + t) * 8 + 2 * register + element
+            }
+        }
+    }
+
+    /// The word and the shift of the codes of columns `16·unit ..+16` of a row.
+    fn half_word(&self, row: usize, unit: usize) -> (usize, usize) {
+        let (chunk, u) = (unit / 2, unit % 2);
+        match self.order {
+            Order::RowMajor => (row * self.k / WORD_COLUMNS + chunk, 16 * u),
+            Order::MmaSpSm80 => {
+                let tile = chunk * self.rows + row / 32 * 32;
+                (tile + 4 * (row % 8) + 2 * (row / 16 % 2) + u, 16 * (row / 8 % 2))
+            }
+            // lanes 4g + 2s + u: selector s takes lanes 0, 1 or 2, 3 of each four (PTX ISA, sparse
+            // m16n8k32 metadata)
+            Order::FragmentSm80 => {
+                let block = row / 16 * (self.k / 64) + chunk / 2;
+                (block * 32 + 4 * (row % 8) + 2 * (chunk % 2) + u, 16 * (row / 8 % 2))
+            }
+        }
+    }
+}
