@@ -1,0 +1,444 @@
+//! The decoder on a device: every step is built once, then run for each chunk of tokens.
+//!
+//! ```text
+//! x = embedding[ids]
+//! each block:  h = rmsnorm(x);  q, k, v = h·Wqᵀ, h·Wkᵀ, h·Wvᵀ
+//!              q, K-cache, V-cache = rotary(q, k, v, position)
+//!              x = attention(q, K-cache, V-cache)·Woᵀ + x
+//!              h = rmsnorm(x);  x = (silu(h·Wgateᵀ) · (h·Wupᵀ))·Wdownᵀ + x
+//! logits = rmsnorm(x)·Wheadᵀ
+//! ```
+//!
+//! Weights, h, the caches and what enters a linear layer are f16; x, q, k, v, gate, up and logits
+//! are f32. Nothing but tokens and a position goes up, nothing but logits comes down.
+
+use crate::compact::{Compact, Stored};
+use crate::config::{self, in_block};
+use crate::{Config, Error};
+use quickpick::kernels::{
+    Attention, DType, Epilogue, Gather, Linear, Order, Problem, RmsNorm, Rotary, SwiGlu, Weights,
+    select,
+};
+use quickpick::{Backend, Slice, Weight};
+use std::collections::BTreeSet;
+
+/// Sizes of the chunks that tokens are cut into, falling; the last is a decode step.
+///
+/// A few sizes serve every length exactly, so nothing is padded: padding would write beyond the
+/// caches at the end of a sequence.
+pub const CHUNKS: [usize; 4] = [128, 32, 8, 1];
+
+/// The type of weights, of caches and of what enters a linear layer.
+const NARROW: DType = DType::F16;
+
+/// A model in a backend's memory, somewhere in a sequence.
+pub struct Decoder<'b, B: Backend> {
+    backend: &'b B,
+    config: Config,
+    chunks: Vec<Chunk<B>>,
+    ids: B::Buffer,
+    position: B::Buffer,
+    logits: B::Buffer,
+    /// Tokens of the sequence so far.
+    tokens: usize,
+    /// Size of the chunk that ran last: its logits are in the buffer.
+    last_chunk: usize,
+    kernels: BTreeSet<String>,
+}
+
+/// The steps for `tokens` tokens at once.
+struct Chunk<B: Backend> {
+    tokens: usize,
+    steps: Vec<B::Step>,
+}
+
+impl<'b, B: Backend> Decoder<'b, B> {
+    /// Uploads the model and binds every step.
+    ///
+    /// Errors: no kernel serves a layer's shape on this device, or the device fails.
+    pub fn new(backend: &'b B, model: &Compact) -> Result<Self, Error> {
+        let config = *model.config();
+        config.validate()?;
+        let buffers = Buffers::new(backend, &config)?;
+        let mut device = DeviceModel::upload(backend, model)?;
+        let mut kernels = BTreeSet::new();
+        let mut chunks = Vec::new();
+        for tokens in CHUNKS.into_iter().filter(|&n| n <= config.max_seq) {
+            let n = tokens as u32;
+            let mut recorder = Recorder { backend, n, steps: Vec::new(), kernels: &mut kernels };
+            recorder.model(&config, &buffers, &mut device)?;
+            chunks.push(Chunk { tokens, steps: recorder.steps });
+        }
+        let Buffers { ids, position, logits, .. } = buffers;
+        let (tokens, last_chunk) = (0, 0);
+        Ok(Self { backend, config, chunks, ids, position, logits, tokens, last_chunk, kernels })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The names of all kernels that it runs.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.kernels.iter().map(String::as_str)
+    }
+
+    /// Tokens of the sequence so far.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Begins a new sequence. The caches need no clearing: attention reads only rows that the new
+    /// sequence has written.
+    pub fn restart(&mut self) {
+        (self.tokens, self.last_chunk) = (0, 0);
+    }
+
+    /// Appends tokens to the sequence; enqueues, and waits for nothing.
+    ///
+    /// Errors: a token outside the vocabulary, a sequence longer than the model's, a failed device.
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        self.each_chunk(tokens, |_| Ok(()))
+    }
+
+    /// The logits after the last token that was fed: `vocab`. Waits.
+    ///
+    /// Errors: nothing was fed, or the device fails.
+    pub fn last_logits(&self) -> Result<Vec<f32>, Error> {
+        match self.last_chunk {
+            0 => Err(Error::Inference("no token was fed, so there are no logits".into())),
+            n => self.read_logits(n - 1, 1),
+        }
+    }
+
+    /// Appends tokens and returns all their logits: `tokens.len() × vocab`. Waits.
+    ///
+    /// Errors: as [`feed`](Self::feed).
+    pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>, Error> {
+        let mut all = Vec::with_capacity(tokens.len() * self.config.vocab);
+        self.each_chunk(tokens, |decoder| {
+            all.extend(decoder.read_logits(0, decoder.last_chunk)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn each_chunk(
+        &mut self,
+        mut tokens: &[u32],
+        mut after: impl FnMut(&Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (have, most) = (self.tokens + tokens.len(), self.config.max_seq);
+        if have > most {
+            return Err(Error::Inference(format!("{have} tokens exceed the model's {most}")));
+        }
+        if let Some(id) = tokens.iter().find(|&&id| id as usize >= self.config.vocab) {
+            let vocab = self.config.vocab;
+            return Err(Error::Inference(format!(
+                "token {id} is outside the vocabulary of {vocab}"
+            )));
+        }
+        for i in 0..self.chunks.len() {
+            let size = self.chunks[i].tokens;
+            while tokens.len() >= size {
+                let (now, rest) = tokens.split_at(size);
+                self.backend.write(&self.ids, 0, bytemuck::cast_slice(now))?;
+                self.backend.write(&self.position, 0, &(self.tokens as u32).to_ne_bytes())?;
+                self.backend.run(&self.chunks[i].steps)?;
+                self.tokens += size;
+                self.last_chunk = size;
+                after(self)?;
+                tokens = rest;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_logits(&self, row: usize, rows: usize) -> Result<Vec<f32>, Error> {
+        let row_bytes = 4 * self.config.vocab as u64;
+        let (at, len) = (row as u64 * row_bytes, rows as u64 * row_bytes);
+        Ok(bytemuck::pod_collect_to_vec(&self.backend.read(&self.logits, at, len)?))
+    }
+}
+
+/// Activations, for the largest chunk.
+struct Buffers<B: Backend> {
+    /// u32, n
+    ids: B::Buffer,
+    /// u32, 1: of the chunk's first token
+    position: B::Buffer,
+    /// f32, max_seq × head_dim
+    rotary_table: B::Buffer,
+    /// f32, n × dim: the residual stream before attention, and before the feed-forward layer. Two,
+    /// since a step that adds to the stream may not write what it reads.
+    stream: [B::Buffer; 2],
+    /// f16, n × dim
+    normed: B::Buffer,
+    /// f32, n × dim
+    q: B::Buffer,
+    /// f32, n × kv_dim
+    k: B::Buffer,
+    /// f32, n × kv_dim
+    v: B::Buffer,
+    /// f32, n × dim: q, rotated
+    rotated: B::Buffer,
+    /// f16, n × dim
+    attended: B::Buffer,
+    /// f32, n × ffn
+    gate: B::Buffer,
+    /// f32, n × ffn
+    up: B::Buffer,
+    /// f16, n × ffn
+    gated: B::Buffer,
+    /// f32, n × vocab
+    logits: B::Buffer,
+}
+
+/// A block's weights and caches on the device.
+struct Block<B: Backend> {
+    attn_norm: B::Buffer,
+    q: DeviceLinear<B>,
+    k: DeviceLinear<B>,
+    v: DeviceLinear<B>,
+    o: DeviceLinear<B>,
+    ffn_norm: B::Buffer,
+    gate: DeviceLinear<B>,
+    up: DeviceLinear<B>,
+    down: DeviceLinear<B>,
+    /// f16, max_seq × kv_dim
+    k_cache: B::Buffer,
+    /// f16, max_seq × kv_dim
+    v_cache: B::Buffer,
+}
+
+/// The whole model on the device.
+struct DeviceModel<B: Backend> {
+    embedding: B::Buffer,
+    blocks: Vec<Block<B>>,
+    final_norm: B::Buffer,
+    head: DeviceLinear<B>,
+}
+
+impl<B: Backend> Buffers<B> {
+    fn new(backend: &B, config: &Config) -> Result<Self, Error> {
+        let n = CHUNKS[0].min(config.max_seq);
+        let f32s = |columns: usize| backend.buffer(4 * (n * columns) as u64);
+        let f16s = |columns: usize| backend.buffer(2 * (n * columns) as u64);
+        let (dim, kv, ffn) = (config.dim, config.kv_dim(), config.ffn);
+        Ok(Self {
+            ids: f32s(1)?,
+            position: backend.buffer(4)?,
+            rotary_table: backend.upload(bytemuck::cast_slice(&config.rotary_table()))?,
+            stream: [f32s(dim)?, f32s(dim)?],
+            normed: f16s(dim)?,
+            q: f32s(dim)?,
+            k: f32s(kv)?,
+            v: f32s(kv)?,
+            rotated: f32s(dim)?,
+            attended: f16s(dim)?,
+            gate: f32s(ffn)?,
+            up: f32s(ffn)?,
+            gated: f16s(ffn)?,
+            logits: f32s(config.vocab)?,
+        })
+    }
+}
+
+impl<B: Backend> DeviceModel<B> {
+    fn upload(backend: &B, model: &Compact) -> Result<Self, Error> {
+        let config = model.config();
+        let gain = |name: &str| -> Result<B::Buffer, Error> {
+            let gain: Vec<f32> = model.dense(name)?.iter().map(|x| x.to_f32()).collect();
+            Ok(backend.upload(bytemuck::cast_slice(&gain))?)
+        };
+        let cache = || backend.buffer(2 * (config.max_seq * config.kv_dim()) as u64);
+        let block = |layer| -> Result<Block<B>, Error> {
+            let gain = |part| gain(&in_block(layer, part));
+            let linear = |part| DeviceLinear::new(model, &in_block(layer, part));
+            Ok(Block {
+                attn_norm: gain(config::ATTN_NORM)?,
+                q: linear(config::Q)?,
+                k: linear(config::K)?,
+                v: linear(config::V)?,
+                o: linear(config::O)?,
+                ffn_norm: gain(config::FFN_NORM)?,
+                gate: linear(config::GATE)?,
+                up: linear(config::UP)?,
+                down: linear(config::DOWN)?,
+                k_cache: cache()?,
+                v_cache: cache()?,
+            })
+        };
+        Ok(Self {
+            embedding: backend.upload(bytemuck::cast_slice(model.dense(config::EMBEDDING)?))?,
+            blocks: (0..config.layers).map(block).collect::<Result<_, _>>()?,
+            final_norm: gain(config::FINAL_NORM)?,
+            head: DeviceLinear::new(model, config::HEAD)?,
+        })
+    }
+}
+
+/// Binds the steps of one chunk, in order.
+struct Recorder<'a, B: Backend> {
+    backend: &'a B,
+    /// Tokens of the chunk.
+    n: u32,
+    steps: Vec<B::Step>,
+    kernels: &'a mut BTreeSet<String>,
+}
+
+impl<B: Backend> Recorder<'_, B> {
+    fn model(&mut self, c: &Config, b: &Buffers<B>, w: &mut DeviceModel<B>) -> Result<(), Error> {
+        let (d, vocab) = (c.dim as u32, c.vocab as u32);
+        let gather = Gather { n: self.n, d, vocab, dtype: NARROW };
+        self.step(Problem::Gather(gather), &[&w.embedding, &b.ids, &b.stream[0]])?;
+        for block in &mut w.blocks {
+            self.attention(c, b, block)?;
+            self.feed_forward(c, b, block)?;
+        }
+        self.norm(c, &b.stream[0], &w.final_norm, &b.normed)?;
+        self.linear(&mut w.head, &b.normed, None, &b.logits)
+    }
+
+    /// `stream[1] = attention(rmsnorm(stream[0])) + stream[0]`
+    fn attention(&mut self, c: &Config, b: &Buffers<B>, w: &mut Block<B>) -> Result<(), Error> {
+        let (n, max_seq) = (self.n, c.max_seq as u32);
+        let (heads, kv_heads, head_dim) = (c.heads as u32, c.kv_heads as u32, c.head_dim() as u32);
+        self.norm(c, &b.stream[0], &w.attn_norm, &b.normed)?;
+        self.linear(&mut w.q, &b.normed, None, &b.q)?;
+        self.linear(&mut w.k, &b.normed, None, &b.k)?;
+        self.linear(&mut w.v, &b.normed, None, &b.v)?;
+        let rotary = Rotary { n, heads, kv_heads, head_dim, max_seq, cache: NARROW };
+        self.step(
+            Problem::Rotary(rotary),
+            &[&b.q, &b.k, &b.v, &b.position, &b.rotary_table, &b.rotated, &w.k_cache, &w.v_cache],
+        )?;
+        let attention =
+            Attention { n, heads, kv_heads, head_dim, max_seq, cache: NARROW, out: NARROW };
+        self.step(
+            Problem::Attention(attention),
+            &[&b.rotated, &w.k_cache, &w.v_cache, &b.position, &b.attended],
+        )?;
+        self.linear(&mut w.o, &b.attended, Some(&b.stream[0]), &b.stream[1])
+    }
+
+    /// `stream[0] = feed_forward(rmsnorm(stream[1])) + stream[1]`
+    fn feed_forward(&mut self, c: &Config, b: &Buffers<B>, w: &mut Block<B>) -> Result<(), Error> {
+        self.norm(c, &b.stream[1], &w.ffn_norm, &b.normed)?;
+        self.linear(&mut w.gate, &b.normed, None, &b.gate)?;
+        self.linear(&mut w.up, &b.normed, None, &b.up)?;
+        let swiglu = SwiGlu { n: self.n, d: c.ffn as u32, out: NARROW };
+        self.step(Problem::SwiGlu(swiglu), &[&b.gate, &b.up, &b.gated])?;
+        self.linear(&mut w.down, &b.gated, Some(&b.stream[1]), &b.stream[0])
+    }
+
+    fn norm(
+        &mut self,
+        c: &Config,
+        x: &B::Buffer,
+        gain: &B::Buffer,
+        y: &B::Buffer,
+    ) -> Result<(), Error> {
+        let norm = RmsNorm { n: self.n, d: c.dim as u32, eps: c.eps, out: NARROW };
+        self.step(Problem::RmsNorm(norm), &[x, gain, y])
+    }
+
+    /// `y = x·Wᵀ`, plus the residual.
+    fn linear(
+        &mut self,
+        w: &mut DeviceLinear<B>,
+        x: &B::Buffer,
+        residual: Option<&B::Buffer>,
+        y: &B::Buffer,
+    ) -> Result<(), Error> {
+        let epilogue = Epilogue { residual: residual.is_some(), ..Epilogue::NONE };
+        let problem = Problem::Linear(Linear {
+            m: w.m,
+            n: self.n,
+            k: w.k,
+            weights: w.weights,
+            dtype: NARROW,
+            out: DType::F32,
+            epilogue,
+        });
+        let plan = select(&problem, self.backend.caps()).map_err(quickpick::Error::from)?.plan;
+        let weight = w.packed(self.backend, plan.spec.order())?;
+        let workspace = match plan.workspace_bytes() {
+            0 => None,
+            bytes => Some(self.backend.buffer(bytes)?),
+        };
+        let operands: Vec<_> = plan
+            .bindings
+            .iter()
+            .map(|binding| match binding.name {
+                "values" => Some(&weight.values),
+                "metadata" => weight.metadata.as_ref(),
+                "x" => Some(x),
+                "residual" => residual,
+                "y" => Some(y),
+                "workspace" => workspace.as_ref(),
+                _ => None,
+            })
+            .map(|buffer| buffer.cloned().map(Slice::from))
+            .collect();
+        self.steps.push(self.backend.step(&plan, &operands)?);
+        self.kernels.insert(plan.spec.to_string());
+        Ok(())
+    }
+
+    fn step(&mut self, problem: Problem, operands: &[&B::Buffer]) -> Result<(), Error> {
+        let plan = select(&problem, self.backend.caps()).map_err(quickpick::Error::from)?.plan;
+        let operands: Vec<_> = operands.iter().map(|&o| Some(Slice::from(o.clone()))).collect();
+        self.steps.push(self.backend.step(&plan, &operands)?);
+        self.kernels.insert(plan.spec.to_string());
+        Ok(())
+    }
+}
+
+/// A linear layer's weight, packed for each order that its kernels read.
+struct DeviceLinear<B: Backend> {
+    m: u32,
+    k: u32,
+    weights: Weights,
+    stored: Stored,
+    packed: Vec<(Option<Order>, Weight<B>)>,
+}
+
+impl<B: Backend> DeviceLinear<B> {
+    fn new(model: &Compact, name: &str) -> Result<Self, Error> {
+        let (rows, cols) = model.matrix_shape(name)?;
+        let stored = model.tensor(name)?.clone();
+        let weights = match stored {
+            Stored::Dense(_) => Weights::Dense,
+            Stored::Sparse(_) => Weights::Sparse24,
+        };
+        Ok(Self { m: rows as u32, k: cols as u32, weights, stored, packed: Vec::new() })
+    }
+
+    /// The weight in that order, uploaded when it is first asked for.
+    fn packed(&mut self, backend: &B, order: Option<Order>) -> Result<&Weight<B>, Error> {
+        if let Some(i) = self.packed.iter().position(|(o, _)| *o == order) {
+            return Ok(&self.packed[i].1);
+        }
+        let weight = match (&self.stored, order) {
+            (Stored::Sparse(matrix), Some(order)) => {
+                let packed = matrix.pack(order).map_err(|e| Error::Weights(e.to_string()))?;
+                Weight {
+                    values: backend.upload(packed.value_bytes())?,
+                    metadata: Some(backend.upload(packed.metadata_bytes())?),
+                }
+            }
+            (Stored::Dense(values), None) => {
+                Weight { values: backend.upload(bytemuck::cast_slice(values))?, metadata: None }
+            }
+            _ => {
+                return Err(
+                    quickpick::Error::Bug("a kernel's order and weights disagree".into()).into()
+                );
+            }
+        };
+        self.packed.push((order, weight));
+        Ok(&self.packed[self.packed.len() - 1].1)
+    }
+}
