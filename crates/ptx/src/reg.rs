@@ -1,0 +1,202 @@
+//! Registers, named by role: `%acc3`, `%meta`. A new role renumbers nothing.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+/// Longest identifier; a longer one is cut by [`Name::new`] and refused by the parser.
+pub const MAX_NAME: usize = 31;
+
+/// An identifier of at most [`MAX_NAME`] bytes, stored in place so that operands are `Copy`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name {
+    bytes: [u8; MAX_NAME],
+    len: u8,
+}
+
+impl Name {
+    /// The first [`MAX_NAME`] bytes of `text`; characters beyond ASCII become `_`.
+    pub fn new(text: &str) -> Self {
+        let mut bytes = [0; MAX_NAME];
+        let mut len = 0;
+        for (slot, c) in bytes.iter_mut().zip(text.chars()) {
+            *slot = if c.is_ascii() { c as u8 } else { b'_' };
+            len += 1;
+        }
+        Self { bytes, len }
+    }
+
+    /// The identifier.
+    pub fn as_str(&self) -> &str {
+        // only ASCII is ever stored
+        std::str::from_utf8(&self.bytes[..self.len as usize]).unwrap_or("")
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+/// The register classes, in the order of their declarations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `.pred`
+    Pred,
+    /// `.b16`
+    B16,
+    /// `.b32`: integers of 32 bits, packed halves, shared-memory addresses.
+    B32,
+    /// `.b64`: global addresses.
+    B64,
+    /// `.f32`
+    F32,
+}
+
+impl Kind {
+    /// Every class.
+    pub const ALL: [Self; 5] = [Self::Pred, Self::B16, Self::B32, Self::B64, Self::F32];
+
+    /// As PTX writes it.
+    pub const fn directive(self) -> &'static str {
+        match self {
+            Self::Pred => ".pred",
+            Self::B16 => ".b16",
+            Self::B32 => ".b32",
+            Self::B64 => ".b64",
+            Self::F32 => ".f32",
+        }
+    }
+}
+
+/// A register class as a type.
+pub trait Class: Copy + fmt::Debug + Eq + Hash + 'static {
+    /// The class as a value.
+    const KIND: Kind;
+}
+
+macro_rules! classes {
+    ($($Class:ident),*) => { $(
+        #[doc = concat!("The class of [`Kind::", stringify!($Class), "`].")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $Class {}
+        impl Class for $Class {
+            const KIND: Kind = Kind::$Class;
+        }
+    )* };
+}
+classes!(Pred, B16, B32, B64, F32);
+
+/// A register: `%role`, or `%role3` as one of a declared array.
+pub struct Reg<C> {
+    role: Name,
+    index: Option<u16>,
+    class: PhantomData<C>,
+}
+
+impl<C: Class> Reg<C> {
+    pub(crate) const fn new(role: Name, index: Option<u16>) -> Self {
+        Self { role, index, class: PhantomData }
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Name {
+        self.role
+    }
+
+    /// Its place in the declared array of its role, if that is one.
+    pub fn index(&self) -> Option<u16> {
+        self.index
+    }
+
+    /// The class as a value.
+    pub fn kind(&self) -> Kind {
+        C::KIND
+    }
+
+    /// The address `[self + offset]`, in bytes.
+    pub fn at(self, offset: i32) -> crate::Addr<C> {
+        crate::Addr { base: self, offset }
+    }
+}
+
+// By hand, for a derive would ask the same of the class.
+impl<C> Clone for Reg<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<C> Copy for Reg<C> {}
+impl<C> PartialEq for Reg<C> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.role, self.index) == (other.role, other.index)
+    }
+}
+impl<C> Eq for Reg<C> {}
+impl<C> Hash for Reg<C> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.role, self.index).hash(state);
+    }
+}
+
+impl<C> fmt::Display for Reg<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            None => write!(f, "%{}", self.role),
+            Some(i) => write!(f, "%{}{i}", self.role),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Reg<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// N registers as one operand: `{%acc0, %acc1}`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Vector<C, const N: usize>(pub [Reg<C>; N]);
+
+impl<C, const N: usize> From<[Reg<C>; N]> for Vector<C, N> {
+    fn from(regs: [Reg<C>; N]) -> Self {
+        Self(regs)
+    }
+}
+
+impl<C, const N: usize> std::ops::Index<usize> for Vector<C, N> {
+    type Output = Reg<C>;
+    fn index(&self, i: usize) -> &Reg<C> {
+        &self.0[i]
+    }
+}
+
+impl<C, const N: usize> fmt::Display for Vector<C, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, reg) in self.0.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { ", " })?;
+            fmt::Display::fmt(reg, f)?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl<C, const N: usize> fmt::Debug for Vector<C, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
