@@ -74,6 +74,26 @@ impl<B> From<B> for Slice<B> {
     }
 }
 
+/// The checks that every backend's `write` and `read` make first. A buffer of `has` bytes ends at a
+/// multiple of 4.
+pub(crate) fn check_range(what: &str, has: u64, offset: u64, len: u64) -> Result<()> {
+    let argument = |what: String, got, expected| Err(Error::Argument { what, got, expected });
+    if offset % 4 != 0 {
+        return argument(format!("{what}: remainder of the offset by 4"), offset % 4, 0);
+    }
+    if len % 4 != 0 {
+        return argument(format!("{what}: remainder of the length by 4"), len % 4, 0);
+    }
+    match offset.checked_add(len) {
+        Some(end) if end <= has.next_multiple_of(4) => Ok(()),
+        end => argument(
+            format!("{what}: end, in a buffer of {has} bytes"),
+            end.unwrap_or(u64::MAX),
+            has,
+        ),
+    }
+}
+
 /// The checks that every backend's `step` makes first. `id` tells buffers apart.
 pub(crate) fn check_operands<B, I: PartialEq>(
     plan: &Plan,

@@ -3,11 +3,19 @@
 #![deny(unsafe_code)] // allowed by name in cuda/launch.rs and cpu/simd/
 
 mod backend;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 mod linear;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use backend::{Backend, Slice};
-pub use error::Error;
+#[cfg(feature = "cuda")]
+pub use cuda::Cuda;
+pub use error::{Error, Result};
 pub use linear::Weight;
 pub use quickpick_format as format;
 pub use quickpick_kernels as kernels;
+#[cfg(feature = "wgpu")]
+pub use wgpu::Wgpu;

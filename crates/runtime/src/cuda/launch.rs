@@ -1,0 +1,222 @@
+//! Kernels: compiled by the driver, launched on a stream.
+#![allow(unsafe_code)]
+
+use super::memory::CudaBuffer;
+use super::{check, driver_error, words};
+use crate::backend::Slice;
+use crate::error::{Error, Result};
+use cudarc::driver::{CudaStream, sys};
+use quickpick_kernels::Plan;
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+/// Most arguments of one kernel: bindings and parameters together.
+const MOST_ARGUMENTS: usize = 32;
+
+/// Bytes of the JIT's error log.
+const LOG_BYTES: usize = 16 << 10;
+
+/// A compiled kernel.
+#[derive(Clone, Debug)]
+pub struct CudaKernel(Arc<Function>);
+
+/// A plan bound to buffers.
+#[derive(Clone, Debug)]
+pub struct CudaStep {
+    kernel: CudaKernel,
+    plan: Plan,
+    pointers: Vec<u64>,
+    /// The memory behind the pointers.
+    _operands: Vec<CudaBuffer>,
+}
+
+impl CudaKernel {
+    /// Has the driver compile the plan's PTX; an error shows the compiler's log.
+    pub(super) fn compile(stream: &Arc<CudaStream>, plan: &Plan, text: &str) -> Result<Self> {
+        let name = plan.spec.to_string();
+        let function = Function::compile(stream, &name, text, plan.shared_bytes)?;
+        Ok(Self(Arc::new(function)))
+    }
+
+    /// Binds operands that `check_operands` has passed.
+    pub(super) fn bind(&self, plan: &Plan, operands: &[Option<Slice<CudaBuffer>>]) -> CudaStep {
+        let mut step = CudaStep {
+            kernel: self.clone(),
+            plan: plan.clone(),
+            pointers: vec![],
+            _operands: vec![],
+        };
+        for (binding, operand) in plan.bindings.iter().zip(operands) {
+            match operand {
+                Some(slice) if binding.is_present() => {
+                    step.pointers.push(slice.buffer.pointer() + slice.offset);
+                    step._operands.push(slice.buffer.clone());
+                }
+                _ => step.pointers.push(0),
+            }
+        }
+        step
+    }
+
+    /// Enqueues one launch on a `CUstream`. `pointers` follow the plan's bindings, 0 for an absent
+    /// one. Allocates nothing, waits for nothing.
+    ///
+    /// # Safety
+    /// - `plan` is the one that the kernel was compiled for, or another of the same `spec`.
+    /// - `stream` is a stream of the context of the backend that compiled the kernel.
+    /// - Each pointer is device memory of at least the binding's bytes, aligned to 16, and lives, as
+    ///   the kernel does, until the work is done.
+    /// - Memory that the kernel writes overlaps no other operand.
+    pub unsafe fn launch_raw(
+        &self,
+        plan: &Plan,
+        stream: *mut c_void,
+        pointers: &[u64],
+    ) -> Result<()> {
+        // SAFETY: the obligations are the same.
+        unsafe { self.0.launch(stream.cast(), plan, pointers) }
+    }
+}
+
+impl CudaStep {
+    /// Enqueues the step on the stream of the backend that made it.
+    pub(super) fn enqueue(&self) -> Result<()> {
+        let function = &self.kernel.0;
+        // SAFETY: the backend's `step` checked lengths, alignment and aliasing; the step keeps the
+        // kernel and the memory alive, and both wait for this stream before they go.
+        unsafe { function.launch(function.stream.cu_stream(), &self.plan, &self.pointers) }
+    }
+}
+
+/// A compiled kernel, unloaded with its last owner.
+#[derive(Debug)]
+struct Function {
+    /// Keeps the context alive.
+    stream: Arc<CudaStream>,
+    module: sys::CUmodule,
+    function: sys::CUfunction,
+    name: String,
+}
+
+// SAFETY: the handles belong to a context, not to a thread; the driver's calls on them are
+// thread-safe, and each call here binds the context to its thread first.
+unsafe impl Send for Function {}
+// SAFETY: as above; nothing is mutated through a shared reference on the host.
+unsafe impl Sync for Function {}
+
+impl Function {
+    /// Has the driver compile PTX; an error shows the compiler's log. `name` is the entry point,
+    /// `shared_bytes` its dynamic shared memory.
+    fn compile(
+        stream: &Arc<CudaStream>,
+        name: &str,
+        text: &str,
+        shared_bytes: u32,
+    ) -> Result<Self> {
+        let what = || format!("compiling {name}");
+        stream.context().bind_to_thread().map_err(|e| driver_error(what(), e))?;
+        let nul = |_| Error::Bug(format!("{name}: a zero byte in its text or name"));
+        let text = CString::new(text).map_err(nul)?;
+        let entry = CString::new(name).map_err(nul)?;
+        let mut log = vec![0u8; LOG_BYTES];
+        let mut options = [
+            sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
+            sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+        ];
+        let mut values = [log.as_mut_ptr().cast::<c_void>(), LOG_BYTES as *mut c_void];
+        let mut module = std::ptr::null_mut();
+        // SAFETY: the image is PTX that ends in zero; options and values have two elements each,
+        // typed as cuda.h says (a buffer, and its size in the pointer's place); all outlive the call.
+        let status = unsafe {
+            sys::cuModuleLoadDataEx(
+                &mut module,
+                text.as_ptr().cast(),
+                2,
+                options.as_mut_ptr(),
+                values.as_mut_ptr(),
+            )
+        };
+        if let Err(why) = status.result() {
+            let end = log.iter().position(|&b| b == 0).unwrap_or(log.len());
+            let log = String::from_utf8_lossy(&log[..end]);
+            let why = format!("{}\n{}", words(why), log.trim_end());
+            return Err(Error::Device { backend: "cuda", what: what(), why });
+        }
+        let function = std::ptr::null_mut();
+        // from here on, an early return unloads the module
+        let mut this = Self { stream: stream.clone(), module, function, name: name.into() };
+        // SAFETY: the module is loaded, the name ends in zero, the handle outlives the call.
+        check(what, unsafe {
+            sys::cuModuleGetFunction(&mut this.function, module, entry.as_ptr())
+        })?;
+        if shared_bytes > 48 << 10 {
+            // more than the default needs asking for (CUDA programming guide, "Shared Memory")
+            use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
+            // SAFETY: the function is loaded.
+            check(what, unsafe {
+                sys::cuFuncSetAttribute(this.function, MOST, shared_bytes as i32)
+            })?;
+        }
+        Ok(this)
+    }
+
+    /// Enqueues one launch: pointers in the order of the plan's bindings, 0 for an absent one, then
+    /// the plan's parameters. Allocates nothing, waits for nothing.
+    ///
+    /// # Safety
+    /// The kernel is that of `plan`; each pointer is 0 where the plan's binding is absent, and else
+    /// device memory of this context of at least the binding's bytes, aligned to 16, that lives until
+    /// the work is done; `stream` is a stream of this context. Nothing written is another operand.
+    pub(super) unsafe fn launch(
+        &self,
+        stream: sys::CUstream,
+        plan: &Plan,
+        pointers: &[u64],
+    ) -> Result<()> {
+        let what = || format!("launching {}", self.name);
+        self.stream.context().bind_to_thread().map_err(|e| driver_error(what(), e))?;
+        let count = pointers.len() + plan.params.len();
+        if pointers.len() != plan.bindings.len() || count > MOST_ARGUMENTS {
+            return Err(Error::Bug(format!(
+                "{plan}: {} pointers, {count} arguments",
+                pointers.len()
+            )));
+        }
+        // the driver reads each argument through its address, with the size from the kernel's text
+        let mut arguments = [std::ptr::null_mut::<c_void>(); MOST_ARGUMENTS];
+        let addresses = pointers.iter().map(|p| std::ptr::from_ref(p).cast_mut().cast());
+        let addresses =
+            addresses.chain(plan.params.iter().map(|p| std::ptr::from_ref(p).cast_mut().cast()));
+        for (argument, address) in arguments.iter_mut().zip(addresses) {
+            *argument = address;
+        }
+        let [x, y, z] = plan.grid;
+        // SAFETY: the kernel's text takes one u64 per binding, then one u32 per parameter (plan/mod.rs),
+        // and the driver copies them before it returns; the caller vouches for the pointers.
+        check(what, unsafe {
+            sys::cuLaunchKernel(
+                self.function,
+                x,
+                y,
+                z,
+                plan.block,
+                1,
+                1,
+                plan.shared_bytes,
+                stream,
+                arguments.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        })
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // as for `Memory`
+        if self.stream.synchronize().is_ok() {
+            // SAFETY: loaded by `compile`, unloaded once; steps hold the function by `Arc`.
+            let _ = unsafe { sys::cuModuleUnload(self.module) };
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! NVIDIA GPUs through the CUDA driver, loaded at run time; no toolkit is needed.
+//!
+//! An engine that has a stream already makes the backend from it ([`Cuda::from_stream`]), or
+//! compiles a kernel and launches it on any stream with device pointers ([`CudaKernel::launch_raw`]).
+//!
+//! No GPU has met this backend yet: its kernels are assembled and emulated, its calls type-checked.
+
+mod driver;
+mod launch;
+mod memory;
+
+pub use ::cudarc as api;
+pub use driver::{LEAST_DRIVER, probe};
+pub use launch::{CudaKernel, CudaStep};
+pub use memory::CudaBuffer;
+
+use crate::backend::{Backend, Slice, check_operands};
+use crate::error::{Error, Result};
+use cudarc::driver::sys::CUdevice_attribute as Attribute;
+use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
+use quickpick_kernels::{Caps, CudaCaps, KernelSpec, Plan, Unsupported};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The environment variable that chooses a device by its number.
+pub const DEVICE_VARIABLE: &str = "QUICKPICK_CUDA_DEVICE";
+
+/// A CUDA device and a stream of it. All work goes to that stream, in order.
+#[derive(Debug)]
+pub struct Cuda {
+    stream: Arc<CudaStream>,
+    description: String,
+    caps: Caps,
+    kernels: Mutex<HashMap<KernelSpec, CudaKernel>>,
+}
+
+impl Cuda {
+    /// Opens the device that [`DEVICE_VARIABLE`] names, or else the first, with a stream of its own.
+    pub fn open() -> Result<Self> {
+        match std::env::var(DEVICE_VARIABLE) {
+            Err(_) => Self::open_device(0),
+            Ok(text) => {
+                let number = text.parse().map_err(|_| {
+                    unavailable(format!("{DEVICE_VARIABLE}={text:?} is not a number of a device"))
+                })?;
+                Self::open_device(number)
+            }
+        }
+    }
+
+    /// Opens a device by its number, with a stream of its own.
+    pub fn open_device(number: usize) -> Result<Self> {
+        let count = count()?;
+        if number >= count {
+            return Err(unavailable(match count {
+                0 => "the NVIDIA driver finds no device".into(),
+                _ => format!("device {number} was asked for, and there are {count}, from 0 on"),
+            }));
+        }
+        let refused = |e| unavailable(format!("device {number}: {}", words(e)));
+        let context = CudaContext::new(number).map_err(refused)?;
+        Self::new(context.new_stream().map_err(refused)?)
+    }
+
+    /// A backend on the caller's stream.
+    pub fn from_stream(stream: Arc<CudaStream>) -> Result<Self> {
+        Self::new(stream)
+    }
+
+    fn new(stream: Arc<CudaStream>) -> Result<Self> {
+        let version = driver::Version(probe()?);
+        let asked = |e| driver_error("asking for the device's attributes".into(), e);
+        let (name, caps) = facts(stream.context()).map_err(asked)?;
+        let (major, minor) = (caps.sm / 10, caps.sm % 10);
+        if caps.sm < 80 {
+            return Err(unavailable(format!(
+                "{name} has compute capability {major}.{minor}, and 8.0 is the least with sparse \
+                 tensor cores"
+            )));
+        }
+        let description = format!(
+            "{name} (compute capability {major}.{minor}, {} multiprocessors, driver for CUDA \
+             {version})",
+            caps.sms
+        );
+        Ok(Self { stream, description, caps: Caps::Cuda(caps), kernels: Mutex::default() })
+    }
+
+    /// The stream, for the caller's own work, events and graph captures.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// Compiles a plan's kernel, unless that is done already. An error shows the driver's log.
+    pub fn kernel(&self, plan: &Plan) -> Result<CudaKernel> {
+        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = kernels.get(plan.spec) {
+            return Ok(kernel.clone());
+        }
+        let name = plan.spec.to_string();
+        if let Caps::Cuda(caps) = &self.caps
+            && plan.shared_bytes > caps.shared_bytes
+        {
+            let (needs, has) = (plan.shared_bytes as u64, caps.shared_bytes as u64);
+            let why = Unsupported::Limit { what: "bytes of shared memory", needs, has };
+            return Err(Error::Unsupported { kernel: name, why });
+        }
+        let text = plan
+            .spec
+            .text()
+            .ok_or_else(|| Error::Bug(format!("{name} has no PTX; it is no kernel for CUDA")))?;
+        let kernel = CudaKernel::compile(&self.stream, plan, text)?;
+        kernels.insert(*plan.spec, kernel.clone());
+        Ok(kernel)
+    }
+}
+
+impl Backend for Cuda {
+    type Buffer = CudaBuffer;
+    type Step = CudaStep;
+
+    fn name(&self) -> &'static str {
+        "cuda"
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn buffer(&self, bytes: u64) -> Result<CudaBuffer> {
+        let size = bytes.max(4).checked_next_multiple_of(16).and_then(|n| usize::try_from(n).ok());
+        let size = size.ok_or_else(|| Error::Argument {
+            what: "bytes of one buffer (the most)".into(),
+            got: bytes,
+            expected: usize::MAX as u64,
+        })?;
+        CudaBuffer::zeroed(&self.stream, bytes, size)
+    }
+
+    fn len(&self, buffer: &CudaBuffer) -> u64 {
+        buffer.len()
+    }
+
+    fn write(&self, buffer: &CudaBuffer, offset: u64, bytes: &[u8]) -> Result<()> {
+        buffer.write(&self.stream, offset, bytes)
+    }
+
+    fn read(&self, buffer: &CudaBuffer, offset: u64, len: u64) -> Result<Vec<u8>> {
+        buffer.read(&self.stream, offset, len)
+    }
+
+    fn step(&self, plan: &Plan, operands: &[Option<Slice<CudaBuffer>>]) -> Result<CudaStep> {
+        check_operands(plan, operands, CudaBuffer::len, CudaBuffer::pointer)?;
+        Ok(self.kernel(plan)?.bind(plan, operands))
+    }
+
+    fn run(&self, steps: &[CudaStep]) -> Result<()> {
+        steps.iter().try_for_each(CudaStep::enqueue)
+    }
+}
+
+/// The names of all devices, for people.
+pub fn devices() -> Result<Vec<String>> {
+    let named = |number| {
+        let context = CudaContext::new(number)?;
+        let (name, caps) = facts(&context)?;
+        Ok(format!("{name} (compute capability {}.{})", caps.sm / 10, caps.sm % 10))
+    };
+    let words = |e| unavailable(words(e));
+    (0..count()?).map(|number| named(number).map_err(words)).collect()
+}
+
+fn count() -> Result<usize> {
+    probe()?;
+    // cuInit's CUDA_ERROR_NO_DEVICE is a sentence of the driver's own
+    let count = CudaContext::device_count().map_err(|e| unavailable(words(e)))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+fn facts(context: &CudaContext) -> std::result::Result<(String, CudaCaps), DriverError> {
+    let attribute = |which| Ok(u32::try_from(context.attribute(which)?).unwrap_or(0));
+    let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    let shared = Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+    let caps = CudaCaps {
+        sm: 10 * major + minor,
+        shared_bytes: attribute(shared)?,
+        sms: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+    };
+    Ok((context.name()?, caps))
+}
+
+fn unavailable(why: String) -> Error {
+    Error::Unavailable { backend: "cuda", why }
+}
+
+fn check(what: impl FnOnce() -> String, status: sys::CUresult) -> Result<()> {
+    status.result().map_err(|error| driver_error(what(), error))
+}
+
+fn driver_error(what: String, error: DriverError) -> Error {
+    Error::Device { backend: "cuda", what, why: words(error) }
+}
+
+/// `CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected`. Only after the probe: this asks the
+/// driver.
+fn words(error: DriverError) -> String {
+    let string = error.error_string().map(|s| s.to_string_lossy().into_owned());
+    format!("{:?}: {}", error.0, string.unwrap_or_else(|_| "unknown to the driver".into()))
+}

@@ -1,0 +1,160 @@
+//! Adapters: finding, describing, choosing and opening them.
+
+use super::Wgpu;
+use crate::error::{Error, Result};
+use quickpick_kernels::WgpuCaps;
+use std::fmt;
+use wgpu::{Backends, DeviceType, Features, Instance, InstanceDescriptor};
+
+/// The environment variable that chooses an adapter: its number in [`adapters`], or a part of its
+/// name in any case.
+pub const ADAPTER_VARIABLE: &str = "QUICKPICK_ADAPTER";
+
+/// An adapter of this machine.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    raw: wgpu::Adapter,
+    /// Model, driver and API, in words.
+    pub description: String,
+    /// Runs on the host's processor: Mesa's lavapipe, SwiftShader, WARP.
+    pub software: bool,
+    /// What a device opened on it can do.
+    pub caps: WgpuCaps,
+}
+
+impl Adapter {
+    fn new(raw: wgpu::Adapter) -> Self {
+        let info = raw.get_info();
+        Self {
+            description: describe(&info),
+            software: info.device_type == DeviceType::Cpu,
+            caps: caps(&raw.limits(), raw.features()),
+            raw,
+        }
+    }
+
+    /// Opens a device with all of the adapter's limits and, where it has them, f16 arithmetic and
+    /// timestamps.
+    pub fn open(&self) -> Result<Wgpu> {
+        let wanted = Features::SHADER_F16 | Features::TIMESTAMP_QUERY;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("quickpick"),
+            required_features: self.raw.features() & wanted,
+            // the defaults would be 128 MiB bindings and 16 KiB of workgroup memory
+            required_limits: self.raw.limits(),
+            ..Default::default()
+        };
+        match pollster::block_on(self.raw.request_device(&descriptor)) {
+            Ok((device, queue)) => Wgpu::watched(device, queue),
+            Err(why) => Err(unavailable(format!("{self} refuses a device: {why}"))),
+        }
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.description)?;
+        f.write_str(if self.software { " (software)" } else { "" })
+    }
+}
+
+/// All adapters of this machine, the likely fastest first, software ones last. Empty without a
+/// Vulkan, Metal or DX12 driver.
+pub fn adapters() -> Vec<Adapter> {
+    let descriptor = InstanceDescriptor {
+        backends: Backends::VULKAN | Backends::METAL | Backends::DX12,
+        ..InstanceDescriptor::new_without_display_handle()
+    };
+    let found = pollster::block_on(Instance::new(descriptor).enumerate_adapters(Backends::all()));
+    let mut list = Vec::from_iter(found.into_iter().map(Adapter::new));
+    list.sort_by_key(|a| rank(a.raw.get_info().device_type));
+    list
+}
+
+/// Chooses an adapter. `wanted` is a number in [`adapters`] or a part of a name, in any case;
+/// `None` takes the first that is not a software adapter, or, if `software` allows it, any.
+pub fn choose(wanted: Option<&str>, software: bool) -> Result<Adapter> {
+    pick(adapters(), wanted, software)
+}
+
+fn pick(list: Vec<Adapter>, wanted: Option<&str>, software: bool) -> Result<Adapter> {
+    if list.is_empty() {
+        let why = "no adapter: no Vulkan, Metal or DX12 driver answers on this machine";
+        return Err(unavailable(why.into()));
+    }
+    let names = Vec::from_iter(list.iter().enumerate().map(|(i, a)| format!("\n  {i}: {a}")));
+    let (chosen, rule) = match wanted {
+        Some(text) => {
+            let number = text.parse::<usize>().ok();
+            let name = text.to_lowercase();
+            let fits = |(i, a): &(usize, Adapter)| {
+                number.map_or_else(|| a.description.to_lowercase().contains(&name), |n| n == *i)
+            };
+            (list.into_iter().enumerate().find(fits), format!("no adapter fits {text:?}"))
+        }
+        None => {
+            let chosen = list.into_iter().enumerate().find(|(_, a)| software || !a.software);
+            (chosen, "only software adapters".into())
+        }
+    };
+    let why = || unavailable(format!("{rule}; there are:{}", names.concat()));
+    chosen.map(|(_, adapter)| adapter).ok_or_else(why)
+}
+
+fn rank(kind: DeviceType) -> u32 {
+    match kind {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    }
+}
+
+pub(super) fn caps(limits: &wgpu::Limits, features: Features) -> WgpuCaps {
+    WgpuCaps {
+        f16: features.contains(Features::SHADER_F16),
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        invocations: limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x),
+        workgroups: limits.max_compute_workgroups_per_dimension,
+        binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+    }
+}
+
+pub(super) fn describe(info: &wgpu::AdapterInfo) -> String {
+    let driver = [&info.driver, &info.driver_info];
+    let words = Vec::from_iter(driver.into_iter().filter(|s| !s.is_empty()).map(String::as_str));
+    let driver = if words.is_empty() { String::new() } else { format!(", {}", words.join(" ")) };
+    format!("{} ({:?}{driver})", info.name, info.backend)
+}
+
+pub(super) fn unavailable(why: String) -> Error {
+    Error::Unavailable { backend: "wgpu", why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_adapter_and_no_fit_are_told_apart() {
+        let why = pick(Vec::new(), None, true).unwrap_err().to_string();
+        assert!(why.contains("no Vulkan, Metal or DX12 driver"), "{why}");
+        let all = adapters();
+        if all.is_empty() {
+            return; // tests/wgpu.rs says that, loudly
+        }
+        let why = pick(all.clone(), Some("no such thing"), true).unwrap_err().to_string();
+        assert!(why.contains("no adapter fits \"no such thing\""), "{why}");
+        assert!(why.contains(&all[0].description), "{why}");
+        let only_software = Vec::from_iter(all.iter().filter(|a| a.software).cloned());
+        if !only_software.is_empty() {
+            let why = pick(only_software.clone(), None, false).unwrap_err().to_string();
+            assert!(why.contains("only software adapters"), "{why}");
+            assert!(pick(only_software, Some("0"), false).is_ok(), "asked for by number");
+        }
+    }
+}

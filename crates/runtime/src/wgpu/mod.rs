@@ -1,0 +1,297 @@
+//! Vulkan, Metal and DX12 through wgpu.
+//!
+//! An engine that has a device already makes the backend from it ([`Wgpu::from_device`]), binds its
+//! own buffers at offsets ([`WgpuBuffer::from_raw`]) and encodes steps into its own pass
+//! ([`WgpuStep::encode`]). Errors are caught by error scopes, which nest inside the caller's; nothing
+//! is installed on a caller's device.
+
+mod adapter;
+mod kernel;
+#[cfg(test)]
+mod tests;
+
+pub use ::wgpu as api;
+pub use adapter::{ADAPTER_VARIABLE, Adapter, adapters, choose};
+pub use kernel::WgpuStep;
+
+use crate::backend::{Backend, Slice, check_operands, check_range};
+use crate::error::{Error, Result};
+use kernel::Kernel;
+use quickpick_kernels::{Caps, KernelSpec, Plan};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use wgpu::{BufferUsages, ErrorFilter, PollType};
+
+/// How long a read waits for the device.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A wgpu device.
+#[derive(Debug)]
+pub struct Wgpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    description: String,
+    caps: Caps,
+    kernels: Mutex<HashMap<KernelSpec, Kernel>>,
+    /// Host-visible memory that reads pass through; grows, never shrinks.
+    staging: Mutex<Option<wgpu::Buffer>>,
+    /// Why the device was lost; only devices that we opened tell.
+    lost: Arc<OnceLock<String>>,
+    /// What an absent binding gets; a buffer may not be read and written in one dispatch.
+    absent_read: WgpuBuffer,
+    absent_written: WgpuBuffer,
+}
+
+/// Memory of a wgpu device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WgpuBuffer {
+    raw: wgpu::Buffer,
+    /// As asked for; `raw` is padded to 16.
+    bytes: u64,
+}
+
+impl WgpuBuffer {
+    /// A buffer of the caller's own, with usage STORAGE; COPY_DST and COPY_SRC where it is to be
+    /// written and read through the backend.
+    pub fn from_raw(raw: wgpu::Buffer) -> Self {
+        Self { bytes: raw.size(), raw }
+    }
+
+    /// The wgpu buffer; its size is padded to 16 bytes.
+    pub fn raw(&self) -> &wgpu::Buffer {
+        &self.raw
+    }
+
+    /// `bytes` from `offset` on. Padded to 16 where the buffer goes on that far, so that a shader
+    /// may declare `array<vec4<u32>>` over an operand that ends in mid-vector.
+    fn part(&self, offset: u64, bytes: u64) -> wgpu::BindingResource<'_> {
+        let size = bytes.next_multiple_of(16).min(self.raw.size().saturating_sub(offset));
+        let size = wgpu::BufferSize::new(size);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.raw, offset, size })
+    }
+
+    fn whole(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(self.raw.as_entire_buffer_binding())
+    }
+}
+
+impl Wgpu {
+    /// Opens the adapter that [`ADAPTER_VARIABLE`] names, or else the likely fastest, a software one
+    /// if there is no other.
+    pub fn open() -> Result<Self> {
+        let wanted = std::env::var(ADAPTER_VARIABLE).ok();
+        choose(wanted.as_deref(), true)?.open()
+    }
+
+    /// A backend on the caller's device. Nothing is installed on it: its uncaptured-error handler
+    /// and its device-lost callback stay the caller's. Only the limits and features that it was
+    /// opened with count.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        Self::new(device, queue, Arc::default())
+    }
+
+    /// A backend on a device of our own, which tells when it is lost.
+    fn watched(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        let lost = Arc::new(OnceLock::new());
+        let told = Arc::clone(&lost);
+        device.set_device_lost_callback(move |reason, message| {
+            let _ = told.set(format!("{reason:?}: {message}")); // the first reason is the cause
+        });
+        Self::new(device, queue, lost)
+    }
+
+    fn new(device: wgpu::Device, queue: wgpu::Queue, lost: Arc<OnceLock<String>>) -> Result<Self> {
+        let absent = || allocate(&device, 256, BufferUsages::STORAGE);
+        let (absent_read, absent_written) =
+            guarded(&device, &lost, "allocating 512 bytes", || (absent(), absent()))?;
+        Ok(Self {
+            description: adapter::describe(&device.adapter_info()),
+            caps: Caps::Wgpu(adapter::caps(&device.limits(), device.features())),
+            kernels: Mutex::default(),
+            staging: Mutex::default(),
+            lost,
+            absent_read,
+            absent_written,
+            device,
+            queue,
+        })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Encodes steps in order into a pass of the caller's, who submits it. Writes made through
+    /// [`Backend::write`] before that submission come before all of it.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>, steps: &[WgpuStep]) {
+        steps.iter().for_each(|step| step.encode(pass));
+    }
+
+    fn guarded<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T> {
+        guarded(&self.device, &self.lost, what, work)
+    }
+
+    fn kernel(&self, plan: &Plan) -> Result<Kernel> {
+        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = kernels.get(plan.spec) {
+            return Ok(kernel.clone());
+        }
+        let text = plan.spec.text().ok_or_else(|| {
+            Error::Bug(format!("{} has no shader; it is no kernel for wgpu", plan.spec))
+        })?;
+        let kernel = Kernel::compile(self, plan, text)?;
+        kernels.insert(*plan.spec, kernel.clone());
+        Ok(kernel)
+    }
+
+    /// Copies to the staging buffer and maps it.
+    fn read_staged(&self, buffer: &WgpuBuffer, offset: u64, len: u64) -> Result<Vec<u8>> {
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = len.next_power_of_two().max(4096).min(self.device.limits().max_buffer_size);
+        let host = match staging.take() {
+            Some(host) if host.size() >= len => host,
+            _ => self.guarded(&format!("allocating {size} bytes to read into"), || {
+                self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("quickpick staging"),
+                    size,
+                    usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })?,
+        };
+        let (answer, mapped) = std::sync::mpsc::channel();
+        let index = self.guarded("reading", || {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&buffer.raw, offset, &host, 0, len);
+            let index = self.queue.submit([encoder.finish()]);
+            host.slice(..len).map_async(wgpu::MapMode::Read, move |result| {
+                let _ = answer.send(result); // nobody listens only after an error
+            });
+            index
+        })?;
+        self.wait(index)?;
+        match mapped.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => return Err(self.failed("mapping", why.to_string())),
+            Err(_) => return Err(self.failed("mapping", "the device gave no answer".into())),
+        }
+        let range = host.slice(..len).get_mapped_range();
+        let bytes = range.map(|r| r.to_vec()).map_err(|e| self.failed("mapping", e.to_string()))?;
+        host.unmap();
+        *staging = Some(host);
+        Ok(bytes)
+    }
+
+    fn wait(&self, index: wgpu::SubmissionIndex) -> Result<()> {
+        let poll = PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) };
+        // wgpu 30 panics where the driver reports a lost device in mid-wait (`handle_error_fatal`)
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(wgpu::PollError::Timeout)) => {
+                Err(self.failed("waiting", format!("no answer within {} s", PATIENCE.as_secs())))
+            }
+            Ok(Err(why)) => Err(self.failed("waiting", why.to_string())),
+            Err(_) => Err(self.failed("waiting", "the driver lost the device".into())),
+        }
+    }
+
+    fn failed(&self, what: &str, why: String) -> Error {
+        let why = self.lost.get().map_or(why, |reason| format!("the device was lost: {reason}"));
+        Error::Device { backend: "wgpu", what: what.into(), why }
+    }
+}
+
+impl Backend for Wgpu {
+    type Buffer = WgpuBuffer;
+    type Step = WgpuStep;
+
+    fn name(&self) -> &'static str {
+        "wgpu"
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn buffer(&self, bytes: u64) -> Result<WgpuBuffer> {
+        let most = self.device.limits().max_buffer_size;
+        if bytes > most {
+            let what = "bytes of one buffer (the device's most)".into();
+            return Err(Error::Argument { what, got: bytes, expected: most });
+        }
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let what = format!("allocating {bytes} bytes");
+        self.guarded(&what, || allocate(&self.device, bytes, usage))
+    }
+
+    fn len(&self, buffer: &WgpuBuffer) -> u64 {
+        buffer.bytes
+    }
+
+    fn write(&self, buffer: &WgpuBuffer, offset: u64, bytes: &[u8]) -> Result<()> {
+        check_range("write", buffer.bytes, offset, bytes.len() as u64)?;
+        self.guarded("writing", || self.queue.write_buffer(&buffer.raw, offset, bytes))
+    }
+
+    fn read(&self, buffer: &WgpuBuffer, offset: u64, len: u64) -> Result<Vec<u8>> {
+        check_range("read", buffer.bytes, offset, len)?;
+        if len == 0 { Ok(Vec::new()) } else { self.read_staged(buffer, offset, len) }
+    }
+
+    fn step(&self, plan: &Plan, operands: &[Option<Slice<WgpuBuffer>>]) -> Result<WgpuStep> {
+        check_operands(plan, operands, |b| b.bytes, |b| b.raw.clone())?;
+        self.kernel(plan)?.bind(self, plan, operands)
+    }
+
+    fn run(&self, steps: &[WgpuStep]) -> Result<()> {
+        self.guarded("running", || {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            self.encode(&mut encoder.begin_compute_pass(&Default::default()), steps);
+            self.queue.submit([encoder.finish()]);
+        })
+    }
+}
+
+fn allocate(device: &wgpu::Device, bytes: u64, usage: BufferUsages) -> WgpuBuffer {
+    let descriptor = wgpu::BufferDescriptor {
+        label: Some("quickpick"),
+        size: bytes.max(4).next_multiple_of(16),
+        usage,
+        mapped_at_creation: false,
+    };
+    WgpuBuffer { raw: device.create_buffer(&descriptor), bytes }
+}
+
+/// Runs `work` inside error scopes of its own. A lost device raises no error in wgpu 30; it only
+/// calls its callback, so that is asked too.
+fn guarded<T>(
+    device: &wgpu::Device,
+    lost: &OnceLock<String>,
+    what: &str,
+    work: impl FnOnce() -> T,
+) -> Result<T> {
+    let filters = [ErrorFilter::Validation, ErrorFilter::OutOfMemory, ErrorFilter::Internal];
+    let scopes = filters.map(|filter| device.push_error_scope(filter));
+    let value = work();
+    // in reverse order, as wgpu demands; outside the web the futures are ready at once
+    let mut errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop()));
+    let first = errors.next();
+    errors.for_each(drop);
+    let lost = lost.get().map(|reason| format!("the device was lost: {reason}"));
+    match lost.or_else(|| first.map(|error| error.to_string())) {
+        None => Ok(value),
+        Some(why) => Err(Error::Device { backend: "wgpu", what: what.into(), why }),
+    }
+}
