@@ -67,11 +67,12 @@ pub enum Form {
         /// Warps of a workgroup.
         warps: u32,
     },
-    /// For one to a few tokens: each output row is a reduction by `threads` lanes.
+    /// For one to a few tokens: `lanes` lanes share
+    /// [`GEMV_FEATURES`](crate::plan::GEMV_FEATURES) output features, each a reduction over them.
     Gemv {
         /// Output features of a workgroup.
         rows: u32,
-        /// Lanes that share an output feature.
+        /// Lanes that share output features, a power of two.
         lanes: u32,
     },
     /// One workgroup of `threads` per row (norm, gather), per row-block (SwiGLU, rotary) or per

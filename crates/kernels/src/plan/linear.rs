@@ -4,7 +4,7 @@
 
 use super::{Access, Binding, Plan, bytes, multiple, range, same_type};
 use crate::spec::{Form, KernelSpec, Target, Tile};
-use crate::{Caps, DType, Linear, Problem, Unsupported, Weights};
+use crate::{Caps, DType, Linear, OpKind, Problem, Unsupported, Weights};
 use alloc::vec;
 use alloc::vec::Vec;
 use quickpick_format::Order;
@@ -43,13 +43,16 @@ pub(super) fn plan(
         }
         Form::Gemv { rows, lanes } => {
             range("n", p.n, 1, GEMV_TOKENS)?;
-            ([p.m.div_ceil(rows), p.n, 1], rows * lanes, spec.shared_bytes())
+            ([p.m.div_ceil(rows), p.n, 1], rows / GEMV_FEATURES * lanes, spec.shared_bytes())
         }
         Form::Host => ([1, 1, 1], 1, 0),
         Form::Rowwise { .. } => return Err(Unsupported::Operation),
     };
     Ok(Plan { spec, problem: Problem::Linear(*p), grid, block, shared_bytes, bindings, params })
 }
+
+/// Output features that each lane of a GEMV accumulates, so that one load of x serves all of them.
+pub const GEMV_FEATURES: u32 = 4;
 
 /// Beyond this the tiled kernel reads the weights less often.
 const GEMV_TOKENS: u32 = 8;
@@ -108,13 +111,36 @@ fn workspace(p: &Linear, tile: Tile, splits: u32) -> Binding {
 impl KernelSpec {
     /// Bytes of shared memory (PTX: dynamic; WGSL: what the text declares).
     pub fn shared_bytes(&self) -> u32 {
-        let crate::OpKind::Linear(weights) = self.op else { return 0 };
-        match (self.target, self.form) {
-            (Target::Sm80, Form::Tiled { tile, stages, .. }) => {
+        match (self.target, self.op, self.form) {
+            (Target::Sm80, OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
                 sm80_stage_bytes(weights, tile) * stages
+            }
+            (Target::WgslPortable, OpKind::Linear(weights), Form::Tiled { tile, .. }) => {
+                wgsl_tile_bytes(weights, tile, 4)
+            }
+            (Target::WgslF16, OpKind::Linear(weights), Form::Tiled { tile, .. }) => {
+                wgsl_tile_bytes(weights, tile, 2)
+            }
+            // four f32 sums of each lane
+            (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes }) => {
+                4 * rows * lanes
+            }
+            (Target::WgslPortable, OpKind::RmsNorm, Form::Rowwise { threads }) => 4 * threads,
+            // q, the weights of a block of positions, two f32 for the reductions
+            (Target::WgslPortable, OpKind::Attention, Form::Rowwise { threads }) => {
+                4 * super::MAX_HEAD_DIM + 4 * threads + 8 * threads
             }
             _ => 0,
         }
+    }
+}
+
+/// X and the kept (or all) values of W, at the width that workgroup memory holds them; metadata.
+fn wgsl_tile_bytes(weights: Weights, tile: Tile, width: u32) -> u32 {
+    let Tile { m, n, k } = tile;
+    match weights {
+        Weights::Sparse24 => width * (n * k + m * k / 2) + m * k / 8,
+        Weights::Dense => width * (n * k + m * k),
     }
 }
 

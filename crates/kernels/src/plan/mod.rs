@@ -11,6 +11,10 @@ mod rows;
 use crate::{Caps, DType, KernelSpec, OpKind, Problem, Target, Unsupported};
 use alloc::vec::Vec;
 use core::fmt;
+pub use linear::GEMV_FEATURES;
+
+/// Largest head of the attention and rotary kernels, elements.
+pub const MAX_HEAD_DIM: u32 = 128;
 
 /// How a kernel touches a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

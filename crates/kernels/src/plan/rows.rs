@@ -129,7 +129,7 @@ fn heads(n: u32, heads: u32, kv: u32, head_dim: u32, max_seq: u32) -> Result<(),
     range("heads", heads, 1, 1024)?;
     range("kv_heads", kv, 1, heads)?;
     multiple("heads", heads, kv)?;
-    range("head_dim", head_dim, 8, 128)?;
+    range("head_dim", head_dim, 8, super::MAX_HEAD_DIM)?;
     multiple("head_dim", head_dim, 8)
 }
 

@@ -1,0 +1,155 @@
+//! Rung 3: somebody else's compiler judges every shader. naga parses, validates and writes each to
+//! SPIR-V, MSL and HLSL; what its module declares is compared with the row's plan.
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, StorageAccess};
+use quickpick_kernels::{
+    Access, Attention, Caps, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Plan,
+    Problem, RmsNorm, Rotary, SwiGlu, Target, WgpuCaps,
+};
+
+fn shaders() -> impl Iterator<Item = (&'static KernelSpec, String)> {
+    KERNELS
+        .iter()
+        .filter(|s| matches!(s.target, Target::WgslPortable | Target::WgslF16))
+        .map(|spec| (spec, quickpick_codegen::emit(spec).expect("a WGSL row has text")))
+}
+
+/// Only what the row's target allows.
+fn capabilities(target: Target) -> Capabilities {
+    // unpack2x16float and its inverse; every WebGPU implementation has them
+    let portable = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if target == Target::WgslF16 { portable | Capabilities::SHADER_FLOAT16 } else { portable }
+}
+
+fn validated(spec: &KernelSpec, text: &str) -> (Module, ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(text)
+        .unwrap_or_else(|e| panic!("{spec}: {}", e.emit_to_string(text)));
+    let info = Validator::new(ValidationFlags::all(), capabilities(spec.target))
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{spec}: {}", e.emit_to_string(text)));
+    (module, info)
+}
+
+/// Any problem of the row's operation: bindings and parameters do not depend on the shape.
+fn sample_plan(spec: &'static KernelSpec) -> Plan {
+    let (n, d, dtype, out) = (3, 64, spec.dtype, DType::F32);
+    let (heads, kv_heads, head_dim, max_seq, cache) = (4, 2, 16, 32, spec.dtype);
+    let problem = match spec.op {
+        OpKind::Linear(weights) => {
+            let epilogue = Epilogue::NONE;
+            Problem::Linear(Linear { m: 48, n, k: d, weights, dtype, out, epilogue })
+        }
+        OpKind::RmsNorm => Problem::RmsNorm(RmsNorm { n, d, eps: 1e-5, out }),
+        OpKind::Rotary => Problem::Rotary(Rotary { n, heads, kv_heads, head_dim, max_seq, cache }),
+        OpKind::Attention => {
+            Problem::Attention(Attention { n, heads, kv_heads, head_dim, max_seq, cache, out })
+        }
+        OpKind::SwiGlu => Problem::SwiGlu(SwiGlu { n, d, out }),
+        OpKind::Gather => Problem::Gather(Gather { n, d, vocab: 256, dtype }),
+    };
+    // WebGPU's guaranteed limits
+    let caps = Caps::Wgpu(WgpuCaps {
+        f16: spec.target == Target::WgslF16,
+        workgroup_bytes: 16384,
+        invocations: 256,
+        workgroups: 65535,
+        binding_bytes: 128 << 20,
+        storage_buffers: 8,
+    });
+    spec.plan(&problem, &caps).unwrap_or_else(|why| panic!("{spec}: {why}"))
+}
+
+#[test]
+fn every_shader_is_written_to_three_languages() {
+    for (spec, text) in shaders() {
+        let (module, info) = validated(spec, &text);
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
+            .unwrap_or_else(|e| panic!("{spec}: SPIR-V: {e}"));
+        // magic number, then more than a header
+        assert!(words[0] == 0x0723_0203 && words.len() > 100, "{spec}: empty SPIR-V");
+
+        let options = msl::Options { lang_version: (2, 4), ..Default::default() };
+        let (text, _) = msl::write_string(&module, &info, &options, &Default::default())
+            .unwrap_or_else(|e| panic!("{spec}: MSL: {e}"));
+        assert!(text.contains(&format!("kernel void {spec}")), "{spec}: no MSL kernel");
+
+        let shader_model = hlsl::ShaderModel::V6_2; // the first with 16-bit types
+        let options = hlsl::Options { shader_model, ..Default::default() };
+        let mut text = String::new();
+        hlsl::Writer::new(&mut text, &options, &Default::default())
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("{spec}: HLSL: {e}"));
+        assert!(text.contains(&format!("void {spec}")), "{spec}: no HLSL kernel");
+    }
+}
+
+#[test]
+fn limits_are_those_of_the_plan() {
+    for (spec, text) in shaders() {
+        let (module, _) = validated(spec, &text);
+        let plan = sample_plan(spec);
+        let workgroup: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, v)| v.space == AddressSpace::WorkGroup)
+            .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
+            .sum();
+        assert_eq!(workgroup, plan.shared_bytes, "{spec}: bytes of workgroup memory");
+        assert!(workgroup <= 16384, "{spec}: {workgroup} bytes of workgroup memory");
+
+        assert_eq!(module.entry_points.len(), 1, "{spec}: entry points");
+        let entry = &module.entry_points[0];
+        assert_eq!(entry.name, spec.to_string());
+        assert_eq!(entry.workgroup_size, [plan.block, 1, 1], "{spec}: workgroup");
+        assert!(plan.block <= 256, "{spec}: {} invocations", plan.block);
+        assert!(module.overrides.is_empty(), "{spec}: sizes are not to be overridden");
+    }
+}
+
+#[test]
+fn bindings_are_those_of_the_plan() {
+    for (spec, text) in shaders() {
+        let (module, _) = validated(spec, &text);
+        let plan = sample_plan(spec);
+        let mut bound: Vec<_> =
+            module.global_variables.iter().filter_map(|(_, v)| Some((v.binding?, v))).collect();
+        bound.sort_by_key(|(at, _)| (at.group, at.binding));
+        assert_eq!(bound.len(), plan.bindings.len() + 1, "{spec}: bindings");
+        for (i, (at, variable)) in bound.iter().enumerate() {
+            assert_eq!((at.group, at.binding), (0, i as u32), "{spec}");
+            let Some(planned) = plan.bindings.get(i) else {
+                assert_eq!(variable.space, AddressSpace::Uniform, "{spec}: the last binding");
+                let naga::TypeInner::Struct { members, .. } = &module.types[variable.ty].inner
+                else {
+                    panic!("{spec}: the parameters are not a struct");
+                };
+                assert_eq!(members.len(), plan.params.len(), "{spec}: parameters");
+                continue;
+            };
+            assert_eq!(variable.name.as_deref(), Some(planned.name), "{spec}: binding {i}");
+            let AddressSpace::Storage { access } = variable.space else {
+                panic!("{spec}: {} is not in storage", planned.name);
+            };
+            let written = access.contains(StorageAccess::STORE);
+            assert_eq!(written, planned.access != Access::Read, "{spec}: {}", planned.name);
+        }
+    }
+}
+
+/// What naga accepts and Chrome does not, or the row's target forbids.
+#[test]
+fn shaders_use_no_extension_but_f16() {
+    for (spec, text) in shaders() {
+        let enables: Vec<_> = text.lines().filter(|l| l.starts_with("enable ")).collect();
+        let allowed: &[&str] = if spec.target == Target::WgslF16 { &["enable f16;"] } else { &[] };
+        assert_eq!(enables, allowed, "{spec}");
+        for word in ["subgroup", "requires ", "coop_", "f64", "i64", "u64"] {
+            assert!(!text.contains(word), "{spec}: {word}");
+        }
+        let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        let native = code.replace("enable f16;", "").contains("<f16>");
+        assert_eq!(native, spec.target == Target::WgslF16, "{spec}: f16 types");
+    }
+}
