@@ -184,7 +184,12 @@ fn every_row_assembles() {
     let Some(ptxas) = ptxas() else {
         let required = std::env::var("QUICKPICK_REQUIRE").unwrap_or_default();
         assert!(!required.split(',').any(|r| r == "ptxas" || r == "all"), "ptxas is required");
-        println!("skipped: no ptxas (QUICKPICK_PTXAS, the path, target/tools)");
+        let why = "skipped: no ptxas (QUICKPICK_PTXAS, the path, target/tools)";
+        println!("{why}");
+        if let Some(log) = std::env::var_os("QUICKPICK_SKIP_LOG") {
+            let mut log = std::fs::File::options().append(true).create(true).open(log).expect("log");
+            std::io::Write::write_all(&mut log, format!("ptxas: {why}\n").as_bytes()).expect("log");
+        }
         return;
     };
     // constants have no range in the table; these are the ones that the instructions take
