@@ -1,4 +1,63 @@
 //! 2:4 matrices: build, compress, validate, reorder, store.
+//!
+//! In a 2:4 matrix every group of four consecutive columns of a row holds at most two non-zeros.
+//! Sparse tensor cores multiply such a matrix at twice the dense rate, from 9/16 of the bytes (16-bit
+//! types). This crate is what every other part of Quickpick believes about the format. It needs
+//! `alloc` only; the feature `std` adds files.
+//!
+//! ```
+//! use quickpick_format::{Matrix24, Order};
+//!
+//! // one row of eight columns
+//! let dense = [0.0f32, 1.5, 0.0, -2.0, /**/ 0.0, 0.0, 3.0, 0.0];
+//! let matrix = Matrix24::compress(&dense, 1, 8)?;
+//! assert_eq!(matrix.values()[..4], [1.5, -2.0, 0.0, 3.0]);
+//! assert_eq!(matrix.metadata(), [0x4444_448D]); // (1, 3), (0, 2), then padding
+//! assert_eq!(matrix.expand(), dense);
+//! let upload = matrix.pack(Order::RowMajor)?;
+//! assert_eq!(upload.metadata_bytes(), [0x8D, 0x44, 0x44, 0x44]);
+//! # Ok::<(), quickpick_format::Error>(())
+//! ```
+//!
+//! # The canonical form
+//!
+//! A matrix has m rows (output features) and some columns (input features), a multiple of 4. k is
+//! the number of columns rounded up to a multiple of 32.
+//!
+//! - *Values*: `m × k/2`, row-major; of each group its two kept values, the lower column first.
+//! - *Metadata*: `m × k/32` words of 32 bits, row-major; bits `4g..4g+4` of a word are the [`Pair`]
+//!   code of its g-th group: which two columns are kept.
+//! - Every group keeps exactly two columns. Where fewer than two are non-zero (or kept by a mask),
+//!   the lowest other columns are kept too, with value zero.
+//! - −0.0 counts as zero; building stores every zero as +0.0. NaN and the infinities are refused.
+//! - Padding (groups past the last column) holds zeros and code `0x4`: code 0 would be undefined
+//!   behaviour in `mma.sp`.
+//!
+//! Kernels read other arrangements of the same words: [`Order`]. [`Matrix24::pack`] makes them,
+//! [`Packed::unpack`] takes them back.
+//!
+//! # The file form
+//!
+//! A [safetensors](https://github.com/huggingface/safetensors) file. A dense tensor is stored as
+//! usual. A 2:4 tensor NAME of shape `[m, cols]` is stored as two:
+//!
+//! | tensor | type | shape |
+//! |---|---|---|
+//! | `NAME.values` | F16, BF16, F32 or I8 | [`Order::values_shape`]; row-major: `[m, k/2]` |
+//! | `NAME.metadata` | U32 (I32 is read as well) | [`Order::metadata_shape`]; row-major: `[m, k/32]` |
+//!
+//! and named in the header's string metadata, where the key `quickpick` holds JSON:
+//!
+//! ```json
+//! {"version": 1,
+//!  "sparse": {"NAME": {"pattern": "2:4", "shape": [m, cols], "order": "row-major", "order_version": 1}},
+//!  "notes": {"any": "text"}}
+//! ```
+//!
+//! A reader refuses a version, pattern, order or order version that it does not know. There must be
+//! no tensor NAME beside its two parts. Files appear by atomic rename ([`write_atomic`]), and equal
+//! models make equal bytes. [`Reader`] trusts nothing: each way in which a file can be wrong is a
+//! [`FileError`] of its own, and no file makes it panic.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -6,6 +65,8 @@ extern crate alloc;
 mod dtype;
 mod element;
 mod error;
+#[cfg(feature = "std")]
+mod file;
 mod matrix;
 mod order;
 mod pack;
@@ -14,6 +75,8 @@ mod pair;
 pub use dtype::DType;
 pub use element::Element;
 pub use error::Error;
+#[cfg(feature = "std")]
+pub use file::{Entry, FileError, Kind, Reader, StoredType, Writer, write_atomic};
 pub use matrix::{Matrix24, WORD_COLUMNS};
 pub use order::Order;
 pub use pack::Packed;

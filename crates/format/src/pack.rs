@@ -121,6 +121,17 @@ impl Order {
         }
     }
 
+    /// Shape of the kept values: rows, kept values of a row. A block order fills it block by block.
+    pub const fn values_shape(self, rows: usize, cols: usize) -> [usize; 2] {
+        [self.value_rows(rows), self.padded(rows, cols).1 / 2]
+    }
+
+    /// Shape of the metadata: rows, words of a row. A block order fills it block by block.
+    pub const fn metadata_shape(self, rows: usize, cols: usize) -> [usize; 2] {
+        let (rows, k) = self.padded(rows, cols);
+        [rows, k / WORD_COLUMNS]
+    }
+
     fn serves<T: Element>(self) -> Result<(), Error> {
         match (self, T::DTYPE) {
             (Self::RowMajor, _) | (_, DType::F16 | DType::BF16) => Ok(()),

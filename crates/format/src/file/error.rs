@@ -1,0 +1,136 @@
+//! What can be wrong with a file.
+
+use crate::{DType, Error};
+use safetensors::{Dtype, SafeTensorError};
+use std::io;
+use std::path::PathBuf;
+
+/// Why a file cannot be written or read. Unless stated otherwise the file is at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The system refused; the machine's fault.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file ends early.
+    #[error("the file is truncated: {have} bytes of {want}")]
+    Truncated {
+        /// Bytes that are there.
+        have: u64,
+        /// Bytes that the header states.
+        want: u64,
+    },
+    /// The file goes on after its last tensor.
+    #[error("{have} bytes, but the last tensor ends at {want}")]
+    Trailing {
+        /// Bytes that are there.
+        have: u64,
+        /// Bytes that the header states.
+        want: u64,
+    },
+    /// The header is no safetensors header.
+    #[error("no safetensors header: {0}")]
+    Header(#[source] SafeTensorError),
+    /// The metadata under `quickpick` is not the index that this version writes.
+    #[error("the `quickpick` index of the header: {0}")]
+    Index(#[source] serde_json::Error),
+    /// The index is of another version.
+    #[error("index version {have}; this library reads {want}")]
+    Version {
+        /// Version of the file.
+        have: u32,
+        /// Version of the library.
+        want: u32,
+    },
+    /// A pattern that is not known.
+    #[error("tensor `{name}`: pattern `{have}`; this library reads 2:4")]
+    Pattern {
+        /// Tensor.
+        name: String,
+        /// Pattern of the file.
+        have: String,
+    },
+    /// An order that is not known.
+    #[error("tensor `{name}`: order `{have}` is not known")]
+    Order {
+        /// Tensor.
+        name: String,
+        /// Order of the file.
+        have: String,
+    },
+    /// An order whose definition has changed.
+    #[error("tensor `{name}`: order `{order}` version {have}; this library reads {want}")]
+    OrderVersion {
+        /// Tensor.
+        name: String,
+        /// Order.
+        order: String,
+        /// Version of the file.
+        have: u32,
+        /// Version of the library.
+        want: u32,
+    },
+    /// The file has no such tensor: the caller's fault, or the index names what is not there.
+    #[error("tensor `{name}` is not in the file")]
+    Missing {
+        /// Tensor.
+        name: String,
+    },
+    /// Two tensors of one name; the caller's fault when writing.
+    #[error("tensor `{name}` is in the file twice")]
+    Duplicate {
+        /// Tensor.
+        name: String,
+    },
+    /// The tensor's elements have another type than the caller asked for.
+    #[error("tensor `{name}` holds {have:?}, {want} asked")]
+    Type {
+        /// Tensor.
+        name: String,
+        /// Type in the file.
+        have: Dtype,
+        /// Type asked for.
+        want: DType,
+    },
+    /// The metadata words are not 32-bit integers.
+    #[error("tensor `{name}` holds {have:?}; metadata words are U32 or I32")]
+    WordType {
+        /// Tensor.
+        name: String,
+        /// Type in the file.
+        have: Dtype,
+    },
+    /// The tensor has another shape than the index says, or its data another length.
+    #[error("tensor `{name}` has shape {have:?}, {want:?} wanted")]
+    Shape {
+        /// Tensor.
+        name: String,
+        /// Shape in the file, or the number of elements given.
+        have: Vec<usize>,
+        /// Shape that follows.
+        want: Vec<usize>,
+    },
+    /// A dense tensor holds NaN or an infinity.
+    #[error("tensor `{name}`, element {index}: {value} is not finite")]
+    NotFinite {
+        /// Tensor.
+        name: String,
+        /// Element, counted from 0.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// The parts of a 2:4 tensor make no matrix.
+    #[error("tensor `{name}`: {source}")]
+    Matrix {
+        /// Tensor.
+        name: String,
+        /// What is wrong, and where.
+        source: Error,
+    },
+}
