@@ -1,10 +1,25 @@
 //! A small Llama-style byte-level decoder: train, prune, generate on any backend.
 #![forbid(unsafe_code)]
 
+pub mod compact;
 pub mod config;
+pub mod corpus;
 mod error;
+pub mod generate;
+pub mod infer;
+mod model;
+mod ops;
+pub mod optim;
+pub mod score;
+pub mod train;
 pub mod weights;
 
+pub use compact::{Compact, Stored};
 pub use config::{Config, Kind, Slot};
+pub use corpus::Corpus;
 pub use error::Error;
+pub use generate::{Generated, Sampler, generate};
+pub use infer::Decoder;
+pub use score::{Score, score};
+pub use train::{DecoderTrainer, Evaluation, Settings};
 pub use weights::{Tensor, Tensors, Weights};

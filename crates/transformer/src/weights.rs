@@ -114,7 +114,7 @@ impl Weights {
     /// Writes a safetensors file that holds its own configuration, by atomic rename.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let config = serde_json::to_string(&self.config).map_err(|e| Error::file(path, e))?;
-        save_tensors(path, &self.tensors, &[(CONFIG_KEY, config)])
+        save_tensors(path, &self.tensors, CONFIG_KEY, config)
     }
 
     /// Reads what [`Self::save`] wrote. F16 and BF16 tensors are widened.
@@ -128,12 +128,9 @@ impl Weights {
     }
 }
 
-/// Writes f32 tensors and string metadata as safetensors, by atomic rename.
-pub fn save_tensors(
-    path: &Path,
-    tensors: &Tensors,
-    metadata: &[(&str, String)],
-) -> Result<(), Error> {
+/// Writes f32 tensors and one line of metadata as safetensors, by atomic rename. Equal input writes
+/// equal bytes: one line, because safetensors keeps several in a hash map's order.
+pub fn save_tensors(path: &Path, tensors: &Tensors, key: &str, value: String) -> Result<(), Error> {
     let views = tensors
         .iter()
         .map(|(name, t)| {
@@ -142,8 +139,7 @@ pub fn save_tensors(
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Error::file(path, e))?;
-    let metadata: HashMap<_, _> =
-        metadata.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    let metadata = HashMap::from([(key.to_owned(), value)]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::file(path, e))?;
     write_atomic(path, &bytes)
 }

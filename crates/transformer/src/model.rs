@@ -1,0 +1,59 @@
+//! The decoder in candle's tensors: the forward pass that training differentiates.
+
+use crate::Error;
+use crate::config::{self, Config, in_block};
+use crate::ops::{Attention, cross_entropy, linear, rms_norm, swiglu};
+use candle_core::{Device, Tensor};
+use std::collections::HashMap;
+
+/// Parameters by name.
+pub type Params = HashMap<String, Tensor>;
+
+/// Loss of each prediction in nats, row by row: byte i+1 from bytes 0..=i of its row. All rows have
+/// one length, of at least two bytes.
+pub fn losses(config: &Config, params: &Params, rows: &[&[u8]]) -> Result<Tensor, Error> {
+    let inputs: Vec<&[u8]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
+    let targets = rows.iter().flat_map(|row| row.iter().skip(1).copied()).collect();
+    Ok(cross_entropy(&forward(config, params, &inputs)?, targets)?)
+}
+
+/// Logits `rows·len × vocab` of byte sequences of one length.
+pub fn forward(config: &Config, params: &Params, rows: &[&[u8]]) -> Result<Tensor, Error> {
+    let len = rows.first().map_or(0, |row| row.len());
+    if len == 0 || len > config.max_seq || rows.iter().any(|row| row.len() != len) {
+        let lens: Vec<_> = rows.iter().map(|row| row.len()).take(8).collect();
+        let most = config.max_seq;
+        return Err(Error::Training(format!(
+            "sequences must have one length of 1..={most}: {lens:?}"
+        )));
+    }
+    let get =
+        |name: &str| params.get(name).ok_or_else(|| Error::Weights(format!("there is no {name}")));
+    let rotary = config.rotary_table();
+    let attention = || Attention {
+        rows: rows.len(),
+        len,
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        head_dim: config.head_dim(),
+        rotary: rotary.clone(),
+    };
+
+    let ids: Vec<u32> = rows.iter().flat_map(|row| row.iter()).map(|b| u32::from(*b)).collect();
+    let ids = Tensor::from_vec(ids, rows.len() * len, &Device::Cpu)?;
+    let mut x = get(config::EMBEDDING)?.embedding(&ids)?;
+    for layer in 0..config.layers {
+        let w = |part: &str| get(&in_block(layer, part));
+        let h = rms_norm(&x, w(config::ATTN_NORM)?, config.eps)?;
+        let q = linear(&h, w(config::Q)?)?;
+        let k = linear(&h, w(config::K)?)?;
+        let v = linear(&h, w(config::V)?)?;
+        let y = q.apply_op3(&k, &v, attention())?;
+        x = (x + linear(&y, w(config::O)?)?)?;
+        let h = rms_norm(&x, w(config::FFN_NORM)?, config.eps)?;
+        let a = swiglu(&linear(&h, w(config::GATE)?)?, &linear(&h, w(config::UP)?)?)?;
+        x = (x + linear(&a, w(config::DOWN)?)?)?;
+    }
+    let h = rms_norm(&x, get(config::FINAL_NORM)?, config.eps)?;
+    Ok(linear(&h, get(config::HEAD)?)?)
+}
