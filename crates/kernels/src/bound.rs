@@ -30,6 +30,9 @@ const U: f64 = 1.0 / (1 << 24) as f64;
 /// What flushing one f32 subnormal may lose.
 const TINY: f64 = f32::MIN_POSITIVE as f64;
 
+/// What `x / (1 + eʸ)` may lose where eʸ is taken for infinite a little early, y > 88.
+const NEAR_OVERFLOW: f64 = 1e-35;
+
 /// `γ_c = c·u/(1 − c·u)`.
 fn gamma(c: usize) -> f64 {
     let cu = c as f64 * U;
@@ -68,11 +71,11 @@ fn activated(activation: Activation, x: f64, error: f64) -> f64 {
     let y = activate(activation, x).abs();
     match activation {
         Activation::None | Activation::Relu => error,
-        Activation::Silu => 1.1 * error + (16.0 + 4.0 * x.abs()) * U * y + TINY,
+        Activation::Silu => 1.1 * error + (16.0 + 4.0 * x.abs()) * U * y + NEAR_OVERFLOW,
         Activation::Gelu => {
             let tanh = (16.0 + 16.0 * gelu_argument(x).abs()) * U;
             // beyond |s| = 16, tanh is ±1 to f32's last bit whatever its error
-            1.13 * error + x.abs() / 2.0 * tanh.min(272.0 * U) + 2.0 * U * y + TINY
+            1.13 * error + x.abs() / 2.0 * tanh.min(272.0 * U) + 2.0 * U * y + NEAR_OVERFLOW
         }
     }
 }

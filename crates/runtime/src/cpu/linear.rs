@@ -1,0 +1,125 @@
+//! Linear layers: how the products of `simd/linear.rs` are cut into tasks.
+//!
+//! Up to [`DOT_TOKENS`] tokens: x is widened to f32, tasks take rows of W. Beyond: tokens are taken
+//! [`PASS`] at a time, packed into transposed panels, and tasks take (panel, rows of W). Either way
+//! sums land in scratch memory, by output feature, and the epilogue carries them to y.
+
+use super::epilogue::Epilogue;
+use super::memory::Views;
+use super::simd::linear::{Dot, K_BLOCK, Pack, Rows, Tile};
+use super::simd::{Element, Isa};
+use quickpick_kernels::{Linear, Problem, Weights};
+use rayon::prelude::*;
+
+/// Most tokens for which each output is a dot product.
+const DOT_TOKENS: usize = 8;
+
+/// Tokens that one pass over W serves: bounds the scratch memory.
+const PASS: usize = 256;
+
+/// Rows of W in a task of the tiled form; a multiple of every register block.
+const TILE_ROWS: usize = 48;
+
+/// Bytes of W in a task of the dot form: enough to hide a task's cost, few enough to share out.
+const DOT_BYTES: usize = 128 << 10;
+
+/// Tokens that share a task of the epilogue in the tiled form; divides every full panel.
+const EPILOGUE_TOKENS: usize = 16;
+
+/// f32s of scratch: x as f32, then the sums.
+pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let tokens = if n <= DOT_TOKENS { n } else { padded(n.min(PASS), isa) };
+    // the sums start at a cache line
+    (tokens * k).next_multiple_of(16) + tokens * m
+}
+
+/// Runs a layer: weights and x of T, y and residual of O.
+pub(super) fn run<T: Element, O: Element>(
+    isa: Isa,
+    problem: &Problem,
+    views: &mut Views<'_>,
+    scratch: &mut [f32],
+) {
+    let Problem::Linear(p) = problem else { return };
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let values = views.input::<T>(0);
+    let (weights, next) = match p.weights {
+        Weights::Sparse24 => (Rows::Sparse(values, views.input(1)), 2),
+        Weights::Dense => (Rows::Dense(values), 1),
+    };
+    let x = views.input::<T>(next);
+    let (bias, residual) = (views.input::<f32>(next + 1), views.input::<O>(next + 2));
+    let y = views.output::<O>(next + 3);
+
+    let epilogue = Epilogue { rule: p.epilogue, bias, m };
+    if n <= DOT_TOKENS {
+        let (wide, sums) = scratch.split_at_mut((n * k).next_multiple_of(16));
+        dot(isa, weights, x, k, &mut wide[..n * k], sums);
+        epilogue.run(isa, sums, n, residual, y, 1);
+        return;
+    }
+    let panel = 4 * isa.lanes();
+    for start in (0..n).step_by(PASS) {
+        let tokens = PASS.min(n - start);
+        let padded = padded(tokens, isa);
+        let (panels, sums) = scratch.split_at_mut((padded * k).next_multiple_of(16));
+        let (panels, sums) = (&mut panels[..padded * k], &mut sums[..padded * m]);
+        let part = start * m..(start + tokens) * m;
+        tiles(isa, weights, &x[start * k..][..tokens * k], k, panels, sums, (panel, m));
+        let residual = if residual.is_empty() { residual } else { &residual[part.clone()] };
+        epilogue.run(isa, sums, panel, residual, &mut y[part], EPILOGUE_TOKENS);
+    }
+}
+
+/// Tokens after padding the last panel to 1, 2 or 4 vectors.
+fn padded(tokens: usize, isa: Isa) -> usize {
+    let panel = 4 * isa.lanes();
+    let rest = (tokens % panel).div_ceil(isa.lanes()).next_power_of_two() * isa.lanes();
+    tokens / panel * panel + if tokens % panel == 0 { 0 } else { rest }
+}
+
+fn dot<T: Element>(
+    isa: Isa,
+    weights: Rows<'_, T>,
+    x: &[T],
+    k: usize,
+    wide: &mut [f32],
+    sums: &mut [f32],
+) {
+    // one token is a panel of width 1
+    isa.run(Pack { x, k: x.len(), start: 0, width: 1, panel: &mut *wide });
+    let (n, wide) = (x.len() / k, &*wide);
+    let row_bytes =
+        k * size_of::<T>() * if matches!(weights, Rows::Dense(_)) { 16 } else { 9 } / 16;
+    let rows = (DOT_BYTES / row_bytes).next_multiple_of(4);
+    let task = |(i, out): (usize, &mut [f32])| {
+        let weights = weights.part(i * rows, out.len() / n, k);
+        isa.run(Dot { weights, x: wide, k, out });
+    };
+    sums.par_chunks_mut(rows * n).enumerate().for_each(task);
+}
+
+fn tiles<T: Element>(
+    isa: Isa,
+    weights: Rows<'_, T>,
+    x: &[T],
+    k: usize,
+    panels: &mut [f32],
+    sums: &mut [f32],
+    (panel, m): (usize, usize),
+) {
+    panels.par_chunks_mut(panel * k).zip(x.par_chunks(panel * k)).for_each(|(panel, x)| {
+        let width = panel.len() / k;
+        panel.par_chunks_mut(K_BLOCK * width).enumerate().for_each(|(i, panel)| {
+            isa.run(Pack { x, k, start: i * K_BLOCK, width, panel });
+        });
+    });
+    sums.par_chunks_mut(panel * m).zip(panels.par_chunks(panel * k)).for_each(|(acc, panel)| {
+        let width = acc.len() / m;
+        acc.par_chunks_mut(TILE_ROWS * width).enumerate().for_each(|(i, acc)| {
+            let weights = weights.part(i * TILE_ROWS, acc.len() / width, k);
+            isa.run(Tile { weights, panel, k, acc });
+        });
+    });
+}

@@ -1,0 +1,152 @@
+//! RMSNorm, rotary embedding, SwiGLU, gather: loops over rows that compilers vectorise.
+
+use super::math::silu;
+use super::memory::Views;
+use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
+use quickpick_kernels::Problem;
+use rayon::prelude::*;
+
+/// Elements of a task: less is not worth another thread.
+const TASK: usize = 1 << 14;
+
+/// `y = x · gain / √(mean(x²) + eps)`.
+pub(super) fn rmsnorm<O: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
+    let Problem::RmsNorm(p) = problem else { return };
+    let d = p.d as usize;
+    let (x, gain, y) = (v.input::<f32>(0), v.input::<f32>(1), v.output::<O>(2));
+    let part = d * (TASK / d).max(1);
+    y.par_chunks_mut(part).zip(x.par_chunks(part)).for_each(|(y, x)| {
+        isa.run(Norm { x, gain, eps: p.eps, y });
+    });
+}
+
+struct Norm<'a, O> {
+    x: &'a [f32],
+    gain: &'a [f32],
+    eps: f32,
+    y: &'a mut [O],
+}
+
+impl<O: Element> Kernel for Norm<'_, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let d = self.gain.len();
+        for (y, x) in self.y.chunks_exact_mut(d).zip(self.x.chunks_exact(d)) {
+            let scale = 1.0 / (s.dot(x, x) / d as f32 + self.eps).sqrt();
+            let gained = x.chunks_exact(LINE).zip(self.gain.chunks_exact(LINE));
+            for (y, (x, gain)) in y.chunks_exact_mut(LINE).zip(gained) {
+                let mut z = [0.0; LINE];
+                for ((z, x), gain) in z.iter_mut().zip(x).zip(gain) {
+                    *z = x * scale * gain;
+                }
+                s.narrow(&z, y);
+            }
+        }
+    }
+}
+
+/// Elements at a time: rows are multiples of 32.
+const LINE: usize = 32;
+
+/// `y = silu(gate) · up`.
+pub(super) fn swiglu<O: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
+    let Problem::SwiGlu(_) = problem else { return };
+    let (gate, up, y) = (v.input::<f32>(0), v.input::<f32>(1), v.output::<O>(2));
+    let inputs = gate.par_chunks(TASK).zip(up.par_chunks(TASK));
+    y.par_chunks_mut(TASK).zip(inputs).for_each(|(y, (gate, up))| {
+        isa.run(Gated { gate, up, y });
+    });
+}
+
+struct Gated<'a, O> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    y: &'a mut [O],
+}
+
+impl<O: Element> Kernel for Gated<'_, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let inputs = self.gate.chunks_exact(LINE).zip(self.up.chunks_exact(LINE));
+        for (y, (gate, up)) in self.y.chunks_exact_mut(LINE).zip(inputs) {
+            let mut z = [0.0; LINE];
+            for ((z, gate), up) in z.iter_mut().zip(gate).zip(up) {
+                *z = silu(*gate) * up;
+            }
+            s.narrow(&z, y);
+        }
+    }
+}
+
+/// Rotates q and k; appends k and v to their caches.
+pub(super) fn rotary<T: Element>(_: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
+    let Problem::Rotary(p) = problem else { return };
+    let (hd, max_seq) = (p.head_dim as usize, p.max_seq as usize);
+    let (q, k, values) = (v.input::<f32>(0), v.input::<f32>(1), v.input::<f32>(2));
+    let (pos, table) = (v.input::<u32>(3), v.input::<f32>(4));
+    let (q_out, k_cache, v_cache) = (v.output::<f32>(5), v.output::<T>(6), v.output::<T>(7));
+
+    let (q_row, kv_row) = (p.heads as usize * hd, p.kv_heads as usize * hd);
+    for token in 0..p.n as usize {
+        let at = pos[0] as usize + token;
+        if at >= max_seq {
+            return;
+        }
+        let angles = &table[at * hd..][..hd];
+        let (from, to) = (token * q_row..(token + 1) * q_row, at * kv_row..(at + 1) * kv_row);
+        let tokens = token * kv_row..(token + 1) * kv_row;
+        rotate(&q[from.clone()], angles, &mut q_out[from]);
+        rotate(&k[tokens.clone()], angles, &mut k_cache[to.clone()]);
+        for (to, v) in v_cache[to].iter_mut().zip(&values[tokens]) {
+            *to = T::narrow(*v);
+        }
+    }
+}
+
+/// Rotates each head of one token; `angles` are head_dim/2 cosines, then as many sines.
+fn rotate<T: Element>(x: &[f32], angles: &[f32], y: &mut [T]) {
+    let (cos, sin) = angles.split_at(angles.len() / 2);
+    for (x, y) in x.chunks_exact(angles.len()).zip(y.chunks_exact_mut(angles.len())) {
+        let (a, b) = x.split_at(cos.len());
+        let (ya, yb) = y.split_at_mut(cos.len());
+        for i in 0..cos.len() {
+            ya[i] = T::narrow(a[i] * cos[i] - b[i] * sin[i]);
+            yb[i] = T::narrow(b[i] * cos[i] + a[i] * sin[i]);
+        }
+    }
+}
+
+/// Rows of a table; NaN for ids outside it.
+pub(super) fn gather<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
+    let Problem::Gather(p) = problem else { return };
+    let d = p.d as usize;
+    let (table, ids, y) = (v.input::<T>(0), v.input::<u32>(1), v.output::<f32>(2));
+    let part = (TASK / d).max(1);
+    y.par_chunks_mut(part * d).zip(ids.par_chunks(part)).for_each(|(y, ids)| {
+        for (y, &id) in y.chunks_exact_mut(d).zip(ids) {
+            if id < p.vocab {
+                isa.run(Widen { from: &table[id as usize * d..][..d], to: y });
+            } else {
+                y.fill(f32::NAN);
+            }
+        }
+    });
+}
+
+struct Widen<'a, T> {
+    from: &'a [T],
+    to: &'a mut [f32],
+}
+
+impl<T: Element> Kernel for Widen<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        s.widen(self.from, self.to);
+    }
+}

@@ -1,0 +1,126 @@
+//! AVX-512 F, BW, VL, DQ.
+
+use super::{Kernel, Simd};
+use core::arch::x86_64::*;
+
+/// Proof that the processor has AVX-512 F, BW, VL, DQ, and FMA, F16C.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(super) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        has.then_some(Self(()))
+    }
+
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+        fn enabled<K: Kernel>(s: Avx512, kernel: K) -> K::Output {
+            kernel.run(s)
+        }
+        // SAFETY: `self` is proof of the features
+        unsafe { enabled(self, kernel) }
+    }
+}
+
+/// Calls intrinsics inside a method of `Avx512`.
+macro_rules! avx512 {
+    ($($body:tt)*) => {
+        // SAFETY: `self` is proof of the features; pointers are the caller's promise
+        unsafe { $($body)* }
+    };
+}
+
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        avx512!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        avx512!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn sum(self, x: __m512) -> f32 {
+        avx512!(_mm512_reduce_add_ps(x))
+    }
+
+    #[inline(always)]
+    fn positions(self, codes: u32) -> __m512i {
+        // lane j: 4·(j/2) + bits 2j+1:2j of the word; one shift, and (a & 3) | b in one (0xEA)
+        avx512! {
+            let shifts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let groups = _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
+            let shifted = _mm512_srlv_epi32(_mm512_set1_epi32(codes as i32), shifts);
+            _mm512_ternarylogic_epi32::<0xEA>(shifted, _mm512_set1_epi32(3), groups)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pick(self, x: *const f32, at: __m512i) -> __m512 {
+        avx512!(_mm512_permutex2var_ps(_mm512_loadu_ps(x), at, _mm512_loadu_ps(x.add(16))))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        avx512!(_mm512_loadu_ps(from))
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, x: __m512) {
+        avx512!(_mm512_storeu_ps(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const u16) -> __m512 {
+        avx512!(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast())))
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut u16, x: __m512) {
+        avx512! {
+            let narrow = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+            _mm256_storeu_si256(to.cast(), narrow)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16) -> __m512 {
+        avx512! {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16, x: __m512) {
+        // (bits + 0x7fff + bit 16) >> 16; NaN keeps its upper half, made quiet
+        avx512! {
+            let bits = _mm512_castps_si512(x);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let carry = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x40_0000));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+            let rounded = _mm512_mask_mov_epi32(_mm512_add_epi32(bits, carry), nan, quiet);
+            let narrow = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded));
+            _mm256_storeu_si256(to.cast(), narrow)
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, address: *const T) {
+        avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
+    }
+}

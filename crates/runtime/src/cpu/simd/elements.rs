@@ -1,0 +1,100 @@
+//! The element types that the CPU computes with.
+
+use super::{Simd, bf16_bits};
+use bytemuck::Pod;
+use half::{bf16, f16};
+
+/// A type in memory; arithmetic is in f32.
+pub(in crate::cpu) trait Element: Pod + Send + Sync {
+    /// Widens one value, exactly.
+    fn widen(self) -> f32;
+
+    /// Rounds to nearest, ties to even.
+    fn narrow(x: f32) -> Self;
+
+    /// Widens `S::LANES` values.
+    ///
+    /// # Safety
+    ///
+    /// `from` points to as many.
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
+
+    /// Rounds and stores `S::LANES` values.
+    ///
+    /// # Safety
+    ///
+    /// `to` has room for as many.
+    unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F);
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn narrow(x: f32) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
+        // SAFETY: the caller's promise is the same
+        unsafe { s.load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
+        // SAFETY: the caller's promise is the same
+        unsafe { s.store(to, x) }
+    }
+}
+
+impl Element for f16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+
+    #[inline(always)]
+    fn narrow(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
+        // SAFETY: the caller's promise is the same; f16 is a transparent u16
+        unsafe { s.load_f16(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
+        // SAFETY: the caller's promise is the same; f16 is a transparent u16
+        unsafe { s.store_f16(to.cast(), x) }
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits((self.to_bits() as u32) << 16)
+    }
+
+    #[inline(always)]
+    fn narrow(x: f32) -> Self {
+        Self::from_bits(bf16_bits(x))
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
+        // SAFETY: the caller's promise is the same; bf16 is a transparent u16
+        unsafe { s.load_bf16(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
+        // SAFETY: the caller's promise is the same; bf16 is a transparent u16
+        unsafe { s.store_bf16(to.cast(), x) }
+    }
+}

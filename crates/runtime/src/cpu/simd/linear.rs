@@ -1,0 +1,386 @@
+//! The two products of a linear layer.
+//!
+//! *Dot*, for few tokens: each output is a dot product along k; weights stream through once, kept
+//! inputs are picked out of two vectors of x by a permutation that the code names.
+//!
+//! *Tile*, for more tokens: lanes are tokens. A panel of x lies transposed, `k × width`; a kept
+//! weight is broadcast and multiplied with the panel row of its column, so that 2:4 weights do half
+//! the multiply-adds of dense ones.
+
+use super::{Element, Kernel, Simd, SimdExt};
+
+/// Some rows of W, row-major without gaps.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) enum Rows<'a, T> {
+    /// `rows × k` elements.
+    Dense(&'a [T]),
+    /// `rows × k/2` kept values, `rows × k/32` metadata words.
+    Sparse(&'a [T], &'a [u32]),
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// `count` rows from `start` on.
+    pub(in crate::cpu) fn part(self, start: usize, count: usize, k: usize) -> Self {
+        match self {
+            Self::Dense(w) => Self::Dense(&w[start * k..][..count * k]),
+            Self::Sparse(v, c) => Self::Sparse(
+                &v[start * (k / 2)..][..count * (k / 2)],
+                &c[start * (k / 32)..][..count * (k / 32)],
+            ),
+        }
+    }
+
+    fn check(self, rows: usize, k: usize) {
+        assert_eq!(k % 32, 0, "k of a packed matrix");
+        match self {
+            Self::Dense(w) => assert_eq!(w.len(), rows * k, "elements of W"),
+            Self::Sparse(v, c) => {
+                assert_eq!(v.len(), rows * (k / 2), "kept values of W");
+                assert_eq!(c.len(), rows * (k / 32), "metadata words of W");
+            }
+        }
+    }
+}
+
+/// `out[r·n + t] = Σ W[r]·x[t]`; x `n×k`, out `rows×n`.
+pub(in crate::cpu) struct Dot<'a, T> {
+    pub weights: Rows<'a, T>,
+    pub x: &'a [f32],
+    pub k: usize,
+    pub out: &'a mut [f32],
+}
+
+impl<T: Element> Kernel for Dot<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { weights, x, k, out } = self;
+        let n = x.len() / k;
+        let rows = out.len() / n;
+        weights.check(rows, k);
+        assert!(x.len() == n * k && out.len() == rows * n, "x is n×k, the output rows×n");
+        let mut row = 0;
+        while row < rows {
+            let step = if rows - row >= 4 { 4 } else { 1 };
+            let mut token = 0;
+            while token < n {
+                let width = match n - token {
+                    4.. => 4,
+                    2.. => 2,
+                    _ => 1,
+                };
+                // SAFETY: row + step <= rows and token + width <= n, and the asserts above fix the
+                // length of every slice by rows, n and k, k a multiple of 32
+                unsafe {
+                    let x = x.as_ptr().add(token * k);
+                    let out = out.as_mut_ptr().add(row * n + token);
+                    match (step, width) {
+                        (4, 4) => dot::<S, T, 4, 4>(s, weights, row, x, k, out, n),
+                        (4, 2) => dot::<S, T, 4, 2>(s, weights, row, x, k, out, n),
+                        (4, _) => dot::<S, T, 4, 1>(s, weights, row, x, k, out, n),
+                        (_, 4) => dot::<S, T, 1, 4>(s, weights, row, x, k, out, n),
+                        (_, 2) => dot::<S, T, 1, 2>(s, weights, row, x, k, out, n),
+                        _ => dot::<S, T, 1, 1>(s, weights, row, x, k, out, n),
+                    }
+                }
+                token += width;
+            }
+            row += step;
+        }
+    }
+}
+
+/// R rows × N tokens.
+///
+/// # Safety
+///
+/// `weights` has R rows from `row` on, x N rows of k f32s; `out[r·stride + t]` is writable.
+#[inline(always)]
+unsafe fn dot<S: Simd, T: Element, const R: usize, const N: usize>(
+    s: S,
+    weights: Rows<'_, T>,
+    row: usize,
+    x: *const f32,
+    k: usize,
+    out: *mut f32,
+    stride: usize,
+) {
+    let mut acc = [[s.splat(0.0); N]; R];
+    match weights {
+        Rows::Dense(w) => {
+            // SAFETY: (row + R)·k elements of W, N·k of x; LANES divides k
+            unsafe {
+                let w = w.as_ptr().add(row * k);
+                for i in (0..k).step_by(S::LANES) {
+                    for r in 0..R {
+                        let w = T::load(s, w.add(r * k + i));
+                        for t in 0..N {
+                            acc[r][t] = s.fma(w, s.load(x.add(t * k + i)), acc[r][t]);
+                        }
+                    }
+                }
+            }
+        }
+        Rows::Sparse(v, c) => {
+            // SAFETY: (row + R)·k/2 values, (row + R)·k/32 words, N·k of x; a word names 16 kept
+            // of 32 columns, and LANES divides 16
+            unsafe {
+                let v = v.as_ptr().add(row * (k / 2));
+                let c = c.as_ptr().add(row * (k / 32));
+                for word in 0..k / 32 {
+                    let mut codes = [0; R];
+                    for (r, code) in codes.iter_mut().enumerate() {
+                        *code = *c.add(r * (k / 32) + word);
+                    }
+                    for kept in (0..16).step_by(S::LANES) {
+                        for r in 0..R {
+                            let at = s.positions(codes[r] >> (2 * kept));
+                            let w = T::load(s, v.add(r * (k / 2) + word * 16 + kept));
+                            for t in 0..N {
+                                let x = s.pick(x.add(t * k + word * 32 + 2 * kept), at);
+                                acc[r][t] = s.fma(w, x, acc[r][t]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for r in 0..R {
+        for t in 0..N {
+            // SAFETY: the caller's promise
+            unsafe { *out.add(r * stride + t) = s.sum(acc[r][t]) };
+        }
+    }
+}
+
+/// Rows of k that a panel block holds: with 64 tokens 32 KiB, which stays in the first cache.
+pub(in crate::cpu) const K_BLOCK: usize = 128;
+
+/// Transposes x, `tokens × k`, columns `start..`, into rows of a panel: `panel[i·width + t] =
+/// x[t·k + start + i]`, zero for tokens that are not there.
+pub(in crate::cpu) struct Pack<'a, T> {
+    pub x: &'a [T],
+    pub k: usize,
+    pub start: usize,
+    pub width: usize,
+    pub panel: &'a mut [f32],
+}
+
+impl<T: Element> Kernel for Pack<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, k, start, width, panel } = self;
+        let depth = panel.len() / width;
+        let tokens = x.len() / k;
+        let mut line = [0.0f32; K_BLOCK];
+        let line = &mut line[..depth];
+        for t in 0..width {
+            if t < tokens {
+                s.widen(&x[t * k + start..][..depth], line);
+            } else {
+                line.fill(0.0);
+            }
+            for (row, x) in panel.chunks_exact_mut(width).zip(&*line) {
+                row[t] = *x;
+            }
+        }
+    }
+}
+
+/// `acc[r·width + t] = Σ W[r]·panel[·][t]`; panel `k × width`, acc `rows × width`; width 1, 2 or 4
+/// vectors.
+pub(in crate::cpu) struct Tile<'a, T> {
+    pub weights: Rows<'a, T>,
+    pub panel: &'a [f32],
+    pub k: usize,
+    pub acc: &'a mut [f32],
+}
+
+impl<T: Element> Kernel for Tile<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.panel.len() / self.k;
+        let rows = self.acc.len() / width;
+        self.weights.check(rows, self.k);
+        assert_eq!((self.panel.len(), self.acc.len()), (self.k * width, rows * width));
+        assert_eq!(width % S::LANES, 0, "a panel of whole vectors");
+        self.acc.fill(0.0);
+        match width / S::LANES {
+            1 => self.blocks::<S, 1>(s, rows),
+            2 => self.blocks::<S, 2>(s, rows),
+            _ => {
+                assert_eq!(width, 4 * S::LANES, "a panel of 1, 2 or 4 vectors");
+                self.blocks::<S, 4>(s, rows)
+            }
+        }
+    }
+}
+
+impl<T: Element> Tile<'_, T> {
+    #[inline(always)]
+    fn blocks<S: Simd, const V: usize>(self, s: S, rows: usize) {
+        let Self { weights, panel, k, acc } = self;
+        for start in (0..k).step_by(K_BLOCK) {
+            let depth = K_BLOCK.min(k - start);
+            let mut row = 0;
+            while row < rows {
+                let left = rows - row;
+                // SAFETY: `Tile::run` has checked all lengths against rows, k and width = V·LANES;
+                // row + R <= rows, start + depth <= k, depth <= K_BLOCK, both multiples of 32
+                unsafe {
+                    let panel = panel.as_ptr().add(start * V * S::LANES);
+                    let acc = acc.as_mut_ptr().add(row * V * S::LANES);
+                    let at = Block { row, start, depth, k };
+                    row += match weights {
+                        Rows::Sparse(v, c) => match left {
+                            4.. if S::REGISTERS == 32 => {
+                                sparse::<S, T, 4, V>(s, v, c, at, panel, acc)
+                            }
+                            2.. => sparse::<S, T, 2, V>(s, v, c, at, panel, acc),
+                            _ => sparse::<S, T, 1, V>(s, v, c, at, panel, acc),
+                        },
+                        Rows::Dense(w) => match left {
+                            6.. if S::REGISTERS == 32 => dense::<S, T, 6, V>(s, w, at, panel, acc),
+                            3.. => dense::<S, T, 3, V>(s, w, at, panel, acc),
+                            _ => dense::<S, T, 1, V>(s, w, at, panel, acc),
+                        },
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Where a block of W lies.
+#[derive(Clone, Copy)]
+struct Block {
+    row: usize,
+    start: usize,
+    depth: usize,
+    k: usize,
+}
+
+/// R rows of 2:4 weights × V vectors of tokens; returns R.
+///
+/// # Safety
+///
+/// W has R rows from `at.row` on; the panel has `at.depth` rows, acc R rows, of V vectors.
+#[inline(always)]
+unsafe fn sparse<S: Simd, T: Element, const R: usize, const V: usize>(
+    s: S,
+    values: &[T],
+    codes: &[u32],
+    at: Block,
+    panel: *const f32,
+    acc: *mut f32,
+) -> usize {
+    let width = V * S::LANES;
+    let mut weight = [[0.0f32; K_BLOCK / 2]; R];
+    let mut offset = [[0u32; K_BLOCK / 2]; R];
+    for r in 0..R {
+        let values = &values[(at.row + r) * (at.k / 2) + at.start / 2..][..at.depth / 2];
+        let codes = &codes[(at.row + r) * (at.k / 32) + at.start / 32..][..at.depth / 32];
+        s.widen(values, &mut weight[r]);
+        for (i, (word, out)) in codes.iter().zip(offset[r].chunks_exact_mut(16)).enumerate() {
+            for (j, out) in out.iter_mut().enumerate() {
+                let column = 32 * i as u32 + (j as u32 / 2 * 4) + (word >> (2 * j) & 3);
+                *out = column * width as u32;
+            }
+        }
+    }
+    // SAFETY: the caller's promise; offsets are columns below depth, times the width
+    unsafe {
+        let mut sum = load_acc::<S, R, V>(s, acc);
+        for j in 0..at.depth / 2 {
+            for r in 0..R {
+                let w = s.splat(*weight.get_unchecked(r).get_unchecked(j));
+                let row = panel.add(*offset.get_unchecked(r).get_unchecked(j) as usize);
+                for v in 0..V {
+                    sum[r][v] = s.fma(w, s.load(row.add(v * S::LANES)), sum[r][v]);
+                }
+            }
+        }
+        store_acc::<S, R, V>(s, acc, sum);
+    }
+    R
+}
+
+/// R rows of dense weights × V vectors of tokens; returns R.
+///
+/// # Safety
+///
+/// W has R rows from `at.row` on; the panel has `at.depth` rows, acc R rows, of V vectors.
+#[inline(always)]
+unsafe fn dense<S: Simd, T: Element, const R: usize, const V: usize>(
+    s: S,
+    values: &[T],
+    at: Block,
+    panel: *const f32,
+    acc: *mut f32,
+) -> usize {
+    let mut weight = [[0.0f32; K_BLOCK]; R];
+    for r in 0..R {
+        let values = &values[(at.row + r) * at.k + at.start..][..at.depth];
+        s.widen(values, &mut weight[r]);
+    }
+    // SAFETY: the caller's promise
+    unsafe {
+        let mut sum = load_acc::<S, R, V>(s, acc);
+        for j in 0..at.depth {
+            let row = panel.add(j * V * S::LANES);
+            let mut x = [s.splat(0.0); V];
+            for (v, x) in x.iter_mut().enumerate() {
+                *x = s.load(row.add(v * S::LANES));
+            }
+            for r in 0..R {
+                let w = s.splat(*weight.get_unchecked(r).get_unchecked(j));
+                for v in 0..V {
+                    sum[r][v] = s.fma(w, x[v], sum[r][v]);
+                }
+            }
+        }
+        store_acc::<S, R, V>(s, acc, sum);
+    }
+    R
+}
+
+/// # Safety
+///
+/// `acc` holds R rows of V vectors.
+#[inline(always)]
+unsafe fn load_acc<S: Simd, const R: usize, const V: usize>(
+    s: S,
+    acc: *const f32,
+) -> [[S::F; V]; R] {
+    let mut sum = [[s.splat(0.0); V]; R];
+    for (r, row) in sum.iter_mut().enumerate() {
+        for (v, x) in row.iter_mut().enumerate() {
+            // SAFETY: the caller's promise
+            *x = unsafe { s.load(acc.add((r * V + v) * S::LANES)) };
+        }
+    }
+    sum
+}
+
+/// # Safety
+///
+/// `acc` has room for R rows of V vectors.
+#[inline(always)]
+unsafe fn store_acc<S: Simd, const R: usize, const V: usize>(
+    s: S,
+    acc: *mut f32,
+    sum: [[S::F; V]; R],
+) {
+    for (r, row) in sum.iter().enumerate() {
+        for (v, x) in row.iter().enumerate() {
+            // SAFETY: the caller's promise
+            unsafe { s.store(acc.add((r * V + v) * S::LANES), *x) };
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The instruction sets, behind one small trait; kernels are written once over it.
+//!
+//! A [`Simd`] value is proof that the processor has the instructions: only [`Isa::new`] makes one,
+//! after asking the processor. A [`Kernel`] is inlined whole into a function that has the
+//! instructions enabled, so its plain loops are compiled for them, too.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod elements;
+pub(super) mod linear;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+pub(super) use elements::Element;
+use portable::Portable;
+use std::fmt;
+use std::sync::OnceLock;
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// 16 lanes: AVX-512 F, BW, VL, DQ.
+    Avx512,
+    /// 8 lanes: AVX2, FMA, F16C.
+    Avx2,
+    /// 4 lanes: Advanced SIMD.
+    Neon,
+    /// Plain Rust, 8 lanes at a time.
+    Portable,
+}
+
+impl Path {
+    /// All of them, best first.
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+
+    /// Those that this processor and build have, best first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|path| Isa::new(*path).is_some())
+    }
+
+    /// What the processor must have, in words.
+    pub const fn needs(self) -> &'static str {
+        match self {
+            Self::Avx512 => "x86-64 with AVX-512 F, BW, VL, DQ, and FMA, F16C",
+            Self::Avx2 => "x86-64 with AVX2, FMA, F16C",
+            Self::Neon => "aarch64",
+            Self::Portable => "nothing",
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Avx512 => "AVX-512",
+            Self::Avx2 => "AVX2",
+            Self::Neon => "NEON",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+/// An instruction set that the processor is known to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
+    Portable(Portable),
+}
+
+impl Isa {
+    /// The set, if the processor and this build have it.
+    pub(super) fn new(path: Path) -> Option<Self> {
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => avx512::Avx512::detect().map(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => avx2::Avx2::detect().map(Self::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon => neon::Neon::detect().map(Self::Neon),
+            Path::Portable => Some(Self::Portable(Portable)),
+            #[allow(unreachable_patterns)] // the sets of other architectures
+            _ => None,
+        }
+    }
+
+    /// The widest, asked for once.
+    pub(super) fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let mut all = Path::ALL.into_iter().filter_map(Self::new);
+            all.next().unwrap_or(Self::Portable(Portable))
+        })
+    }
+
+    pub(super) fn path(self) -> Path {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Path::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Path::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => Path::Neon,
+            Self::Portable(_) => Path::Portable,
+        }
+    }
+
+    /// f32s in a vector.
+    pub(super) fn lanes(self) -> usize {
+        struct Lanes;
+        impl Kernel for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::LANES
+            }
+        }
+        self.run(Lanes)
+    }
+
+    /// Runs a kernel compiled for this set.
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(s) => s.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(s) => s.run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(s) => s.run(kernel),
+            Self::Portable(s) => kernel.run(s),
+        }
+    }
+}
+
+/// Work that is compiled once for each instruction set. `run` must be `#[inline(always)]`, and so
+/// must all that it calls, or it is compiled for none of them.
+pub(super) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Vectors of f32 and what the kernels do with them.
+pub(super) trait Simd: Copy {
+    /// A vector of f32.
+    type F: Copy;
+    /// The places of one vector of kept inputs, see [`Self::positions`].
+    type I: Copy;
+    /// f32s in a vector, at most 16, a power of two.
+    const LANES: usize;
+    /// Vector registers.
+    const REGISTERS: usize;
+
+    fn splat(self, x: f32) -> Self::F;
+
+    /// a·b + c; fused where the set can.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+
+    /// The sum of all lanes.
+    fn sum(self, x: Self::F) -> f32;
+
+    /// Decodes the lowest `LANES/2` codes of a metadata word: where, of `2·LANES` inputs, the
+    /// `LANES` kept ones lie.
+    fn positions(self, codes: u32) -> Self::I;
+
+    /// The kept of `2·LANES` inputs.
+    ///
+    /// # Safety
+    ///
+    /// `x` points to `2·LANES` f32s.
+    unsafe fn pick(self, x: *const f32, at: Self::I) -> Self::F;
+
+    /// # Safety
+    ///
+    /// `from` points to `LANES` f32s.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+
+    /// # Safety
+    ///
+    /// `to` points to room for `LANES` f32s.
+    unsafe fn store(self, to: *mut f32, x: Self::F);
+
+    /// Widens binary16.
+    ///
+    /// # Safety
+    ///
+    /// `from` points to `LANES` u16s.
+    unsafe fn load_f16(self, from: *const u16) -> Self::F;
+
+    /// Rounds to binary16, to nearest even.
+    ///
+    /// # Safety
+    ///
+    /// `to` points to room for `LANES` u16s.
+    unsafe fn store_f16(self, to: *mut u16, x: Self::F);
+
+    /// Widens bfloat16.
+    ///
+    /// # Safety
+    ///
+    /// `from` points to `LANES` u16s.
+    unsafe fn load_bf16(self, from: *const u16) -> Self::F;
+
+    /// Rounds to bfloat16, to nearest even.
+    ///
+    /// # Safety
+    ///
+    /// `to` points to room for `LANES` u16s.
+    unsafe fn store_bf16(self, to: *mut u16, x: Self::F);
+
+    /// Asks for a cache line ahead of its use.
+    fn prefetch<T>(self, _address: *const T) {}
+}
+
+/// Rounds an f32 to bfloat16, to nearest even; NaN stays NaN.
+#[inline(always)]
+fn bf16_bits(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    if x.is_nan() { (bits >> 16 | 0x40) as u16 } else { rounded as u16 }
+}
+
+/// What follows from the trait's methods, for every set.
+pub(super) trait SimdExt: Simd {
+    /// Widens a slice to f32; both are as long.
+    #[inline(always)]
+    fn widen<T: Element>(self, from: &[T], to: &mut [f32]) {
+        let to = &mut to[..from.len()];
+        let whole = from.len() - from.len() % Self::LANES;
+        for i in (0..whole).step_by(Self::LANES) {
+            // SAFETY: i + LANES <= whole <= the length of both
+            unsafe { self.store(to.as_mut_ptr().add(i), T::load(self, from.as_ptr().add(i))) };
+        }
+        for (to, from) in to[whole..].iter_mut().zip(&from[whole..]) {
+            *to = from.widen();
+        }
+    }
+
+    /// Rounds a slice of f32; both are as long.
+    #[inline(always)]
+    fn narrow<T: Element>(self, from: &[f32], to: &mut [T]) {
+        let to = &mut to[..from.len()];
+        let whole = from.len() - from.len() % Self::LANES;
+        for i in (0..whole).step_by(Self::LANES) {
+            // SAFETY: i + LANES <= whole <= the length of both
+            unsafe { T::store(self, to.as_mut_ptr().add(i), self.load(from.as_ptr().add(i))) };
+        }
+        for (to, from) in to[whole..].iter_mut().zip(&from[whole..]) {
+            *to = T::narrow(*from);
+        }
+    }
+
+    /// Σ a·b; both are as long.
+    #[inline(always)]
+    fn dot(self, a: &[f32], b: &[f32]) -> f32 {
+        let b = &b[..a.len()];
+        let whole = a.len() - a.len() % Self::LANES;
+        let mut acc = self.splat(0.0);
+        for i in (0..whole).step_by(Self::LANES) {
+            // SAFETY: i + LANES <= whole <= the length of both
+            let (x, y) = unsafe { (self.load(a.as_ptr().add(i)), self.load(b.as_ptr().add(i))) };
+            acc = self.fma(x, y, acc);
+        }
+        let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b).sum();
+        self.sum(acc) + rest
+    }
+}
+
+impl<S: Simd> SimdExt for S {}
