@@ -6,9 +6,9 @@ use quickpick_kernels::{NoKernel, Unsupported};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes of a matrix or a file are wrong.
+    /// A matrix is wrong, or its type does not go with a kernel's order.
     #[error("bad 2:4 data: {0}")]
-    Format(String),
+    Format(#[from] quickpick_format::Error),
     /// No kernel serves the problem on this device.
     #[error(transparent)]
     NoKernel(#[from] NoKernel),

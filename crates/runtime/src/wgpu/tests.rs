@@ -56,7 +56,7 @@ fn memory_is_zeroed_written_in_order_and_read_back() {
     wgpu.write(&buffer, 8, &[5, 6]).unwrap_err();
     wgpu.write(&buffer, 12, &[7; 8]).unwrap();
     assert_eq!(wgpu.read(&buffer, 4, 12).unwrap(), [0, 0, 0, 0, 1, 2, 3, 4, 7, 7, 7, 7]);
-    assert_eq!(wgpu.read(&buffer, 20, 0).unwrap(), []);
+    assert!(wgpu.read(&buffer, 20, 0).unwrap().is_empty());
     // larger than the staging buffer was, then smaller again
     let large = wgpu.upload(&[9; 100_003]).unwrap();
     assert_eq!(wgpu.read(&large, 0, 100_004).unwrap()[99_996..], [9, 9, 9, 9, 9, 9, 9, 0]);
