@@ -36,9 +36,10 @@ fn pack_f16(v: vec2<f32>) -> u32 {
     return pack2x16float(bitcast<vec2<f32>>(select(bits, near, finite)));
 }
 
-// e⁸⁰ is still finite in f32.
+// Below −87 the divisor would leave the range in which WGSL's division is exact (2¹²⁶).
 fn sigmoid(x: vec2<f32>) -> vec2<f32> {
-    return 1.0 / (1.0 + exp(min(-x, vec2<f32>(80.0))));
+    let s = 1.0 / (1.0 + exp(-max(x, vec2<f32>(-87.0))));
+    return select(s, vec2<f32>(), x < vec2<f32>(-87.0));
 }
 
 // flags 1:0: 0 none, 1 ReLU, 2 GELU (tanh form), 3 SiLU.

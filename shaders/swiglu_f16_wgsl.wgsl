@@ -36,9 +36,10 @@ fn store4(i: u32, v: vec4<f32>) {
     }
 }
 
-// e⁸⁰ is still finite in f32.
+// Below −87 the divisor would leave the range in which WGSL's division is exact (2¹²⁶).
 fn sigmoid(x: vec4<f32>) -> vec4<f32> {
-    return 1.0 / (1.0 + exp(min(-x, vec4<f32>(80.0))));
+    let s = 1.0 / (1.0 + exp(-max(x, vec4<f32>(-87.0))));
+    return select(s, vec4<f32>(), x < vec4<f32>(-87.0));
 }
 
 @compute @workgroup_size(256)

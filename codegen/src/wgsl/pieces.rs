@@ -123,9 +123,10 @@ pub(super) fn pack_f16(w: &mut Writer) {
 
 /// `sigmoid`: 1 / (1 + e⁻ˣ) without an overflow.
 pub(super) fn sigmoid(w: &mut Writer, ty: &str) {
-    w.note("e⁸⁰ is still finite in f32.");
+    w.note("Below −87 the divisor would leave the range in which WGSL's division is exact (2¹²⁶).");
     w.block(format!("fn sigmoid(x: {ty}) -> {ty}"), |w| {
-        w.line(format!("return 1.0 / (1.0 + exp(min(-x, {ty}(80.0))));"));
+        w.line(format!("let s = 1.0 / (1.0 + exp(-max(x, {ty}(-87.0))));"));
+        w.line(format!("return select(s, {ty}(), x < {ty}(-87.0));"));
     });
     w.blank();
 }
