@@ -6,8 +6,15 @@
 //! can be searched: it implements [`Trainer`].
 #![forbid(unsafe_code)]
 
+mod eligibility;
 mod mask;
+mod project;
+mod rng;
+mod score;
 mod trainer;
 
+pub use eligibility::{Eligibility, Reason, Rules};
 pub use mask::{Mask, MaskError, Masks, Pattern};
+pub use project::project;
+pub use score::{Magnitude, Score};
 pub use trainer::{LayerInfo, Trainer};

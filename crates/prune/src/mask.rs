@@ -1,5 +1,6 @@
 //! Masks: which weights stay.
 
+use crate::rng::Rng;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -122,6 +123,53 @@ impl Mask {
         self.pattern.density()
     }
 
+    /// A mask drawn from a seed: every choice of every group equally likely. Errors: columns that
+    /// are no whole groups, a matrix too large to address.
+    pub fn random(
+        rows: usize,
+        cols: usize,
+        pattern: Pattern,
+        seed: u64,
+    ) -> Result<Self, MaskError> {
+        Self::draw(rows, cols, pattern, &mut Rng::new(seed))
+    }
+
+    pub(crate) fn draw(
+        rows: usize,
+        cols: usize,
+        pattern: Pattern,
+        rng: &mut Rng,
+    ) -> Result<Self, MaskError> {
+        let len = rows.checked_mul(cols).ok_or(MaskError::Length { have: 0, rows, cols })?;
+        check_shape(len, rows, cols, pattern)?;
+        let mut kept: Vec<bool> = (0..len).map(|i| i % pattern.m < pattern.n).collect();
+        kept.chunks_exact_mut(pattern.m).for_each(|group| rng.shuffle(group));
+        Ok(Self { kept, rows, cols, pattern })
+    }
+
+    /// The same groups in other places of the layer, at random: how often each choice occurs stays,
+    /// where it occurs does not.
+    pub fn shuffled(&self, seed: u64) -> Self {
+        self.deal(&mut Rng::new(seed))
+    }
+
+    pub(crate) fn deal(&self, rng: &mut Rng) -> Self {
+        let mut groups: Vec<&[bool]> = self.kept.chunks_exact(self.pattern.m).collect();
+        rng.shuffle(&mut groups);
+        Self { kept: groups.concat(), ..*self }
+    }
+
+    /// The fraction of what this mask keeps that the other keeps too: 1 for the same mask, about the
+    /// other's density for an unrelated one. Errors: another shape.
+    pub fn overlap(&self, other: &Self) -> Result<f64, MaskError> {
+        if (self.rows, self.cols) != (other.rows, other.cols) {
+            let (have, rows, cols) = (other.kept.len(), self.rows, self.cols);
+            return Err(MaskError::Length { have, rows, cols });
+        }
+        let both = self.kept.iter().zip(&other.kept).filter(|&(&a, &b)| a && b).count();
+        Ok(both as f64 / self.count() as f64)
+    }
+
     /// Sets every dropped weight to zero.
     pub fn apply(&self, weights: &mut [f32]) -> Result<(), MaskError> {
         if weights.len() != self.kept.len() {
@@ -140,14 +188,14 @@ impl Mask {
     }
 }
 
-/// A matrix of this many elements, of whole groups?
+/// Whether the elements fill the matrix and its rows are whole groups.
 pub(crate) fn check_shape(
     len: usize,
     rows: usize,
     cols: usize,
     pattern: Pattern,
 ) -> Result<(), MaskError> {
-    if rows.checked_mul(cols) != Some(len) {
+    if len == 0 || rows.checked_mul(cols) != Some(len) {
         return Err(MaskError::Length { have: len, rows, cols });
     }
     match cols % pattern.m {
