@@ -250,10 +250,52 @@ impl Kernel {
     }
 }
 
-/// Comments hold one line, without space at its end.
+/// Comments hold one line, without space at its end, in ASCII: PTX is ASCII (manual, 4.1), and
+/// ptxas 12 refuses anything else even in comments. Generators write formulas as they like.
 fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ").trim_end().to_string()
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => ascii.push(' '),
+            c if c.is_ascii() => ascii.push(c),
+            c => {
+                let known = ASCII.iter().find(|(from, _)| from.contains(c));
+                ascii.push_str(known.map_or("?", |(_, to)| to));
+            }
+        }
+    }
+    ascii.trim_end().to_string()
 }
+
+/// Characters of formulas, and what stands for them.
+const ASCII: &[(&str, &str)] = &[
+    ("×", "x"),
+    ("·", "*"),
+    ("−–—", "-"),
+    ("≤", "<="),
+    ("≥", ">="),
+    ("≠", "!="),
+    ("→", "->"),
+    ("√", "sqrt "),
+    ("Σ", "sum "),
+    ("σ", "sigma"),
+    ("π", "pi"),
+    ("∞", "inf"),
+    ("…", "..."),
+    ("⌈", "ceil("),
+    ("⌊", "floor("),
+    ("⌉⌋", ")"),
+    ("⊕", "xor"),
+    ("∧", "and"),
+    ("∨", "or"),
+    ("ᵀ", "^T"),
+    ("ᵃ", "^a"),
+    ("ˣ", "x"),
+    ("⁻", "^-"),
+    ("²", "^2"),
+    ("³", "^3"),
+    ("ä", "ae"),
+];
 
 impl Module {
     /// A kernel under a comment; each line of `header` is a line of it.

@@ -54,6 +54,9 @@ pub fn parse_located(text: &str) -> Result<Located, ParseError> {
 
 /// The module, and the byte offset of each line of its body.
 fn module(text: &str) -> Result<(Module, Vec<usize>), Fault> {
+    if let Some(position) = text.bytes().position(|b| !b.is_ascii()) {
+        return Err(Fault { position, message: "PTX is ASCII, comments too".to_string() });
+    }
     let outside = Scope::default();
     let mut c = Cursor::new(text, 0, &outside);
     let mut header = Vec::new();

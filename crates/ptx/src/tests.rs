@@ -23,7 +23,7 @@ fn kernel_of(instructions: &[Inst]) -> Module {
     k.reg::<B32>("rone");
     k.reg::<B64>("rdone");
     k.reg::<F32>("fone");
-    k.section("every row").note("and every form of its operands\n\n  indented");
+    k.section("every row").note("and every form of its operands: n ≥ 2·m\n\n  indented");
     k.place("k_loop");
     for (i, inst) in instructions.iter().enumerate() {
         match i % 3 {
@@ -135,6 +135,7 @@ fn malformed_lines() {
     refused("setp.zz.u32 %p, %r0, %r1;", (0, 10), "one of");
     refused("mov.u32 %r0, smem;", (0, 18), "");
     refused("/* comment */ ret;", (0, 5), "no such instruction");
+    refused("// n ≥ m", (0, 10), "ASCII");
     refused("movmatrix.sync.aligned.m8n8.trans.b16 %r0, %r1;", (-11, 1), "7.8");
 }
 
@@ -187,7 +188,8 @@ fn every_row_assembles() {
         let why = "skipped: no ptxas (QUICKPICK_PTXAS, the path, target/tools)";
         println!("{why}");
         if let Some(log) = std::env::var_os("QUICKPICK_SKIP_LOG") {
-            let mut log = std::fs::File::options().append(true).create(true).open(log).expect("log");
+            let mut log =
+                std::fs::File::options().append(true).create(true).open(log).expect("log");
             std::io::Write::write_all(&mut log, format!("ptxas: {why}\n").as_bytes()).expect("log");
         }
         return;
