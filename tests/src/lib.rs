@@ -1,1 +1,24 @@
-//! Tests across crates: golden, emulate, parity, attack
+//! What the tests across crates share: problems with data, oracles for them, and the one check that
+//! judges every backend.
+
+pub mod case;
+pub mod check;
+pub mod data;
+pub mod shapes;
+
+pub use case::{Case, Expected, Operand};
+pub use check::check;
+pub use data::Fill;
+
+/// Whether `QUICKPICK_REQUIRE`, a comma list, names this rung or `all`: then a test that cannot run
+/// fails.
+pub fn required(rung: &str) -> bool {
+    let list = std::env::var("QUICKPICK_REQUIRE").unwrap_or_default();
+    list.split(',').any(|name| name.trim() == rung || name.trim() == "all")
+}
+
+/// Reports a skip loudly, or panics where the rung is required.
+pub fn skip(rung: &str, why: impl std::fmt::Display) {
+    assert!(!required(rung), "QUICKPICK_REQUIRE demands {rung}, but {why}");
+    eprintln!("skipped: {rung}: {why}");
+}

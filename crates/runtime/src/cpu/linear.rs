@@ -7,7 +7,7 @@
 use super::epilogue::Epilogue;
 use super::memory::Views;
 use super::simd::linear::{Dot, K_BLOCK, Pack, Rows, Tile};
-use super::simd::{Element, Isa};
+use super::simd::{Element, Isa, Widen};
 use quickpick_kernels::{Linear, Problem, Weights};
 use rayon::prelude::*;
 
@@ -55,7 +55,7 @@ pub(super) fn run<T: Element, O: Element>(
     let epilogue = Epilogue { rule: p.epilogue, bias, m };
     if n <= DOT_TOKENS {
         let (wide, sums) = scratch.split_at_mut((n * k).next_multiple_of(16));
-        dot(isa, weights, x, k, &mut wide[..n * k], sums);
+        dot(isa, weights, x, k, &mut wide[..n * k], &mut sums[..n * m]);
         epilogue.run(isa, sums, n, residual, y, 1);
         return;
     }
@@ -87,8 +87,7 @@ fn dot<T: Element>(
     wide: &mut [f32],
     sums: &mut [f32],
 ) {
-    // one token is a panel of width 1
-    isa.run(Pack { x, k: x.len(), start: 0, width: 1, panel: &mut *wide });
+    isa.run(Widen { from: x, to: &mut *wide });
     let (n, wide) = (x.len() / k, &*wide);
     let row_bytes =
         k * size_of::<T>() * if matches!(weights, Rows::Dense(_)) { 16 } else { 9 } / 16;

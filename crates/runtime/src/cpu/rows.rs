@@ -2,7 +2,7 @@
 
 use super::math::silu;
 use super::memory::Views;
-use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
+use super::simd::{Element, Isa, Kernel, Simd, SimdExt, Widen};
 use quickpick_kernels::Problem;
 use rayon::prelude::*;
 
@@ -135,18 +135,4 @@ pub(super) fn gather<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>,
             }
         }
     });
-}
-
-struct Widen<'a, T> {
-    from: &'a [T],
-    to: &'a mut [f32],
-}
-
-impl<T: Element> Kernel for Widen<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        s.widen(self.from, self.to);
-    }
 }

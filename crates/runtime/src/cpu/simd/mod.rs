@@ -273,3 +273,18 @@ pub(super) trait SimdExt: Simd {
 }
 
 impl<S: Simd> SimdExt for S {}
+
+/// Widens a slice to f32; both are as long.
+pub(super) struct Widen<'a, T> {
+    pub from: &'a [T],
+    pub to: &'a mut [f32],
+}
+
+impl<T: Element> Kernel for Widen<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        s.widen(self.from, self.to);
+    }
+}

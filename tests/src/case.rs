@@ -1,0 +1,197 @@
+//! A problem with its operands and what must come out.
+
+use crate::data::{self, Fill, Source, Values, round};
+use half::{bf16, f16};
+use quickpick_format::{Element, Matrix24, Order};
+use quickpick_kernels::{
+    Attention, DType, Gather, Linear, Problem, RmsNorm, Rotary, SwiGlu, Weights, bound, reference,
+};
+
+/// One operand of a kernel, by the name of its binding.
+pub enum Operand {
+    /// Read: these bytes.
+    Input(Vec<u8>),
+    /// Read: a 2:4 weight, dense `rows × cols`, to be packed in the kernel's order.
+    Sparse(Values, u32, u32),
+    /// Written.
+    Output(DType, Vec<Expected>),
+}
+
+/// What must be in one element of an output.
+#[derive(Clone, Copy, Debug)]
+pub enum Expected {
+    /// This value ± this bound.
+    Near(f64, f64),
+    /// NaN.
+    Nan,
+    /// The poison that was there before.
+    Untouched,
+}
+
+/// A problem with its operands.
+pub struct Case {
+    /// The problem.
+    pub problem: Problem,
+    /// The operands by name; those that are missing are absent.
+    pub operands: Vec<(&'static str, Operand)>,
+}
+
+fn near(values: Vec<f64>, bounds: Vec<f64>) -> Vec<Expected> {
+    assert_eq!(values.len(), bounds.len());
+    values.into_iter().zip(bounds).map(|(v, b)| Expected::Near(v, b)).collect()
+}
+
+impl Case {
+    /// A linear layer.
+    pub fn linear(p: Linear, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let x = source.activations(p.dtype, p.n, p.k);
+        let (w, sparse) = match p.weights {
+            Weights::Sparse24 => (source.sparse(p.dtype, p.m, p.k), true),
+            Weights::Dense => (source.matrix(p.dtype, p.m, p.k), false),
+        };
+        let present = |yes: bool, size: u32| if yes { size } else { 0 };
+        let bias = source.matrix(DType::F32, 1, present(p.epilogue.bias, p.m));
+        let residual = source.matrix(p.out, p.n, present(p.epilogue.residual, p.m));
+        let arguments = (&w.values, &x.values, &bias.values, &residual.values);
+        let y = near(
+            reference::linear(&p, arguments.0, arguments.1, arguments.2, arguments.3),
+            bound::linear(&p, arguments.0, arguments.1, arguments.2, arguments.3),
+        );
+        let mut operands = vec![("x", Operand::Input(x.bytes())), ("y", Operand::Output(p.out, y))];
+        operands.push(match sparse {
+            true => ("values", Operand::Sparse(w, p.m, p.k)),
+            false => ("values", Operand::Input(w.bytes())),
+        });
+        if p.epilogue.bias {
+            operands.push(("bias", Operand::Input(bias.bytes())));
+        }
+        if p.epilogue.residual {
+            operands.push(("residual", Operand::Input(residual.bytes())));
+        }
+        Self { problem: Problem::Linear(p), operands }
+    }
+
+    /// A normalisation.
+    pub fn rmsnorm(p: RmsNorm, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let x = source.matrix(DType::F32, p.n, p.d);
+        let gain = source.matrix(DType::F32, 1, p.d);
+        let y = reference::rmsnorm(&p, &x.values, &gain.values);
+        let bounds = bound::rmsnorm(&p, &y);
+        let operands = vec![
+            ("x", Operand::Input(x.bytes())),
+            ("gain", Operand::Input(gain.bytes())),
+            ("y", Operand::Output(p.out, near(y, bounds))),
+        ];
+        Self { problem: Problem::RmsNorm(p), operands }
+    }
+
+    /// A rotary embedding from position `pos` on.
+    pub fn rotary(p: Rotary, pos: u32, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let q = source.matrix(DType::F32, p.n, p.heads * p.head_dim);
+        let k = source.matrix(DType::F32, p.n, p.kv_heads * p.head_dim);
+        let v = source.matrix(DType::F32, p.n, p.kv_heads * p.head_dim);
+        // a table need not hold cosines; random ones tell every element from every other
+        let table = source.matrix(DType::F32, p.max_seq, p.head_dim);
+        let value = reference::rotary(&p, &q.values, &k.values, &v.values, pos, &table.values);
+        let bound = bound::rotary(&p, &q.values, &k.values, &v.values, pos, &table.values);
+        let row = (p.kv_heads * p.head_dim) as usize;
+        let cache = |new: Vec<Expected>| {
+            let mut all = vec![Expected::Untouched; p.max_seq as usize * row];
+            all[pos as usize * row..][..new.len()].copy_from_slice(&new);
+            Operand::Output(p.cache, all)
+        };
+        let operands = vec![
+            ("q", Operand::Input(q.bytes())),
+            ("k", Operand::Input(k.bytes())),
+            ("v", Operand::Input(v.bytes())),
+            ("pos", Operand::Input(pos.to_le_bytes().to_vec())),
+            ("table", Operand::Input(table.bytes())),
+            ("q_out", Operand::Output(DType::F32, near(value.q, bound.q))),
+            ("k_cache", cache(near(value.k, bound.k))),
+            ("v_cache", cache(near(value.v, bound.v))),
+        ];
+        Self { problem: Problem::Rotary(p), operands }
+    }
+
+    /// Attention of tokens from position `pos` on. Cache rows that no token may see are NaN.
+    pub fn attention(p: Attention, pos: u32, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let row = p.kv_heads * p.head_dim;
+        let seen = pos + p.n;
+        let q = source.matrix(DType::F32, p.n, p.heads * p.head_dim);
+        let k = source.matrix(p.cache, seen, row);
+        let v = source.matrix(p.cache, seen, row);
+        let y = near(
+            reference::attention(&p, &q.values, &k.values, &v.values, pos),
+            bound::attention(&p, &q.values, &k.values, &v.values, pos),
+        );
+        let hidden = vec![f64::NAN; ((p.max_seq - seen) * row) as usize];
+        let cache = |seen: Values| {
+            let mut bytes = seen.bytes();
+            bytes.extend(data::bytes(p.cache, &hidden));
+            Operand::Input(bytes)
+        };
+        let operands = vec![
+            ("q", Operand::Input(q.bytes())),
+            ("k_cache", cache(k)),
+            ("v_cache", cache(v)),
+            ("pos", Operand::Input(pos.to_le_bytes().to_vec())),
+            ("y", Operand::Output(p.out, y)),
+        ];
+        Self { problem: Problem::Attention(p), operands }
+    }
+
+    /// A gated product. Gates span ±`scale`.
+    pub fn swiglu(p: SwiGlu, scale: f64, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let mut gate = source.matrix(DType::F32, p.n, p.d);
+        gate.values.iter_mut().for_each(|g| *g = round(DType::F32, *g * scale));
+        let up = source.matrix(DType::F32, p.n, p.d);
+        let y = near(
+            reference::swiglu(&p, &gate.values, &up.values),
+            bound::swiglu(&p, &gate.values, &up.values),
+        );
+        let operands = vec![
+            ("gate", Operand::Input(gate.bytes())),
+            ("up", Operand::Input(up.bytes())),
+            ("y", Operand::Output(p.out, y)),
+        ];
+        Self { problem: Problem::SwiGlu(p), operands }
+    }
+
+    /// Rows of a table, one id beyond its end.
+    pub fn gather(p: Gather, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let table = source.matrix(p.dtype, p.vocab, p.d);
+        let ids: Vec<u32> = (0..p.n).map(|i| (i * 7 + 3) % (p.vocab + 1)).collect();
+        let y = reference::gather(&p, &table.values, &ids).into_iter().map(|v| match v.is_nan() {
+            true => Expected::Nan,
+            false => Expected::Near(v, 0.0),
+        });
+        let operands = vec![
+            ("table", Operand::Input(table.bytes())),
+            ("ids", Operand::Input(ids.iter().flat_map(|id| id.to_le_bytes()).collect())),
+            ("y", Operand::Output(DType::F32, y.collect())),
+        ];
+        Self { problem: Problem::Gather(p), operands }
+    }
+}
+
+/// Packs a 2:4 weight: the bytes of its values and of its metadata.
+pub fn pack(w: &Values, rows: u32, cols: u32, order: Order) -> (Vec<u8>, Vec<u8>) {
+    fn typed<T: Element>(w: &Values, rows: u32, cols: u32, order: Order) -> (Vec<u8>, Vec<u8>) {
+        let dense: Vec<T> = w.values.iter().map(|v| T::from_f32(*v as f32)).collect();
+        let matrix = Matrix24::compress(&dense, rows as usize, cols as usize).expect("2:4 data");
+        let packed = matrix.pack(order).expect("an order for the type");
+        (packed.value_bytes().to_vec(), packed.metadata_bytes().to_vec())
+    }
+    match w.dtype {
+        DType::F16 => typed::<f16>(w, rows, cols, order),
+        DType::BF16 => typed::<bf16>(w, rows, cols, order),
+        DType::F32 => typed::<f32>(w, rows, cols, order),
+        DType::I8 => typed::<i8>(w, rows, cols, order),
+    }
+}

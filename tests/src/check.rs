@@ -1,0 +1,96 @@
+//! The one check that judges every backend.
+
+use crate::case::{Case, Expected, Operand, pack};
+use crate::data::decode;
+use quickpick::kernels::{DType, KernelSpec};
+use quickpick::{Backend, Slice};
+
+/// Poison before and after each operand, bytes. What surrounds is 0xFF: NaN in every float type.
+const MARGIN: usize = 256;
+
+/// Runs a case with one kernel and compares every element with the oracle, within its bound.
+///
+/// Operands lie inside larger buffers of poison, so that a read outside of them shows as NaN and a
+/// write as a changed byte; outputs are poison before. The step runs twice: what it leaves behind
+/// (a workspace, say) must not matter.
+pub fn check<B: Backend>(
+    backend: &B,
+    spec: &'static KernelSpec,
+    case: &Case,
+) -> Result<(), String> {
+    let plan = spec.plan(&case.problem, backend.caps()).map_err(|why| why.to_string())?;
+    let upload = |bytes: &[u8]| -> Result<Slice<B::Buffer>, String> {
+        let mut all = vec![0xFF; MARGIN + bytes.len().next_multiple_of(4) + MARGIN];
+        all[MARGIN..][..bytes.len()].copy_from_slice(bytes);
+        let buffer = backend.upload(&all).map_err(|e| e.to_string())?;
+        Ok(Slice { buffer, offset: MARGIN as u64 })
+    };
+    let mut operands = Vec::new();
+    let mut outputs = Vec::new();
+    for binding in &plan.bindings {
+        let operand = case.operands.iter().find(|(name, _)| match binding.name {
+            "metadata" => *name == "values",
+            other => *name == other,
+        });
+        operands.push(match operand {
+            None if binding.name == "workspace" && binding.is_present() => {
+                // zeroed once, as its contract says
+                let buffer = backend.buffer(binding.bytes).map_err(|e| e.to_string())?;
+                Some(Slice::from(buffer))
+            }
+            None => None,
+            Some((_, Operand::Input(bytes))) => Some(upload(bytes)?),
+            Some((_, Operand::Sparse(w, rows, cols))) => {
+                let order = spec.order().ok_or("no order")?;
+                let (values, metadata) = pack(w, *rows, *cols, order);
+                Some(upload(if binding.name == "values" { &values } else { &metadata })?)
+            }
+            Some((_, Operand::Output(dtype, expected))) => {
+                let bytes = expected.len() * dtype.bytes();
+                let slice = upload(&vec![0xFF; bytes])?;
+                outputs.push((binding.name, *dtype, expected, slice.buffer.clone(), bytes));
+                Some(slice)
+            }
+        });
+    }
+    let step = backend.step(&plan, &operands).map_err(|e| e.to_string())?;
+    for round in ["first", "second"] {
+        backend.run(std::slice::from_ref(&step)).map_err(|e| e.to_string())?;
+        for (name, dtype, expected, buffer, bytes) in &outputs {
+            let len = MARGIN + bytes.next_multiple_of(4) + MARGIN;
+            let all = backend.read(buffer, 0, len as u64).map_err(|e| e.to_string())?;
+            compare(&all, *dtype, expected)
+                .map_err(|e| format!("{plan}, {round} run, {name}: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn compare(all: &[u8], dtype: DType, expected: &[Expected]) -> Result<(), String> {
+    let bytes = expected.len() * dtype.bytes();
+    let mut wrong = Vec::new();
+    for (i, (cell, expected)) in all[MARGIN..].chunks(dtype.bytes()).zip(expected).enumerate() {
+        let got = decode(dtype, cell);
+        let good = match expected {
+            Expected::Near(want, bound) => (got - want).abs() <= *bound,
+            Expected::Nan => got.is_nan(),
+            Expected::Untouched => cell.iter().all(|b| *b == 0xFF),
+        };
+        if !good {
+            wrong.push((i, got, expected));
+        }
+    }
+    if let Some((i, got, expected)) = wrong.first() {
+        let count = wrong.len();
+        let last = wrong.last().map_or(0, |w| w.0);
+        return Err(format!(
+            "element {i} is {got}, not {expected:?}; {count} of {} are wrong, the last is {last}",
+            bytes / dtype.bytes(),
+        ));
+    }
+    let outside = (0..MARGIN).chain(MARGIN + bytes..all.len()).find(|&i| all[i] != 0xFF);
+    match outside {
+        Some(i) => Err(format!("wrote at byte {} of {bytes}", i as i64 - MARGIN as i64)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,210 @@
+//! The cases of a kernel: shapes around every edge of its tile, all data, epilogues and types.
+
+use crate::case::Case;
+use crate::data::Fill;
+use quickpick_kernels::{
+    Activation, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind, RmsNorm,
+    Rotary, SwiGlu, Weights,
+};
+
+/// Makes a case when asked: oracles cost time, and a filter may leave it out.
+pub type Make = Box<dyn Fn() -> Case + Send>;
+
+/// The cases of a kernel by name, `m17_n3_k64` for instance. A name stands for all of its cases.
+pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
+    match spec.op {
+        OpKind::Linear(weights) => linear(spec, weights),
+        OpKind::RmsNorm => rmsnorm(spec),
+        OpKind::Rotary => rotary(spec),
+        OpKind::Attention => attention(spec),
+        OpKind::SwiGlu => swiglu(spec),
+        OpKind::Gather => gather(spec),
+    }
+}
+
+/// Sizes around the edges of one kernel's cuts.
+struct Edges {
+    m: Vec<u32>,
+    n: Vec<u32>,
+    k: Vec<u32>,
+}
+
+fn around(tile: u32) -> Vec<u32> {
+    let mut sizes = vec![1, tile.saturating_sub(1).max(1), tile, tile + 1];
+    sizes.dedup();
+    sizes
+}
+
+fn edges(form: Form) -> Edges {
+    match form {
+        Form::Tiled { tile, stages, .. } => Edges {
+            m: around(tile.m),
+            n: around(tile.n),
+            // one group, one tile, one more, and past the whole pipeline
+            k: vec![32, tile.k, tile.k + 32, tile.k * (stages + 1) + 32],
+        },
+        Form::Skinny { tile, warps } => Edges {
+            m: around(tile.m),
+            n: around(tile.n).into_iter().filter(|n| *n <= tile.n).collect(),
+            // one warp's step, each warp's, and more than one round, with ragged ends
+            k: vec![32, tile.k, tile.k * warps - 32, tile.k * warps + 32, tile.k * warps * 3 + 32],
+        },
+        Form::Gemv { rows, lanes } => Edges {
+            m: around(rows),
+            n: vec![1, 2, 8],
+            k: vec![32, 64, 32 * lanes - 32, 32 * lanes, 32 * lanes + 32],
+        },
+        // register blocks of 3, 4 and 6 rows, tasks of 48; dots up to 8 tokens, panels of 1, 2 and
+        // 4 vectors of 4, 8 or 16 tokens, passes of 256; blocks of k of 128
+        Form::Host => Edges {
+            m: vec![1, 3, 4, 7, 17, 47, 48, 53],
+            n: vec![1, 2, 3, 8, 9, 16, 17, 33, 64, 65, 257],
+            k: vec![32, 96, 128, 160, 288],
+        },
+        Form::Rowwise { .. } => Edges { m: vec![], n: vec![], k: vec![] },
+    }
+}
+
+fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
+    let Edges { m: ms, n: ns, k: ks } = edges(spec.form);
+    let mut list = Vec::new();
+    let mut seed = 0;
+    let dtype = spec.dtype;
+    for (i, &m) in ms.iter().enumerate() {
+        for (j, &n) in ns.iter().enumerate() {
+            let k = ks[(i + j) % ks.len()];
+            seed += 1;
+            let make = |fill, epilogue, out, seed| -> Make {
+                let p = Linear { m, n, k, weights, dtype, out, epilogue };
+                Box::new(move || Case::linear(p, fill, seed))
+            };
+            let all = epilogues();
+            let varied = all[seed as usize * 5 % all.len()];
+            let outs = [dtype, DType::F32];
+            list.push((
+                format!("m{m}_n{n}_k{k}"),
+                vec![
+                    make(Fill::Random, varied, outs[seed as usize % 2], seed),
+                    make(Fill::Ramp, Epilogue::NONE, DType::F32, seed),
+                    make(Fill::OneHot, Epilogue::NONE, dtype, seed),
+                ],
+            ));
+        }
+    }
+    // every epilogue and output type, at one ragged shape
+    let (m, n, k) = (ms[ms.len() - 1] + 2, ns[ns.len() / 2], ks[1]);
+    for epilogue in epilogues() {
+        let cases = [dtype, DType::F32].map(|out| -> Make {
+            let p = Linear { m, n, k, weights, dtype, out, epilogue };
+            Box::new(move || Case::linear(p, Fill::Random, 99))
+        });
+        list.push((format!("m{m}_n{n}_k{k}_{}", name(epilogue)), cases.into()));
+    }
+    list
+}
+
+fn epilogues() -> Vec<Epilogue> {
+    let mut all = Vec::new();
+    for activation in [Activation::None, Activation::Relu, Activation::Gelu, Activation::Silu] {
+        for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
+            all.push(Epilogue { bias, activation, residual });
+        }
+    }
+    all
+}
+
+fn name(e: Epilogue) -> String {
+    let bias = if e.bias { "bias_" } else { "" };
+    let residual = if e.residual { "_residual" } else { "" };
+    format!("{bias}{:?}{residual}", e.activation).to_lowercase()
+}
+
+/// Both types that an output may have.
+fn outs(spec: &KernelSpec) -> Vec<DType> {
+    let mut outs = vec![spec.dtype, DType::F32];
+    outs.dedup();
+    outs
+}
+
+fn group<P: Copy + Send + 'static>(
+    name: String,
+    problems: impl IntoIterator<Item = P>,
+    make: impl Fn(P, Fill) -> Case + Copy + Send + 'static,
+) -> (String, Vec<Make>) {
+    let mut list: Vec<Make> = Vec::new();
+    for p in problems {
+        list.push(Box::new(move || make(p, Fill::Random)));
+        list.push(Box::new(move || make(p, Fill::Ramp)));
+    }
+    (name, list)
+}
+
+fn rmsnorm(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
+    let shapes =
+        [(1, 32), (2, 64), (1, 256), (3, 288), (1, 1024), (5, 1056), (2, 4096), (130, 160)];
+    let list = shapes.into_iter().map(|(n, d)| {
+        let problems = outs(spec).into_iter().map(|out| RmsNorm { n, d, eps: 1e-5, out });
+        let problems: Vec<_> = problems.collect();
+        group(format!("n{n}_d{d}"), problems, |p, fill| Case::rmsnorm(p, fill, 1))
+    });
+    list.collect()
+}
+
+fn rotary(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
+    let cache = spec.dtype;
+    let shapes = [
+        // n, heads, kv_heads, head_dim, max_seq, pos
+        (1, 1, 1, 8, 1, 0),
+        (1, 4, 2, 64, 9, 8),
+        (3, 3, 3, 24, 8, 0),
+        (5, 8, 1, 128, 7, 2),
+        (2, 6, 2, 40, 300, 257),
+    ];
+    let list = shapes.into_iter().map(|(n, heads, kv_heads, head_dim, max_seq, pos)| {
+        let p = Rotary { n, heads, kv_heads, head_dim, max_seq, cache };
+        let name = format!("n{n}_h{heads}_kv{kv_heads}_d{head_dim}_pos{pos}");
+        group(name, [p], move |p, fill| Case::rotary(p, pos, fill, 2))
+    });
+    list.collect()
+}
+
+fn attention(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
+    let cache = spec.dtype;
+    let shapes = [
+        // n, heads, kv_heads, head_dim, max_seq, pos
+        (1, 1, 1, 8, 1, 0),
+        (1, 4, 2, 64, 64, 32),
+        (7, 2, 2, 24, 40, 0),
+        (3, 8, 1, 128, 70, 66),
+        (1, 4, 4, 64, 300, 256),
+        (33, 6, 2, 40, 130, 97),
+    ];
+    let list = shapes.into_iter().map(|(n, heads, kv_heads, head_dim, max_seq, pos)| {
+        let p = |out| Attention { n, heads, kv_heads, head_dim, max_seq, cache, out };
+        let name = format!("n{n}_h{heads}_kv{kv_heads}_d{head_dim}_pos{pos}");
+        let problems: Vec<_> = outs(spec).into_iter().map(p).collect();
+        group(name, problems, move |p, fill| Case::attention(p, pos, fill, 3))
+    });
+    list.collect()
+}
+
+fn swiglu(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
+    let list = [(1, 32), (3, 96), (1, 1024), (2, 1056), (9, 4096)].into_iter().map(|(n, d)| {
+        let problems: Vec<_> = outs(spec).into_iter().map(|out| SwiGlu { n, d, out }).collect();
+        // from where e⁻ˣ is small to where it is infinite
+        group(format!("n{n}_d{d}"), problems, |p, fill| {
+            Case::swiglu(p, if fill == Fill::Ramp { 120.0 } else { 4.0 }, fill, 4)
+        })
+    });
+    list.collect()
+}
+
+fn gather(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
+    let dtype = spec.dtype;
+    let shapes = [(1, 32, 1), (5, 96, 7), (3, 1056, 256), (300, 64, 11)];
+    let list = shapes.into_iter().map(|(n, d, vocab)| {
+        let p = Gather { n, d, vocab, dtype };
+        group(format!("n{n}_d{d}_v{vocab}"), [p], |p, fill| Case::gather(p, fill, 5))
+    });
+    list.collect()
+}
