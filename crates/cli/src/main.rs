@@ -1,1 +1,26 @@
-fn main() {}
+//! The command `quickpick`.
+#![forbid(unsafe_code)]
+
+mod demo;
+
+use clap::{Parser, Subcommand};
+
+/// 2:4 sparse transformers: find a lottery ticket, run it on the GPU or CPU at hand.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a tiny transformer, find its 2:4 ticket, run both on a backend, and compare.
+    Demo(demo::Args),
+}
+
+fn main() -> miette::Result<()> {
+    match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+    }
+}

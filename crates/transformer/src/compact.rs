@@ -1,11 +1,16 @@
 //! A model as it ships: f16, its pruned layers compressed to 2:4.
 
 use crate::weights::{Tensor, Tensors};
-use crate::{Config, Error, Weights};
+use crate::{Config, Error, Kind, Weights};
 use half::f16;
-use quickpick_format::Matrix24;
+use quickpick_format::{Kind as Form, Matrix24, Order, Reader, Writer};
 use quickpick_prune::Masks;
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// The note under which a file carries its [`Config`] as JSON.
+const CONFIG_NOTE: &str = "config";
 
 /// A decoder in f16. What it does not compress it holds row-major, in the shapes of
 /// [`Config::slots`].
@@ -129,5 +134,152 @@ impl Compact {
             Stored::Sparse(matrix) => matrix.rows() * matrix.cols() / 2,
         };
         self.tensors.values().map(kept).sum()
+    }
+
+    /// Writes the whole model in the file form of `quickpick-format`, by atomic rename: 2:4 layers
+    /// compressed in row-major order, everything else dense f16. Returns the file's bytes.
+    pub fn save(&self, path: &Path) -> Result<u64, Error> {
+        self.save_kinds(path, |_| true)
+    }
+
+    /// Writes the block linears alone, in the same form: pruning's own part of the bytes.
+    pub fn save_linears(&self, path: &Path) -> Result<u64, Error> {
+        self.save_kinds(path, |kind| kind == Kind::Linear)
+    }
+
+    fn save_kinds(&self, path: &Path, include: impl Fn(Kind) -> bool) -> Result<u64, Error> {
+        let mut writer = Writer::new();
+        let slots = self.config.slots();
+        for slot in slots.iter().filter(|slot| include(slot.kind)) {
+            match self.tensor(&slot.name)? {
+                Stored::Dense(values) => writer.dense(&slot.name, values, &slot.shape),
+                Stored::Sparse(matrix) => writer.sparse(&slot.name, matrix, Order::RowMajor),
+            }
+            .map_err(|e| Error::file(path, e))?;
+        }
+        let config = serde_json::to_string(&self.config).map_err(|e| Error::file(path, e))?;
+        writer.note(CONFIG_NOTE, &config);
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        }
+        writer.save(path).map_err(|e| Error::file(path, e))?;
+        Ok(fs::metadata(path).map_err(Error::io(path))?.len())
+    }
+
+    /// Reads what [`save`](Self::save) wrote, trusting nothing in it.
+    ///
+    /// Errors: no such file, or one that is not exactly such a model; the message names the tensor.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        let bad = |why: String| Error::file(path, why);
+        let reader = Reader::parse(&bytes).map_err(|e| Error::file(path, e))?;
+        let config = reader.note(CONFIG_NOTE).ok_or_else(|| bad("it has no config".into()))?;
+        let config: Config = serde_json::from_str(config).map_err(|e| Error::file(path, e))?;
+        config.validate().map_err(|e| Error::file(path, e))?;
+        let entries = reader.entries();
+        let mut tensors = BTreeMap::new();
+        for slot in config.slots() {
+            let name = slot.name;
+            let Some(entry) = entries.iter().find(|e| e.name == name) else {
+                return Err(bad(format!("{name} is missing")));
+            };
+            if entry.shape != slot.shape {
+                let (have, want) = (&entry.shape, &slot.shape);
+                return Err(bad(format!("{name} is {have:?}, the configuration says {want:?}")));
+            }
+            let stored = match (entry.kind, slot.kind) {
+                (Form::Dense, _) => reader.dense(&name).map(|(values, _)| Stored::Dense(values)),
+                (Form::Sparse24(_), Kind::Linear) => reader.sparse(&name).map(Stored::Sparse),
+                (Form::Sparse24(_), _) => return Err(bad(format!("{name} must be dense"))),
+            };
+            tensors.insert(name, stored.map_err(|e| Error::file(path, e))?);
+        }
+        match entries.iter().find(|e| !tensors.contains_key(&e.name)) {
+            Some(extra) => Err(bad(format!("the configuration calls for no {}", extra.name))),
+            None => Ok(Self { config, tensors }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickpick_prune::{Mask, Pattern};
+
+    /// Every block linear masked: columns 0 and 3 of each group, then 1 and 2, in turn.
+    fn masks(config: &Config) -> Masks {
+        let linear = |s: &crate::Slot| s.kind == Kind::Linear;
+        let mask = |s: crate::Slot| {
+            let (rows, cols) = (s.shape[0], s.shape[1]);
+            let keeps = |i: usize| (i / 4 % 2 == 0) == (i % 4 == 0 || i % 4 == 3);
+            let kept = (0..rows * cols).map(keeps).collect();
+            (s.name, Mask::new(kept, rows, cols, Pattern::TWO_OF_FOUR).unwrap())
+        };
+        config.slots().into_iter().filter(linear).map(mask).collect()
+    }
+
+    fn folder(test: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("quickpick-compact-{test}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn pruned_layers_take_at_most_57_percent_of_their_bytes_in_files() {
+        let weights = Weights::init(Config::tiny(), 1).unwrap();
+        let folder = folder("bytes");
+        let dense = Compact::new(&weights, &Masks::new()).unwrap();
+        let sparse = Compact::new(&weights, &masks(&Config::tiny())).unwrap();
+        let bytes = |m: &Compact, name: &str| m.save_linears(&folder.join(name)).unwrap() as f64;
+        let ratio = bytes(&sparse, "sparse") / bytes(&dense, "dense");
+        assert!((0.5625..=0.57).contains(&ratio), "{ratio}");
+        let linears: usize = masks(&Config::tiny()).values().map(|m| m.rows() * m.cols()).sum();
+        assert_eq!(dense.kept(), Config::tiny().parameters());
+        assert_eq!(sparse.kept(), dense.kept() - linears / 2);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_gives_back_the_model_and_nothing_less() {
+        let config = Config { dim: 64, layers: 1, ffn: 96, max_seq: 16, ..Config::tiny() };
+        let weights = Weights::init(config, 7).unwrap();
+        let model = Compact::new(&weights, &masks(&config)).unwrap();
+        let folder = folder("file");
+        let path = folder.join("model");
+        model.save(&path).unwrap();
+        assert_eq!(Compact::load(&path).unwrap(), model);
+        model.save_linears(&path).unwrap();
+        let why = Compact::load(&path).unwrap_err().to_string();
+        assert!(why.contains("model.embed_tokens.weight is missing"), "{why}");
+        fs::write(&path, &fs::read(&path).unwrap()[..100]).unwrap();
+        assert!(Compact::load(&path).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn widening_keeps_what_is_kept_and_zeroes_the_rest() {
+        let config = Config { dim: 64, layers: 1, ffn: 96, max_seq: 16, ..Config::tiny() };
+        let weights = Weights::init(config, 7).unwrap();
+        let masks = masks(&config);
+        let wide = Compact::new(&weights, &masks).unwrap().widen().unwrap();
+        for (name, tensor) in weights.tensors() {
+            let kept = |i: usize| masks.get(name).is_none_or(|m| m.kept()[i]);
+            for (i, (&x, &y)) in tensor.data.iter().zip(&wide.tensors()[name].data).enumerate() {
+                let want = if kept(i) { f16::from_f32(x).to_f32() } else { 0.0 };
+                assert_eq!(y, want, "{name}[{i}]");
+            }
+        }
+    }
+
+    #[test]
+    fn masks_must_fit() {
+        let config = Config { dim: 64, layers: 1, ffn: 96, max_seq: 16, ..Config::tiny() };
+        let weights = Weights::init(config, 7).unwrap();
+        let refusal = |name: &str, rows, cols| {
+            let kept = (0..rows * cols).map(|i| i % 4 < 2).collect();
+            let mask = Mask::new(kept, rows, cols, Pattern::TWO_OF_FOUR).unwrap();
+            Compact::new(&weights, &Masks::from([(name.to_owned(), mask)])).unwrap_err().to_string()
+        };
+        let q = crate::config::in_block(0, crate::config::Q);
+        assert!(refusal(&q, 64, 32).contains("its mask is 64 × 32"));
+        assert!(refusal("rogue", 4, 4).contains("a mask for rogue"));
     }
 }

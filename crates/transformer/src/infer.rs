@@ -16,10 +16,9 @@ use crate::compact::{Compact, Stored};
 use crate::config::{self, in_block};
 use crate::{Config, Error};
 use quickpick::kernels::{
-    Attention, DType, Epilogue, Gather, Linear, Order, Problem, RmsNorm, Rotary, SwiGlu, Weights,
-    select,
+    Activation, Attention, DType, Gather, Problem, RmsNorm, Rotary, SwiGlu, select,
 };
-use quickpick::{Backend, Slice, Weight};
+use quickpick::{Backend, LinearLayer, Operands, Slice};
 use std::collections::BTreeSet;
 
 /// Sizes of the chunks that tokens are cut into, falling; the last is a decode step.
@@ -198,14 +197,14 @@ struct Buffers<B: Backend> {
 /// A block's weights and caches on the device.
 struct Block<B: Backend> {
     attn_norm: B::Buffer,
-    q: DeviceLinear<B>,
-    k: DeviceLinear<B>,
-    v: DeviceLinear<B>,
-    o: DeviceLinear<B>,
+    q: LinearLayer<B>,
+    k: LinearLayer<B>,
+    v: LinearLayer<B>,
+    o: LinearLayer<B>,
     ffn_norm: B::Buffer,
-    gate: DeviceLinear<B>,
-    up: DeviceLinear<B>,
-    down: DeviceLinear<B>,
+    gate: LinearLayer<B>,
+    up: LinearLayer<B>,
+    down: LinearLayer<B>,
     /// f16, max_seq × kv_dim
     k_cache: B::Buffer,
     /// f16, max_seq × kv_dim
@@ -217,7 +216,7 @@ struct DeviceModel<B: Backend> {
     embedding: B::Buffer,
     blocks: Vec<Block<B>>,
     final_norm: B::Buffer,
-    head: DeviceLinear<B>,
+    head: LinearLayer<B>,
 }
 
 impl<B: Backend> Buffers<B> {
@@ -255,7 +254,7 @@ impl<B: Backend> DeviceModel<B> {
         let cache = || backend.buffer(2 * (config.max_seq * config.kv_dim()) as u64);
         let block = |layer| -> Result<Block<B>, Error> {
             let gain = |part| gain(&in_block(layer, part));
-            let linear = |part| DeviceLinear::new(model, &in_block(layer, part));
+            let linear = |part| load_linear(backend, model, &in_block(layer, part));
             Ok(Block {
                 attn_norm: gain(config::ATTN_NORM)?,
                 q: linear(config::Q)?,
@@ -274,9 +273,21 @@ impl<B: Backend> DeviceModel<B> {
             embedding: backend.upload(bytemuck::cast_slice(model.dense(config::EMBEDDING)?))?,
             blocks: (0..config.layers).map(block).collect::<Result<_, _>>()?,
             final_norm: gain(config::FINAL_NORM)?,
-            head: DeviceLinear::new(model, config::HEAD)?,
+            head: load_linear(backend, model, config::HEAD)?,
         })
     }
+}
+
+fn load_linear<B: Backend>(
+    backend: &B,
+    model: &Compact,
+    name: &str,
+) -> Result<LinearLayer<B>, Error> {
+    let (_, columns) = model.matrix_shape(name)?;
+    Ok(match model.tensor(name)? {
+        Stored::Dense(values) => LinearLayer::dense(backend, values, columns, None)?,
+        Stored::Sparse(matrix) => LinearLayer::sparse(backend, matrix.clone(), None)?,
+    })
 }
 
 /// Binds the steps of one chunk, in order.
@@ -347,42 +358,20 @@ impl<B: Backend> Recorder<'_, B> {
     /// `y = x·Wᵀ`, plus the residual.
     fn linear(
         &mut self,
-        w: &mut DeviceLinear<B>,
+        w: &mut LinearLayer<B>,
         x: &B::Buffer,
         residual: Option<&B::Buffer>,
         y: &B::Buffer,
     ) -> Result<(), Error> {
-        let epilogue = Epilogue { residual: residual.is_some(), ..Epilogue::NONE };
-        let problem = Problem::Linear(Linear {
-            m: w.m,
-            n: self.n,
-            k: w.k,
-            weights: w.weights,
-            dtype: NARROW,
-            out: DType::F32,
-            epilogue,
-        });
-        let plan = select(&problem, self.backend.caps()).map_err(quickpick::Error::from)?.plan;
-        let weight = w.packed(self.backend, plan.spec.order())?;
+        let residual = residual.cloned().map(Slice::from);
+        let plan =
+            w.select(self.backend, self.n, DType::F32, Activation::None, residual.is_some())?.plan;
         let workspace = match plan.workspace_bytes() {
             0 => None,
-            bytes => Some(self.backend.buffer(bytes)?),
+            bytes => Some(Slice::from(self.backend.buffer(bytes)?)),
         };
-        let operands: Vec<_> = plan
-            .bindings
-            .iter()
-            .map(|binding| match binding.name {
-                "values" => Some(&weight.values),
-                "metadata" => weight.metadata.as_ref(),
-                "x" => Some(x),
-                "residual" => residual,
-                "y" => Some(y),
-                "workspace" => workspace.as_ref(),
-                _ => None,
-            })
-            .map(|buffer| buffer.cloned().map(Slice::from))
-            .collect();
-        self.steps.push(self.backend.step(&plan, &operands)?);
+        let operands = Operands { x: x.clone().into(), residual, y: y.clone().into(), workspace };
+        self.steps.push(w.step(self.backend, &plan, &operands)?);
         self.kernels.insert(plan.spec.to_string());
         Ok(())
     }
@@ -393,52 +382,5 @@ impl<B: Backend> Recorder<'_, B> {
         self.steps.push(self.backend.step(&plan, &operands)?);
         self.kernels.insert(plan.spec.to_string());
         Ok(())
-    }
-}
-
-/// A linear layer's weight, packed for each order that its kernels read.
-struct DeviceLinear<B: Backend> {
-    m: u32,
-    k: u32,
-    weights: Weights,
-    stored: Stored,
-    packed: Vec<(Option<Order>, Weight<B>)>,
-}
-
-impl<B: Backend> DeviceLinear<B> {
-    fn new(model: &Compact, name: &str) -> Result<Self, Error> {
-        let (rows, cols) = model.matrix_shape(name)?;
-        let stored = model.tensor(name)?.clone();
-        let weights = match stored {
-            Stored::Dense(_) => Weights::Dense,
-            Stored::Sparse(_) => Weights::Sparse24,
-        };
-        Ok(Self { m: rows as u32, k: cols as u32, weights, stored, packed: Vec::new() })
-    }
-
-    /// The weight in that order, uploaded when it is first asked for.
-    fn packed(&mut self, backend: &B, order: Option<Order>) -> Result<&Weight<B>, Error> {
-        if let Some(i) = self.packed.iter().position(|(o, _)| *o == order) {
-            return Ok(&self.packed[i].1);
-        }
-        let weight = match (&self.stored, order) {
-            (Stored::Sparse(matrix), Some(order)) => {
-                let packed = matrix.pack(order).map_err(|e| Error::Weights(e.to_string()))?;
-                Weight {
-                    values: backend.upload(packed.value_bytes())?,
-                    metadata: Some(backend.upload(packed.metadata_bytes())?),
-                }
-            }
-            (Stored::Dense(values), None) => {
-                Weight { values: backend.upload(bytemuck::cast_slice(values))?, metadata: None }
-            }
-            _ => {
-                return Err(
-                    quickpick::Error::Bug("a kernel's order and weights disagree".into()).into()
-                );
-            }
-        };
-        self.packed.push((order, weight));
-        Ok(&self.packed[self.packed.len() - 1].1)
     }
 }

@@ -1,7 +1,9 @@
 //! Held-out loss through a backend, and how far two sets of logits lie apart.
 
-use crate::{Decoder, Error};
+use crate::{Decoder, Error, Weights, model};
+use candle_core::{Device, Tensor};
 use quickpick::Backend;
+use std::sync::Arc;
 
 /// The loss of a model on a sample, with the logits that gave it.
 #[derive(Clone, Debug)]
@@ -25,6 +27,27 @@ pub fn score<B: Backend>(decoder: &mut Decoder<B>, windows: &[Vec<u32>]) -> Resu
     }
     let bits = bits(&logits, windows, decoder.config().vocab)?;
     Ok(Score { bits, logits })
+}
+
+/// The same logits by the trainer's forward pass, candle in f32 on the host.
+pub fn reference(weights: &Weights, windows: &[Vec<u32>]) -> Result<Vec<f32>, Error> {
+    let tensor = |(name, t): (&String, &crate::Tensor)| {
+        let tensor = Tensor::from_slice(&t.data, t.shape.as_slice(), &Device::Cpu)?;
+        Ok((name.clone(), tensor))
+    };
+    let params = weights.tensors().iter().map(tensor).collect::<Result<model::Params, Error>>()?;
+    let rotary: Arc<[f32]> = weights.config().rotary_table().into();
+    let mut logits = Vec::new();
+    for window in windows {
+        let Some((_, context)) = window.split_last() else { continue };
+        let ids: Vec<u8> = context.iter().map(|&t| t as u8).collect();
+        logits.extend(
+            model::forward(weights.config(), &params, &rotary, &[&ids])?
+                .flatten_all()?
+                .to_vec1::<f32>()?,
+        );
+    }
+    Ok(logits)
 }
 
 /// Mean of −log₂ softmax(logits)[next token] over windows, in f64.
