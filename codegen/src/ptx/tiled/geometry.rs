@@ -1,0 +1,126 @@
+//! The numbers of a tiled kernel that its code needs beyond the plan: the map of a stage, and each
+//! warp's share of the tile.
+
+use quickpick_kernels::{Form, KernelSpec, OpKind, Tile, Weights};
+use quickpick_ptx::Half;
+
+use crate::ptx::pieces;
+
+/// Columns of X that fill a row of 128 bytes in shared memory: `tile.k` of every tiled kernel.
+pub(super) const K: u32 = 64;
+/// B is loaded this many slices ahead of the MMAs that use it.
+pub(super) const AHEAD: u32 = 3;
+/// B slices in registers: the one in use and those ahead. It divides the slices of a tile, so that
+/// a slice has the same registers in every tile.
+pub(super) const RING: u32 = AHEAD + 1;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    /// W is 2:4.
+    pub sparse: bool,
+    pub ty: Half,
+    pub tile: Tile,
+    pub stages: u32,
+    /// Warps along m and n.
+    pub warps: (u32, u32),
+    /// Bytes of a row of A in shared memory: kept values only.
+    pub a_row: u32,
+    /// Bytes of a row of B in shared memory.
+    pub b_row: u32,
+    /// 16×8 tiles of a warp along m.
+    pub m_tiles: u32,
+    /// 16×8 tiles of a warp along n.
+    pub n_tiles: u32,
+    /// MMAs along a tile's k: m16n8k32 if sparse, m16n8k16 if dense.
+    pub steps: u32,
+    /// n-tiles that one `ldmatrix.x4` of B serves.
+    pub slice: u32,
+}
+
+impl Geometry {
+    /// `None` for a row that is not a tiled linear layer.
+    pub fn new(spec: &KernelSpec) -> Option<Self> {
+        let (OpKind::Linear(weights), Form::Tiled { tile, stages, warps }) = (spec.op, spec.form)
+        else {
+            return None;
+        };
+        let sparse = weights == Weights::Sparse24;
+        Some(Self {
+            sparse,
+            ty: pieces::half(spec.dtype),
+            tile,
+            stages,
+            warps,
+            a_row: if sparse { K } else { 2 * K },
+            b_row: 2 * K,
+            m_tiles: tile.m / warps.0 / 16,
+            n_tiles: tile.n / warps.1 / 8,
+            steps: if sparse { 2 } else { 4 },
+            slice: if sparse { 1 } else { 2 },
+        })
+    }
+
+    pub fn threads(&self) -> u32 {
+        self.warps.0 * self.warps.1 * 32
+    }
+    /// Where B begins in a stage; A begins at 0.
+    pub fn b_offset(&self) -> u32 {
+        self.tile.m * self.a_row
+    }
+    /// Where the metadata begin in a stage.
+    pub fn meta_offset(&self) -> u32 {
+        self.b_offset() + self.tile.n * self.b_row
+    }
+    /// Bytes of a slab of metadata: the words of `tile.m` rows × 32 columns.
+    pub fn slab_bytes(&self) -> u32 {
+        4 * self.tile.m
+    }
+    pub fn stage_bytes(&self) -> u32 {
+        self.meta_offset() + if self.sparse { 2 * self.slab_bytes() } else { 0 }
+    }
+    pub fn shared_bytes(&self) -> u32 {
+        self.stage_bytes() * self.stages
+    }
+    /// B slices of a step.
+    pub fn slices(&self) -> u32 {
+        self.n_tiles / self.slice
+    }
+    /// B slices of a tile.
+    pub fn tile_slices(&self) -> u32 {
+        self.steps * self.slices()
+    }
+    /// Floats from a token's row to the next while Y passes through shared memory: with 4 more than
+    /// the tile, the accumulators' scattered stores meet no bank twice, and rows stay 16-byte aligned.
+    pub fn staged_row(&self) -> u32 {
+        self.tile.m + 4
+    }
+    /// Parts along n in which Y passes through the memory of the stages.
+    pub fn store_parts(&self) -> u32 {
+        (4 * self.tile.n * self.staged_row()).div_ceil(self.shared_bytes())
+    }
+    /// Blocks that share a multiprocessor of sm_80 (164 KiB of shared memory, 1 KiB of it per block).
+    pub fn blocks_per_sm(&self) -> u32 {
+        (164 << 10) / (self.shared_bytes() + (1 << 10))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Geometry, K, RING};
+    use quickpick_kernels::{KERNELS, Target};
+
+    #[test]
+    fn rows_of_the_table_fit_the_generator() {
+        let rows = KERNELS.iter().filter(|s| s.target == Target::Sm80);
+        let tiled: Vec<_> = rows.filter_map(|s| Some((s, Geometry::new(s)?))).collect();
+        assert!(!tiled.is_empty());
+        for (spec, g) in tiled {
+            assert_eq!(g.shared_bytes(), spec.shared_bytes(), "{spec}: the plan's map");
+            assert_eq!((g.tile.k, g.tile_slices() % RING), (K, 0), "{spec}");
+            let parts = g.store_parts();
+            assert!(g.warps.1 % parts == 0, "{spec}: a part holds whole warps");
+            let staged = 4 * g.staged_row() * g.tile.n / parts;
+            assert!(staged <= g.shared_bytes(), "{spec}: Y does not fit the stages");
+        }
+    }
+}
