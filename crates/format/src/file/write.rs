@@ -1,7 +1,8 @@
 //! Tensors to bytes.
 
-use super::write_atomic;
-use super::{FileError, KEY, PATTERN, Sparse, VERSION, metadata_of, stored, values_of};
+use super::{
+    FileError, KEY, PATTERN, Sparse, VERSION, metadata_of, stored, values_of, write_atomic,
+};
 use crate::{Element, Matrix24, Order};
 use safetensors::{Dtype, View};
 use std::borrow::Cow;
