@@ -52,7 +52,7 @@ pub(super) fn plan(
 }
 
 /// Output features that each lane of a GEMV accumulates, so that one load of x serves all of them.
-pub const GEMV_FEATURES: u32 = 4;
+pub const GEMV_FEATURES: u32 = 8;
 
 /// Beyond this the tiled kernel reads the weights less often.
 const GEMV_TOKENS: u32 = 8;
@@ -115,6 +115,9 @@ impl KernelSpec {
             (Target::Sm80, OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
                 sm80_stage_bytes(weights, tile) * stages
             }
+            (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
+                warps * skinny_warp_bytes(weights, tile)
+            }
             (Target::WgslPortable, OpKind::Linear(weights), Form::Tiled { tile, .. }) => {
                 wgsl_tile_bytes(weights, tile, 4)
             }
@@ -150,5 +153,15 @@ fn sm80_stage_bytes(weights: Weights, tile: Tile) -> u32 {
     match weights {
         Weights::Sparse24 => m * k + 2 * n * k + m * k / 8,
         Weights::Dense => 2 * m * k + 2 * n * k,
+    }
+}
+
+/// Shared memory of one warp of the skinny kernels: a ring of X, four k-blocks deep, if sparse (the
+/// dense twin takes X from memory to registers); its sums, rows of m + 4 floats, in its place later.
+fn skinny_warp_bytes(weights: Weights, tile: Tile) -> u32 {
+    let sums = 4 * tile.n * (tile.m + 4);
+    match weights {
+        Weights::Sparse24 => sums.max(4 * 2 * tile.n * tile.k),
+        Weights::Dense => sums,
     }
 }
