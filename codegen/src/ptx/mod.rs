@@ -1,7 +1,28 @@
 //! PTX: one file per kernel family.
 
-use quickpick_kernels::KernelSpec;
+mod attention;
+mod epilogue;
+mod gather;
+mod pieces;
+mod rmsnorm;
+mod rotary;
+mod rows;
+mod skinny;
+mod swiglu;
+mod tiled;
 
-pub(crate) fn emit(_spec: &KernelSpec) -> String {
-    String::new()
+use quickpick_kernels::{KernelSpec, OpKind};
+
+pub(crate) fn emit(spec: &KernelSpec) -> String {
+    match spec.op {
+        OpKind::Linear(_) => {
+            return tiled::emit(spec).or_else(|| skinny::emit(spec)).unwrap_or_default();
+        }
+        OpKind::RmsNorm => rmsnorm::emit(spec),
+        OpKind::Rotary => rotary::emit(spec),
+        OpKind::Attention => attention::emit(spec),
+        OpKind::SwiGlu => swiglu::emit(spec),
+        OpKind::Gather => gather::emit(spec),
+    }
+    .to_string()
 }

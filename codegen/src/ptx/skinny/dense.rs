@@ -1,0 +1,166 @@
+//! The main loop of the dense twin. W is row-major, and k may be summed in any order, as long as A and
+//! B agree: lane (g, t) takes pieces t and t + 4 (16 bytes, eight columns each) of a row's k-block
+//! straight from memory, for W (rows g and g + 8) and for X (token g) alike. Words 2j and 2j + 1 of a
+//! piece are the fragments of an `mma` m16n8k16 each, so nothing is shuffled and nothing staged.
+
+use super::{Call, Shape};
+use quickpick_ptx::{B32, B64, Cache, Cmp, F32, Int, Kernel, Pred, Reg, Vector};
+
+/// K-blocks of W in registers, and of X.
+const A_STAGES: u32 = 4;
+const B_STAGES: u32 = 2;
+/// Bytes of a row's k-block, and of its half.
+const ROW: u32 = 128;
+const HALF: u32 = ROW / 2;
+
+/// Rows that this lane reads, and whether what it would load exists.
+struct Lanes {
+    /// W: features g and g + 8. X: tokens g and g + 8.
+    a: [Reg<B64>; 2],
+    b: [Reg<B64>; 2],
+    /// Columns from the k-block in hand to the end.
+    columns: Reg<B32>,
+    load: Reg<Pred>,
+    whole: Reg<Pred>,
+    wanted: Reg<Pred>,
+}
+
+/// A k-block of two rows: `[row][half]`, a piece each.
+type Pieces = [[Vector<B32, 4>; 2]; 2];
+
+pub(super) fn emit(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>]) {
+    let lanes = Lanes::new(k, shape, call);
+    let a = pieces(k, "a", A_STAGES);
+    let b = pieces(k, "b", B_STAGES);
+    let done = k.reg("done");
+
+    k.section(format!("the first k-blocks: W of {A_STAGES}, X of {B_STAGES}"));
+    for (ahead, a) in (0..).zip(&a) {
+        lanes.load(k, shape, call, ahead, ahead, Operand::W, a);
+    }
+    for (ahead, b) in (0..).zip(&b) {
+        lanes.load(k, shape, call, ahead, ahead, Operand::X, b);
+    }
+
+    k.section(format!("main loop: {A_STAGES} k-blocks a trip"));
+    k.place("k_blocks");
+    for (now, a) in (0..).zip(&a) {
+        let b = &b[now as usize % B_STAGES as usize];
+        k.note(format!("k-block {now} of the trip"));
+        k.setp(Cmp::Eq, Int::U32, done, call.left, 0).when(done).bra_uni("k_done");
+        let columns = lanes.columns_at(shape, now);
+        k.setp(Cmp::Gt, Int::S32, lanes.whole, lanes.columns, columns + 32);
+        k.and_pred(lanes.wanted, lanes.whole, call.two);
+        for half in 0..2 {
+            for step in 0..2 {
+                for tile in 0..2 {
+                    let c = Vector(std::array::from_fn(|i| acc[4 * tile + i]));
+                    let word = |row: usize, w: usize| a[row][half][2 * step + w];
+                    let fragment = [word(0, 0), word(1, 0), word(0, 1), word(1, 1)];
+                    let x = [b[tile][half][2 * step], b[tile][half][2 * step + 1]];
+                    let k = match (tile, half) {
+                        (0, 0) => &mut *k,
+                        (0, _) => k.when(lanes.whole),
+                        (_, 0) => k.when(call.two),
+                        _ => k.when(lanes.wanted),
+                    };
+                    k.mma_16816(shape.ty, c, Vector(fragment), Vector(x), c);
+                }
+            }
+        }
+        lanes.load(k, shape, call, A_STAGES, now + A_STAGES, Operand::W, a);
+        lanes.load(k, shape, call, B_STAGES, now + B_STAGES, Operand::X, b);
+        k.sub_u32(call.left, call.left, 1);
+    }
+    k.note("the next trip");
+    let blocks = A_STAGES * shape.warps;
+    for at in lanes.a.into_iter().chain(lanes.b) {
+        k.add_u64(at, at, (blocks * ROW) as i32);
+    }
+    k.sub_u32(lanes.columns, lanes.columns, blocks * shape.tile.k);
+    k.bra_uni("k_blocks").place("k_done");
+}
+
+/// Registers for `stages` k-blocks of two rows.
+fn pieces(k: &mut Kernel, role: &str, stages: u32) -> Vec<Pieces> {
+    let words = k.reg_list::<B32>(role, 16 * stages as usize);
+    let piece = |at: usize| Vector(std::array::from_fn(|i| words[at + i]));
+    (0..stages as usize)
+        .map(|s| [0, 1].map(|row| [0, 1].map(|half| piece(16 * s + 8 * row + 4 * half))))
+        .collect()
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Operand {
+    W,
+    X,
+}
+
+impl Lanes {
+    fn new(k: &mut Kernel, shape: &Shape, call: &Call) -> Self {
+        k.section(
+            "where lane (g, t) reads: rows g and g + 8, piece t; past the last row, the last",
+        );
+        let [g, t, row, last, stride] =
+            ["g", "t", "row", "last_row", "row_bytes"].map(|role| k.reg::<B32>(role));
+        k.shr(Int::U32, g, call.lane, 2).and_b32(t, call.lane, 3).shl_b32(stride, call.k, 1);
+        let a = [k.reg("w_first"), k.reg("w_second")];
+        let b = [k.reg("x_first"), k.reg("x_second")];
+        for (ats, base, rows) in [(a, call.values, call.m), (b, call.x, call.n)] {
+            k.sub_u32(last, rows, 1);
+            for (i, at) in ats.into_iter().enumerate() {
+                k.add_u32(row, g, 8 * i as u32);
+                if base == call.values {
+                    k.mad_lo_u32(row, call.tile, shape.tile.m, row);
+                }
+                k.min(Int::U32, row, row, last).mad_wide(Int::U32, at, row, stride, base);
+                k.mad_wide(Int::U32, at, call.first, ROW, at).mad_wide(Int::U32, at, t, 16, at);
+            }
+        }
+        let columns = k.reg("columns");
+        k.mul_lo_u32(columns, call.first, shape.tile.k).sub_u32(columns, call.k, columns);
+        let [load, whole, wanted] = ["load", "whole", "wanted"].map(|role| k.reg(role));
+        Self { a, b, columns, load, whole, wanted }
+    }
+
+    /// Columns from the trip's first k-block to its `at`-th of this warp.
+    fn columns_at(&self, shape: &Shape, at: u32) -> i32 {
+        (at * shape.warps * shape.tile.k) as i32
+    }
+
+    /// Loads the k-block `ahead` of the one in hand, the trip's `at`-th, if there is one; its second
+    /// half, if there is one.
+    fn load(
+        &self,
+        k: &mut Kernel,
+        shape: &Shape,
+        call: &Call,
+        ahead: u32,
+        at: u32,
+        operand: Operand,
+        to: &Pieces,
+    ) {
+        let (rows, cache) = match operand {
+            Operand::W => (self.a, Cache::NcOnce),
+            Operand::X => (self.b, Cache::Nc),
+        };
+        let offset = (at * shape.warps * ROW) as i32;
+        let columns = self.columns_at(shape, at);
+        k.setp(Cmp::Gt, Int::U32, self.load, call.left, ahead);
+        k.setp(Cmp::Gt, Int::S32, self.whole, self.columns, columns + 32);
+        k.and_pred(self.whole, self.whole, self.load);
+        for (i, (row, to)) in rows.into_iter().zip(to).enumerate() {
+            let (mut first, mut second) = (self.load, self.whole);
+            if operand == Operand::X && i == 1 {
+                first = self.wanted;
+                k.and_pred(first, self.load, call.two);
+                k.when(first).ld_global_v4_b32(cache, to[0], row.at(offset));
+                k.and_pred(first, self.whole, call.two);
+                second = first;
+            } else {
+                k.when(first).ld_global_v4_b32(cache, to[0], row.at(offset));
+            }
+            k.when(second).ld_global_v4_b32(cache, to[1], row.at(offset + HALF as i32));
+        }
+    }
+}
