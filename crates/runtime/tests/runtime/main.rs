@@ -1,0 +1,7 @@
+//! The runtime from outside: linear layers, choosing a backend. What the kernels compute is judged in
+//! `tests/tests/suite.rs`.
+
+mod choosing;
+mod layers;
+#[cfg(feature = "wgpu")]
+mod skip;
