@@ -238,6 +238,8 @@ fn fewer_than_two_take_the_lowest_positions() {
         ([0.0, 0.0, 0.0, 5.0], 0xC),
         ([-0.0, 0.0, 5.0, 6.0], 0xE),
         ([-0.0, 5.0, -0.0, 6.0], 0xD),
+        ([-0.0, 5.0, 0.0, 0.0], 0x4),
+        ([5.0, -0.0, 0.0, 0.0], 0x4),
     ] {
         let m = Matrix24::<f32>::compress(&dense, 1, 4).unwrap();
         assert_eq!(m.pair(0, 0).code(), code, "{dense:?}");

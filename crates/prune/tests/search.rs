@@ -354,6 +354,7 @@ fn finished_stages_return_at_once() {
             })
             .unwrap();
         assert_eq!(again, run);
+        assert_eq!(toy.masks, run.masks, "the trainer holds the arm's masks");
         assert_eq!(seen.last(), Some(&arm.stage()));
         assert_eq!(Some(again.validation), toy.evaluate().ok(), "the trainer is left at the end");
     }
