@@ -5,20 +5,31 @@ use crate::config::{self, Config, in_block};
 use crate::ops::{Attention, cross_entropy, linear, rms_norm, swiglu};
 use candle_core::{Device, Tensor};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Parameters by name.
 pub type Params = HashMap<String, Tensor>;
 
 /// Loss of each prediction in nats, row by row: byte i+1 from bytes 0..=i of its row. All rows have
 /// one length, of at least two bytes.
-pub fn losses(config: &Config, params: &Params, rows: &[&[u8]]) -> Result<Tensor, Error> {
+pub fn losses(
+    config: &Config,
+    params: &Params,
+    rotary: &Arc<[f32]>,
+    rows: &[&[u8]],
+) -> Result<Tensor, Error> {
     let inputs: Vec<&[u8]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
     let targets = rows.iter().flat_map(|row| row.iter().skip(1).copied()).collect();
-    Ok(cross_entropy(&forward(config, params, &inputs)?, targets)?)
+    Ok(cross_entropy(&forward(config, params, rotary, &inputs)?, targets)?)
 }
 
-/// Logits `rows·len × vocab` of byte sequences of one length.
-pub fn forward(config: &Config, params: &Params, rows: &[&[u8]]) -> Result<Tensor, Error> {
+/// Logits `rows·len × vocab` of byte sequences of one length; `rotary` is [`Config::rotary_table`].
+pub fn forward(
+    config: &Config,
+    params: &Params,
+    rotary: &Arc<[f32]>,
+    rows: &[&[u8]],
+) -> Result<Tensor, Error> {
     let len = rows.first().map_or(0, |row| row.len());
     if len == 0 || len > config.max_seq || rows.iter().any(|row| row.len() != len) {
         let lens: Vec<_> = rows.iter().map(|row| row.len()).take(8).collect();
@@ -29,7 +40,6 @@ pub fn forward(config: &Config, params: &Params, rows: &[&[u8]]) -> Result<Tenso
     }
     let get =
         |name: &str| params.get(name).ok_or_else(|| Error::Weights(format!("there is no {name}")));
-    let rotary = config.rotary_table();
     let attention = || Attention {
         rows: rows.len(),
         len,
