@@ -183,7 +183,7 @@ pub(crate) const PADDING_WORD: u32 = 0x4444_4444;
 pub(crate) fn elements(rows: usize, cols: usize) -> Result<usize, Error> {
     match (rows, cols) {
         (0, _) | (_, 0) => Err(Error::Empty { rows, cols }),
-        _ if cols % 4 != 0 => Err(Error::Columns { cols }),
+        _ if !cols.is_multiple_of(4) => Err(Error::Columns { cols }),
         _ => rows.checked_mul(cols).ok_or(Error::TooLarge { rows, cols }),
     }
 }

@@ -339,7 +339,8 @@ impl<T: Trainer> Stages<'_, '_, T> {
             if step != before + 1 {
                 return Err(SearchError::Steps { before, after: step });
             }
-            let measured = step == to || evaluate_every != 0 && step % evaluate_every == 0;
+            // no step is a multiple of 0
+            let measured = step == to || step.is_multiple_of(evaluate_every);
             let validation = match measured {
                 true => Some(self.trainer.evaluate().map_err(SearchError::Trainer)?),
                 false => None,
@@ -347,7 +348,7 @@ impl<T: Trainer> Stages<'_, '_, T> {
             let point = Point { step, train, validation };
             curve.push(point);
             (self.progress)(Progress::Step { stage, point, to });
-            if checkpoint_every != 0 && step % checkpoint_every == 0 && step < to {
+            if step.is_multiple_of(checkpoint_every) && step < to {
                 self.keep(&checkpoint, &curve, &path, masks)?;
             }
         }
