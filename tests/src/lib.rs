@@ -4,11 +4,15 @@
 pub mod case;
 pub mod check;
 pub mod data;
+pub mod emulated;
 pub mod shapes;
+pub mod trials;
 
 pub use case::{Case, Expected, Operand};
 pub use check::check;
 pub use data::Fill;
+
+use std::io::Write;
 
 /// Whether `QUICKPICK_REQUIRE`, a comma list, names this rung or `all`: then a test that cannot run
 /// fails.
@@ -21,4 +25,10 @@ pub fn required(rung: &str) -> bool {
 pub fn skip(rung: &str, why: impl std::fmt::Display) {
     assert!(!required(rung), "QUICKPICK_REQUIRE demands {rung}, but {why}");
     eprintln!("skipped: {rung}: {why}");
+    // `cargo xtask test` reads what was skipped, and why
+    if let Some(log) = std::env::var_os("QUICKPICK_SKIP_LOG") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let written = file.and_then(|mut file| writeln!(file, "{rung}: {why}"));
+        assert!(written.is_ok(), "QUICKPICK_SKIP_LOG cannot be written: {written:?}");
+    }
 }

@@ -27,8 +27,21 @@ pub struct Tally {
     pub success: bool,
 }
 
+impl Tally {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.success &= other.success;
+    }
+}
+
 /// Runs `cargo test --release ARGS`, shows its output, and adds up its closing lines.
-pub fn cargo_test<S: AsRef<OsStr>>(root: &Path, args: &[S], env: &[(&str, String)]) -> Result<Tally> {
+pub fn cargo_test<S: AsRef<OsStr>>(
+    root: &Path,
+    args: &[S],
+    env: &[(&str, String)],
+) -> Result<Tally> {
     let mut command = cargo(root);
     command.args(["test", "--release", "--no-fail-fast"]).args(args).stdout(Stdio::piped());
     command.envs(env.iter().map(|(key, value)| (key, value)));
@@ -66,7 +79,8 @@ mod tests {
 
     #[test]
     fn counts_libtest_lines() {
-        let line = "ok. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+        let line =
+            "ok. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s";
         assert_eq!((count(line, "passed"), count(line, "failed")), (12, 3));
     }
 }

@@ -92,7 +92,8 @@ fn python(command: &mut Command) -> Result<()> {
         Err(error) => failed(format!("python3 does not start: {error}")),
         Ok(output) if !output.status.success() => {
             let why = String::from_utf8_lossy(&output.stderr);
-            let last = why.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
+            let last =
+                why.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
             failed(format!("pip: {last}"))
         }
         Ok(_) => Ok(()),

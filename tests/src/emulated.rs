@@ -1,0 +1,149 @@
+//! The emulator as a backend, so that the suite that judges every device judges the PTX too.
+//!
+//! Each operand becomes a buffer of exactly the bytes that the plan grants, so that one byte too many
+//! is out of bounds; what the plan calls read-only is read-only.
+
+use quickpick::kernels::{Access, Caps, CudaCaps, KernelSpec, Plan};
+use quickpick::{Backend, Error, Slice};
+use quickpick_emulator::{Arg, Global, Launch, Program, Report};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Runs the committed PTX in the emulator.
+pub struct Emulated {
+    caps: Caps,
+    reversed: bool,
+    programs: Mutex<Vec<(&'static KernelSpec, Arc<Program>)>>,
+    report: Mutex<Report>,
+}
+
+/// Memory of the emulated device.
+#[derive(Clone)]
+pub struct Memory(Arc<Mutex<Vec<u8>>>);
+
+/// A plan bound to memory.
+pub struct Bound {
+    plan: Plan,
+    program: Arc<Program>,
+    operands: Vec<Option<Slice<Memory>>>,
+}
+
+impl Emulated {
+    /// A device with the limits of an A100's sm_80, but few multiprocessors, so that small problems
+    /// split k as large ones do on a real one.
+    ///
+    /// Blocks may run in any order: here first first, or `reversed`.
+    pub fn new(reversed: bool) -> Self {
+        let caps = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 };
+        Self {
+            caps: Caps::Cuda(caps),
+            reversed,
+            programs: Mutex::default(),
+            report: Mutex::default(),
+        }
+    }
+
+    /// What the last run counted.
+    pub fn report(&self) -> Report {
+        *lock(&self.report)
+    }
+
+    fn program(&self, spec: &'static KernelSpec) -> Result<Arc<Program>, Error> {
+        let mut programs = lock(&self.programs);
+        if let Some((_, program)) = programs.iter().find(|(s, _)| *s == spec) {
+            return Ok(program.clone());
+        }
+        let text = spec.text().ok_or_else(|| device("no text", &spec))?;
+        let program = Arc::new(Program::parse(text).map_err(|e| device(spec, &e))?);
+        programs.push((spec, program.clone()));
+        Ok(program)
+    }
+}
+
+/// A test that panicked leaves nothing half-done behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn device(what: impl ToString, why: &dyn ToString) -> Error {
+    Error::Device { backend: "emulator", what: what.to_string(), why: why.to_string() }
+}
+
+impl Backend for Emulated {
+    type Buffer = Memory;
+    type Step = Bound;
+
+    fn name(&self) -> &'static str {
+        "emulator"
+    }
+
+    fn describe(&self) -> String {
+        "emulated sm_80".into()
+    }
+
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn buffer(&self, bytes: u64) -> Result<Memory, Error> {
+        Ok(Memory(Arc::new(Mutex::new(vec![0; bytes as usize]))))
+    }
+
+    fn len(&self, buffer: &Memory) -> u64 {
+        lock(&buffer.0).len() as u64
+    }
+
+    fn write(&self, buffer: &Memory, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let mut memory = lock(&buffer.0);
+        let range = offset as usize..offset as usize + bytes.len();
+        let target = memory.get_mut(range).ok_or_else(|| device("write", &"past the end"))?;
+        target.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&self, buffer: &Memory, offset: u64, len: u64) -> Result<Vec<u8>, Error> {
+        let memory = lock(&buffer.0);
+        let range = offset as usize..(offset + len) as usize;
+        memory.get(range).map(<[u8]>::to_vec).ok_or_else(|| device("read", &"past the end"))
+    }
+
+    fn step(&self, plan: &Plan, operands: &[Option<Slice<Memory>>]) -> Result<Bound, Error> {
+        let program = self.program(plan.spec)?;
+        Ok(Bound { plan: plan.clone(), program, operands: operands.to_vec() })
+    }
+
+    fn run(&self, steps: &[Bound]) -> Result<(), Error> {
+        for Bound { plan, program, operands } in steps {
+            let mut memory = Global::default();
+            let mut args = Vec::new();
+            for (binding, operand) in plan.bindings.iter().zip(operands) {
+                args.push(Arg::U64(match operand {
+                    Some(slice) if binding.is_present() => {
+                        let (from, len) = (slice.offset as usize, binding.bytes as usize);
+                        let bytes = &lock(&slice.buffer.0)[from..from + len];
+                        memory.put(binding.name, bytes, binding.access == Access::Read)
+                    }
+                    _ => 0,
+                }));
+            }
+            let pointers = args.clone();
+            args.extend(plan.params.iter().map(|p| Arg::U32(*p)));
+            let (grid, block, shared_bytes) = (plan.grid, plan.block, plan.shared_bytes);
+            let launch = Launch { grid, block, shared_bytes, args };
+            let report = if self.reversed {
+                program.run_reversed(&launch, &mut memory)
+            } else {
+                program.run(&launch, &mut memory)
+            };
+            *lock(&self.report) = report.map_err(|trap| device(plan.spec, &trap))?;
+            for (arg, operand) in pointers.into_iter().zip(operands) {
+                if let (Arg::U64(at), Some(slice)) = (arg, operand)
+                    && let Some((bytes, _)) = memory.get(at)
+                {
+                    let from = slice.offset as usize;
+                    lock(&slice.buffer.0)[from..from + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+}
