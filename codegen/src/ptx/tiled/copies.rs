@@ -159,7 +159,8 @@ impl Copies {
 }
 
 impl Setup {
-    /// The pieces of a matrix whose rows lie along k: the thread's piece of every so manieth row.
+    /// The pieces of a matrix whose rows lie along k: the thread's piece of every `between`th row. A
+    /// row in memory has 2k bytes, or k where only the kept half is stored.
     fn rows(
         &self,
         k: &mut Kernel,
@@ -179,23 +180,24 @@ impl Setup {
         let base = k.reg(&format!("{name}_base"));
         let pitch = k.reg(&format!("{name}_pitch"));
 
-        // a row of memory holds k elements of 16 bits, or the kept half of them
-        let shift = if row_bytes == 2 * K { 1 } else { 0 };
         k.and_b32(self.piece, self.thread, in_row - 1);
         k.shr(Int::U32, self.row, self.thread, in_row.ilog2());
-        k.shl_b32(self.at, self.odd, shift + 4 - PIECE.ilog2());
         k.ld_param_u64(base, param).cvta_to_global(base, base);
-        k.shl_b32(pitch, self.k, shift);
         k.note("bytes from the row's start to this thread's piece of the first tile");
-        k.shl_b32(to, self.piece, PIECE.ilog2()).sub_u32(to, to, self.at);
+        k.shl_b32(to, self.piece, PIECE.ilog2());
+        if row_bytes == 2 * K {
+            k.shl_b32(pitch, self.k, 1).shl_b32(self.at, self.odd, 1).sub_u32(to, to, self.at);
+        } else {
+            k.mov_b32(pitch, self.k).sub_u32(to, to, self.odd);
+        }
         k.setp(Cmp::Lt, Int::S32, before, to, 0);
         k.cvt_s64_s32(self.wide, to).add_u64(base, base, self.wide);
-        for (i, &from) in from.iter().enumerate() {
-            k.add_u32(self.at, first, self.row);
-            if i > 0 {
-                k.add_u32(self.at, self.at, i as u32 * between);
-            }
-            k.min(Int::U32, self.at, self.at, last).mad_wide(Int::U32, from, self.at, pitch, base);
+        let start = k.reg(&format!("{name}_row"));
+        k.add_u32(start, first, self.row).min(Int::U32, self.at, start, last);
+        k.mad_wide(Int::U32, from[0], self.at, pitch, base);
+        for (i, &from) in from.iter().enumerate().skip(1) {
+            k.add_u32(self.at, start, i as u32 * between).min(Int::U32, self.at, self.at, last);
+            k.mad_wide(Int::U32, from, self.at, pitch, base);
         }
         swizzled(k, to, self.smem, self.row, self.piece, row_bytes);
         let pieces = from.into_iter().enumerate().map(|(i, from)| Piece {

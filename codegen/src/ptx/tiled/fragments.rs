@@ -79,6 +79,7 @@ impl Fragments {
             k.xor_b32(f.a_at[step as usize], f.a_at[0], step * a_step);
             k.xor_b32(f.b_at[step as usize], f.b_at[0], step * b_step);
         }
+        k.note("the accumulators");
         for &acc in &f.acc {
             k.mov_f32(acc, 0.0);
         }

@@ -31,6 +31,7 @@ pub(super) fn emit(k: &mut Kernel, g: &Geometry, copies: &Copies, f: &Fragments)
     k.section("the last slices of the last tile");
     k.place("tail");
     for slice in g.tile_slices() - AHEAD..g.tile_slices() {
+        k.note(slice_name(g, slice));
         f.multiply(k, slice);
     }
 }
@@ -80,7 +81,17 @@ fn tile(k: &mut Kernel, g: &Geometry, copies: &Copies, f: &Fragments, tile: u32,
         if let Some(i) = bursts.iter().position(|&at| at == slice) {
             copies.burst(k, ahead, free, (i, bursts.len()));
         }
+        k.note(slice_name(g, slice));
         f.multiply(k, slice);
+    }
+}
+
+/// A slice of a tile: a step along k and the n-tiles of one `ldmatrix.x4`.
+fn slice_name(g: &Geometry, slice: u32) -> String {
+    let (step, first) = (slice / g.slices(), slice % g.slices() * g.slice);
+    match g.slice {
+        1 => format!("step {step}, n-tile {first}"),
+        _ => format!("step {step}, n-tiles {first} and {}", first + 1),
     }
 }
 

@@ -57,6 +57,7 @@ struct Take<'a> {
     /// Values and residual of the trip, token by token.
     v: Vec<Reg<F32>>,
     r: Vec<Reg<F32>>,
+    tmp: Reg<B32>,
     word: Vector<B32, 2>,
     half: Vector<B16, 2>,
     bits: Reg<B32>,
@@ -150,12 +151,13 @@ impl<'a> Take<'a> {
             again: k.reg("again"),
             v: k.reg_list("v", (TOKENS * WIDE) as usize),
             r: k.reg_list("r", (TOKENS * WIDE) as usize),
+            tmp: k.reg("tmp"),
             word: k.regs("word"),
             half: k.regs("half"),
             bits: k.reg("bits"),
         };
         let in_row = g.tile.m / WIDE;
-        let tmp = s.shift;
+        let tmp = s.tmp;
         k.note(format!("this thread: {WIDE} features of every {}th token", s.between()));
         k.ld_param_u32(s.m, p.m).ld_param_u32(s.n, p.n);
         k.mov_special(tmp, Special::TidX).shr(Int::U32, s.token, tmp, in_row.ilog2());
@@ -174,10 +176,14 @@ impl<'a> Take<'a> {
 
     /// Reads the flags and the bias.
     fn decide(&self, k: &mut Kernel, p: &Params, flags: Reg<B32>) -> Activate {
-        let tmp = self.shift;
+        let tmp = self.tmp;
         k.and_b32(tmp, self.m, WIDE - 1).setp(Cmp::Eq, Int::U32, self.wide, tmp, 0);
         for (e, &inside) in self.inside.iter().enumerate() {
-            k.add_u32(tmp, self.feature, e as u32).setp(Cmp::Lt, Int::U32, inside, tmp, self.m);
+            let feature = if e == 0 { self.feature } else { tmp };
+            if e > 0 {
+                k.add_u32(tmp, self.feature, e as u32);
+            }
+            k.setp(Cmp::Lt, Int::U32, inside, feature, self.m);
         }
         k.ld_param_u64(self.residual, p.residual).cvta_to_global(self.residual, self.residual);
         k.ld_param_u64(self.y, p.y).cvta_to_global(self.y, self.y);
@@ -193,7 +199,7 @@ impl<'a> Take<'a> {
         let activate = Activate::new(k, flags, tmp);
         k.and_b32(tmp, flags, RESIDUAL).setp(Cmp::Ne, Int::U32, self.has_residual, tmp, 0);
         k.and_b32(tmp, flags, OUT_F32).setp(Cmp::Ne, Int::U32, self.out_f32, tmp, 0);
-        k.note("elements of Y and residual have 2¹ or 2² bytes");
+        k.note("log2 of the bytes of an element of Y or residual");
         k.mov_b32(self.shift, 1).when(self.out_f32).mov_b32(self.shift, 2);
         activate
     }
@@ -206,8 +212,10 @@ impl<'a> Take<'a> {
         k.section(format!("Y, {TOKENS} tokens of each thread a trip"));
         k.mov_b32(self.trips, trips).place("y_trip");
         for t in 0..TOKENS as usize {
-            let token = self.word[0];
-            k.add_u32(token, self.token, t as u32 * between);
+            let token = if t == 0 { self.token } else { self.tmp };
+            if t > 0 {
+                k.add_u32(token, self.token, t as u32 * between);
+            }
             k.setp(Cmp::Lt, Int::U32, self.live[t], token, self.n);
             k.cvt_u64_u32(self.offset[t], self.feature);
             k.mad_wide(Int::U32, self.offset[t], token, self.m, self.offset[t]);
