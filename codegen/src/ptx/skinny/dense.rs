@@ -22,7 +22,8 @@ struct Lanes {
     columns: Reg<B32>,
     load: Reg<Pred>,
     whole: Reg<Pred>,
-    wanted: Reg<Pred>,
+    /// The warp has no k-block left.
+    done: Reg<Pred>,
 }
 
 /// A k-block of two rows: `[row][half]`, a piece each.
@@ -32,7 +33,6 @@ pub(super) fn emit(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>])
     let lanes = Lanes::new(k, shape, call);
     let a = pieces(k, "a", A_STAGES);
     let b = pieces(k, "b", B_STAGES);
-    let done = k.reg("done");
 
     k.section(format!("the first k-blocks: W of {A_STAGES}, X of {B_STAGES}"));
     for (ahead, a) in (0..).zip(&a) {
@@ -42,34 +42,52 @@ pub(super) fn emit(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>])
         lanes.load(k, shape, call, ahead, ahead, Operand::X, b);
     }
 
-    k.section(format!("main loop: {A_STAGES} k-blocks a trip"));
-    k.place("k_blocks");
-    for (now, a) in (0..).zip(&a) {
+    k.note("the main loop comes twice: with one tile of eight tokens, and with two");
+    k.unless(call.two).bra_uni("k_blocks_1");
+    for tiles in [2, 1] {
+        trip(k, shape, call, &lanes, tiles, [&a, &b], acc);
+    }
+    k.place("k_done");
+}
+
+/// The main loop for so many tiles of tokens.
+fn trip(
+    k: &mut Kernel,
+    shape: &Shape,
+    call: &Call,
+    lanes: &Lanes,
+    tiles: usize,
+    [a, b]: [&[Pieces]; 2],
+    acc: &[Reg<F32>],
+) {
+    let label = format!("k_blocks_{tiles}");
+    k.section(format!("up to {} tokens: {A_STAGES} k-blocks a trip", 8 * tiles));
+    k.place(label.as_str());
+    for (now, a) in (0..).zip(a) {
         let b = &b[now as usize % B_STAGES as usize];
         k.note(format!("k-block {now} of the trip"));
-        k.setp(Cmp::Eq, Int::U32, done, call.left, 0).when(done).bra_uni("k_done");
-        let columns = lanes.columns_at(shape, now);
-        k.setp(Cmp::Gt, Int::S32, lanes.whole, lanes.columns, columns + 32);
-        k.and_pred(lanes.wanted, lanes.whole, call.two);
+        k.setp(Cmp::Eq, Int::U32, lanes.done, call.left, 0).when(lanes.done).bra_uni("k_done");
+        let whole = format!("half_{tiles}_{now}");
         for half in 0..2 {
+            if half == 1 {
+                let columns = lanes.columns_at(shape, now) + 32;
+                k.setp(Cmp::Gt, Int::S32, lanes.whole, lanes.columns, columns);
+                k.unless(lanes.whole).bra_uni(whole.as_str());
+            }
             for step in 0..2 {
-                for tile in 0..2 {
+                for tile in 0..tiles {
                     let c = Vector(std::array::from_fn(|i| acc[4 * tile + i]));
                     let word = |row: usize, w: usize| a[row][half][2 * step + w];
                     let fragment = [word(0, 0), word(1, 0), word(0, 1), word(1, 1)];
                     let x = [b[tile][half][2 * step], b[tile][half][2 * step + 1]];
-                    let k = match (tile, half) {
-                        (0, 0) => &mut *k,
-                        (0, _) => k.when(lanes.whole),
-                        (_, 0) => k.when(call.two),
-                        _ => k.when(lanes.wanted),
-                    };
                     k.mma_16816(shape.ty, c, Vector(fragment), Vector(x), c);
                 }
             }
         }
+        k.place(whole.as_str());
         lanes.load(k, shape, call, A_STAGES, now + A_STAGES, Operand::W, a);
-        lanes.load(k, shape, call, B_STAGES, now + B_STAGES, Operand::X, b);
+        let x = &b[..tiles];
+        lanes.load(k, shape, call, B_STAGES, now + B_STAGES, Operand::X, x);
         k.sub_u32(call.left, call.left, 1);
     }
     k.note("the next trip");
@@ -78,7 +96,7 @@ pub(super) fn emit(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>])
         k.add_u64(at, at, (blocks * ROW) as i32);
     }
     k.sub_u32(lanes.columns, lanes.columns, blocks * shape.tile.k);
-    k.bra_uni("k_blocks").place("k_done");
+    k.bra_uni(label.as_str());
 }
 
 /// Registers for `stages` k-blocks of two rows.
@@ -119,8 +137,8 @@ impl Lanes {
         }
         let columns = k.reg("columns");
         k.mul_lo_u32(columns, call.first, shape.tile.k).sub_u32(columns, call.k, columns);
-        let [load, whole, wanted] = ["load", "whole", "wanted"].map(|role| k.reg(role));
-        Self { a, b, columns, load, whole, wanted }
+        let [load, whole, done] = ["load", "whole", "done"].map(|role| k.reg(role));
+        Self { a, b, columns, load, whole, done }
     }
 
     /// Columns from the trip's first k-block to its `at`-th of this warp.
@@ -138,7 +156,7 @@ impl Lanes {
         ahead: u32,
         at: u32,
         operand: Operand,
-        to: &Pieces,
+        to: &[[Vector<B32, 4>; 2]],
     ) {
         let (rows, cache) = match operand {
             Operand::W => (self.a, Cache::NcOnce),
@@ -149,18 +167,9 @@ impl Lanes {
         k.setp(Cmp::Gt, Int::U32, self.load, call.left, ahead);
         k.setp(Cmp::Gt, Int::S32, self.whole, self.columns, columns + 32);
         k.and_pred(self.whole, self.whole, self.load);
-        for (i, (row, to)) in rows.into_iter().zip(to).enumerate() {
-            let (mut first, mut second) = (self.load, self.whole);
-            if operand == Operand::X && i == 1 {
-                first = self.wanted;
-                k.and_pred(first, self.load, call.two);
-                k.when(first).ld_global_v4_b32(cache, to[0], row.at(offset));
-                k.and_pred(first, self.whole, call.two);
-                second = first;
-            } else {
-                k.when(first).ld_global_v4_b32(cache, to[0], row.at(offset));
-            }
-            k.when(second).ld_global_v4_b32(cache, to[1], row.at(offset + HALF as i32));
+        for (row, to) in rows.into_iter().zip(to) {
+            k.when(self.load).ld_global_v4_b32(cache, to[0], row.at(offset));
+            k.when(self.whole).ld_global_v4_b32(cache, to[1], row.at(offset + HALF as i32));
         }
     }
 }

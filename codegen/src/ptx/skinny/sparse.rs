@@ -34,11 +34,13 @@ struct Lanes {
     to: [Reg<B32>; 2],
     /// Sources of `ldmatrix`, for each k-step.
     from: [Reg<B32>; 2],
-    /// The k-block that a refill is for exists; its piece of X does, as bytes; it is wanted.
+    /// The k-block to be loaded exists; this lane's piece of X does, and as bytes; the token too.
     load: Reg<Pred>,
     within: Reg<Pred>,
     bytes: Reg<B32>,
     wanted: Reg<Pred>,
+    /// The warp has no k-block left.
+    done: Reg<Pred>,
 }
 
 /// A k-block's weights in registers.
@@ -66,7 +68,6 @@ pub(super) fn emit(
         .map(|(s, &meta)| Weights { a: [four(8 * s), four(8 * s + 4)], meta })
         .collect();
     let b: [Vector<B32, 4>; 2] = [k.regs("b_first"), k.regs("b_second")];
-    let done = k.reg("done");
 
     k.section("tokens that do not exist are zeros in every stage");
     let zero = k.regs::<B32, 4>("zero");
@@ -82,42 +83,65 @@ pub(super) fn emit(
 
     k.section(format!("the first k-blocks: weights of {stages}, X of {}", stages - 1));
     for (ahead, stage) in (0..stages).zip(&weights) {
-        lanes.load_weights(k, shape, call, ahead, stage);
+        lanes.load_weights(k, shape, call, ahead, ahead, stage);
         if ahead + 1 < stages {
-            lanes.copy_x(k, shape, call, ahead, ahead * stage_bytes);
+            lanes.copy_x(k, shape, call, ahead, ahead, ahead * stage_bytes, lanes.x.len());
         }
     }
 
-    k.section(format!("main loop: {stages} k-blocks a trip, a stage of the ring each"));
-    k.place("k_blocks");
-    for (now, stage) in (0..stages).zip(&weights) {
-        k.note(format!("k-block {now} of the trip"));
-        k.setp(Cmp::Eq, Int::U32, done, call.left, 0).when(done).bra_uni("k_done");
-        k.note("its X has landed for all lanes, and all have read the one before");
-        k.cp_async_wait(stages - 2).bar_warp_sync(WARP);
-        let ahead = stages - 1;
-        lanes.refill_x(k, shape, call, now, ahead, (now + ahead) % stages * stage_bytes);
-        for step in 0..2usize {
-            for (tile, &b) in b.iter().enumerate() {
-                let at = lanes.from[step].at((now * stage_bytes + tile as u32 * 8 * ROW) as i32);
-                guard(k, call, tile).ldmatrix_x4(Trans::No, b, at);
-            }
-            for (tile, &b) in b.iter().enumerate() {
-                let c = Vector(std::array::from_fn(|i| acc[4 * tile + i]));
-                let (a, meta) = (stage.a[step], stage.meta);
-                guard(k, call, tile).mma_sp_16832(shape.ty, c, a, b, c, meta, step as u32);
-            }
-        }
-        lanes.refill_weights(k, shape, call, now, stages, stage);
-        k.sub_u32(call.left, call.left, 1);
+    k.note("the main loop comes twice: with one tile of eight tokens, and with two");
+    k.unless(call.two).bra_uni(first_block(1).as_str());
+    for tiles in [2, 1] {
+        let trip = Trip { tiles, stage_bytes, weights: &weights, b: &b, acc };
+        trip.emit(k, shape, call, &lanes);
     }
-    lanes.advance(k, shape, stages);
-    k.bra_uni("k_blocks").place("k_done");
+    k.place("k_done");
 }
 
-/// The second tile of tokens is there only if there are more than eight.
-fn guard<'a>(k: &'a mut Kernel, call: &Call, tile: usize) -> &'a mut Kernel {
-    if tile == 0 { k } else { k.when(call.two) }
+fn first_block(tiles: usize) -> String {
+    format!("k_blocks_{tiles}")
+}
+
+/// The main loop for so many tiles of tokens.
+struct Trip<'a> {
+    tiles: usize,
+    stage_bytes: u32,
+    weights: &'a [Weights],
+    b: &'a [Vector<B32, 4>],
+    acc: &'a [Reg<F32>],
+}
+
+impl Trip<'_> {
+    fn emit(&self, k: &mut Kernel, shape: &Shape, call: &Call, lanes: &Lanes) {
+        let &Self { tiles, stage_bytes, weights, .. } = self;
+        let stages = weights.len() as u32;
+        k.section(format!("up to {} tokens: {stages} k-blocks a trip, a stage each", 8 * tiles));
+        k.place(first_block(tiles).as_str());
+        for (now, stage) in (0..stages).zip(weights) {
+            k.note(format!("k-block {now} of the trip"));
+            k.setp(Cmp::Eq, Int::U32, lanes.done, call.left, 0).when(lanes.done).bra_uni("k_done");
+            k.note("its X has landed for all lanes, and all have read the one before");
+            k.cp_async_wait(stages - 2).bar_warp_sync(WARP);
+            let ahead = stages - 1;
+            let free = (now + ahead) % stages * stage_bytes;
+            lanes.copy_x(k, shape, call, ahead, now + ahead, free, 2 * tiles);
+            for (step, &a) in stage.a.iter().enumerate() {
+                let from = lanes.from[step];
+                for (tile, &b) in self.b[..tiles].iter().enumerate() {
+                    let at = from.at((now * stage_bytes + tile as u32 * 8 * ROW) as i32);
+                    k.ldmatrix_x4(Trans::No, b, at);
+                }
+                for (tile, &b) in self.b[..tiles].iter().enumerate() {
+                    let c = Vector(std::array::from_fn(|i| self.acc[4 * tile + i]));
+                    k.mma_sp_16832(shape.ty, c, a, b, c, stage.meta, step as u32);
+                }
+            }
+            lanes.load_weights(k, shape, call, stages, now + stages, stage);
+            k.sub_u32(call.left, call.left, 1);
+        }
+        lanes.advance(k, shape, stages);
+        k.bra_uni(first_block(tiles).as_str());
+    }
 }
 
 impl Lanes {
@@ -163,29 +187,14 @@ impl Lanes {
         k.note("lane l: row l mod 8 of matrix l/8, which is piece l/8 + 4*step");
         k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, piece, ROW, row);
         k.add_u32(from[0], row, call.region).xor_b32(from[1], from[0], 64);
-        let [load, within, wanted] = ["load", "within", "wanted"].map(|role| k.reg(role));
-        Self { values, meta, x, exists, columns, to, from, load, within, bytes, wanted }
+        let [load, within, wanted, done] =
+            ["load", "within", "wanted", "done"].map(|role| k.reg(role));
+        Self { values, meta, x, exists, columns, to, from, load, within, bytes, wanted, done }
     }
 
-    /// Loads the weights of the k-block `ahead` of the one in hand, if there is one.
-    fn load_weights(&self, k: &mut Kernel, shape: &Shape, call: &Call, ahead: u32, w: &Weights) {
-        self.weights(k, shape, call, ahead, ahead, w);
-    }
-
-    /// The same at block `now` of a trip: pointers move once a trip.
-    fn refill_weights(
-        &self,
-        k: &mut Kernel,
-        shape: &Shape,
-        call: &Call,
-        now: u32,
-        ahead: u32,
-        w: &Weights,
-    ) {
-        self.weights(k, shape, call, ahead, now + ahead, w);
-    }
-
-    fn weights(
+    /// Loads the weights of the k-block `ahead` of the one in hand, the trip's `at`-th, if there is
+    /// one.
+    fn load_weights(
         &self,
         k: &mut Kernel,
         shape: &Shape,
@@ -203,31 +212,23 @@ impl Lanes {
         k.when(self.load).ld_global_b32(Cache::NcOnce, w.meta, meta);
     }
 
-    /// Begins to copy X of the k-block `ahead` of the one in hand, if there is one.
-    fn copy_x(&self, k: &mut Kernel, shape: &Shape, call: &Call, ahead: u32, stage: u32) {
-        self.x(k, shape, call, ahead, ahead, stage);
-    }
-
-    /// The same at block `now` of a trip.
-    fn refill_x(
+    /// Begins to copy X of the same k-block to the ring's byte `stage`, four tokens at a time; pieces
+    /// past the last column are zeros.
+    fn copy_x(
         &self,
         k: &mut Kernel,
         shape: &Shape,
         call: &Call,
-        now: u32,
         ahead: u32,
+        at: u32,
         stage: u32,
+        fours: usize,
     ) {
-        self.x(k, shape, call, ahead, now + ahead, stage);
-    }
-
-    /// `stage`: its bytes from the ring's start. Pieces past the last column are zeros.
-    fn x(&self, k: &mut Kernel, shape: &Shape, call: &Call, ahead: u32, at: u32, stage: u32) {
         let columns = at * shape.warps * shape.tile.k;
         k.setp(Cmp::Gt, Int::U32, self.load, call.left, ahead);
         k.setp(Cmp::Gt, Int::S32, self.within, self.columns, columns as i32);
         k.selp_b32(self.bytes, 16, 0, self.within);
-        for (i, (&x, &exists)) in self.x.iter().zip(&self.exists).enumerate() {
+        for (i, (&x, &exists)) in self.x.iter().zip(&self.exists).enumerate().take(fours) {
             let to = self.to[i % 2].at((stage + i as u32 * TOKENS * ROW) as i32);
             k.and_pred(self.wanted, self.load, exists);
             let from = x.at((2 * columns) as i32);
