@@ -6,6 +6,8 @@
 //! finishes Y.
 
 mod dense;
+mod packed;
+mod ring;
 mod sparse;
 mod sums;
 

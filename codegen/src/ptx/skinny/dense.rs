@@ -18,6 +18,12 @@ struct Lanes {
     /// W: features g and g + 8. X: tokens g and g + 8.
     a: [Reg<B64>; 2],
     b: [Reg<B64>; 2],
+    g: Reg<B32>,
+    t: Reg<B32>,
+    row: Reg<B32>,
+    last: Reg<B32>,
+    /// Bytes of a row of W or X.
+    stride: Reg<B32>,
     /// Columns from the k-block in hand to the end.
     columns: Reg<B32>,
     load: Reg<Pred>,
@@ -30,14 +36,17 @@ struct Lanes {
 type Pieces = [[Vector<B32, 4>; 2]; 2];
 
 pub(super) fn emit(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>]) {
-    let lanes = Lanes::new(k, shape, call);
     let a = pieces(k, "a", A_STAGES);
     let b = pieces(k, "b", B_STAGES);
-
-    k.section(format!("the first k-blocks: W of {A_STAGES}, X of {B_STAGES}"));
+    k.section("lane (g, t) reads rows g and g + 8, piece t; past the last row, the last");
+    let lanes = Lanes::new(k, shape, call);
+    lanes.aim(k, shape, call, Operand::W);
+    k.note(format!("W of the first {A_STAGES} k-blocks"));
     for (ahead, a) in (0..).zip(&a) {
         lanes.load(k, shape, call, ahead, ahead, Operand::W, a);
     }
+    lanes.aim(k, shape, call, Operand::X);
+    k.note(format!("X of the first {B_STAGES}"));
     for (ahead, b) in (0..).zip(&b) {
         lanes.load(k, shape, call, ahead, ahead, Operand::X, b);
     }
@@ -108,6 +117,7 @@ fn pieces(k: &mut Kernel, role: &str, stages: u32) -> Vec<Pieces> {
         .collect()
 }
 
+/// The two sides of the product.
 #[derive(Clone, Copy, PartialEq)]
 enum Operand {
     W,
@@ -116,29 +126,32 @@ enum Operand {
 
 impl Lanes {
     fn new(k: &mut Kernel, shape: &Shape, call: &Call) -> Self {
-        k.section(
-            "where lane (g, t) reads: rows g and g + 8, piece t; past the last row, the last",
-        );
-        let [g, t, row, last, stride] =
-            ["g", "t", "row", "last_row", "row_bytes"].map(|role| k.reg::<B32>(role));
+        let [g, t, row, last, stride, columns] =
+            ["g", "t", "row", "last_row", "row_bytes", "columns"].map(|role| k.reg(role));
         k.shr(Int::U32, g, call.lane, 2).and_b32(t, call.lane, 3).shl_b32(stride, call.k, 1);
-        let a = [k.reg("w_first"), k.reg("w_second")];
-        let b = [k.reg("x_first"), k.reg("x_second")];
-        for (ats, base, rows) in [(a, call.values, call.m), (b, call.x, call.n)] {
-            k.sub_u32(last, rows, 1);
-            for (i, at) in ats.into_iter().enumerate() {
-                k.add_u32(row, g, 8 * i as u32);
-                if base == call.values {
-                    k.mad_lo_u32(row, call.tile, shape.tile.m, row);
-                }
-                k.min(Int::U32, row, row, last).mad_wide(Int::U32, at, row, stride, base);
-                k.mad_wide(Int::U32, at, call.first, ROW, at).mad_wide(Int::U32, at, t, 16, at);
-            }
-        }
-        let columns = k.reg("columns");
         k.mul_lo_u32(columns, call.first, shape.tile.k).sub_u32(columns, call.k, columns);
         let [load, whole, done] = ["load", "whole", "done"].map(|role| k.reg(role));
-        Self { a, b, columns, load, whole, done }
+        let a = [k.reg("w_first"), k.reg("w_second")];
+        let b = [k.reg("x_first"), k.reg("x_second")];
+        Self { a, b, g, t, row, last, stride, columns, load, whole, done }
+    }
+
+    /// Computes where the operand's first k-block of this lane lies.
+    fn aim(&self, k: &mut Kernel, shape: &Shape, call: &Call, operand: Operand) {
+        let Self { row, last, .. } = *self;
+        let (at, base, rows) = match operand {
+            Operand::W => (self.a, call.values, call.m),
+            Operand::X => (self.b, call.x, call.n),
+        };
+        k.sub_u32(last, rows, 1);
+        for (i, at) in at.into_iter().enumerate() {
+            k.add_u32(row, self.g, 8 * i as u32);
+            if operand == Operand::W {
+                k.mad_lo_u32(row, call.tile, shape.tile.m, row);
+            }
+            k.min(Int::U32, row, row, last).mad_wide(Int::U32, at, row, self.stride, base);
+            k.mad_wide(Int::U32, at, call.first, ROW, at).mad_wide(Int::U32, at, self.t, 16, at);
+        }
     }
 
     /// Columns from the trip's first k-block to its `at`-th of this warp.

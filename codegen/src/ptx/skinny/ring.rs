@@ -1,0 +1,129 @@
+//! X of a warp's k-blocks: `cp.async` keeps several in flight, `ldmatrix` turns them into B fragments.
+//!
+//! Piece c (16 bytes) of row r (token) of a k-block lies at c ⊕ (r mod 8): `cp.async` writes whole
+//! rows and `ldmatrix` reads columns of pieces without a bank conflict.
+
+use super::sparse::Turn;
+use super::{Call, Shape};
+use quickpick_ptx::{Addr, B32, B64, Cmp, Int, Kernel, Pred, Prefetch, Reg, Src, Vector};
+
+/// Bytes of a token's part of a k-block.
+const ROW: u32 = 128;
+/// Tokens whose pieces a warp copies in one go.
+pub(super) const TOKENS: u32 = 4;
+
+pub(super) struct Ring {
+    /// Sources of the k-block in hand, of tokens `lane/8 + 4·i`.
+    x: Vec<Reg<B64>>,
+    /// Which of those tokens exist.
+    exists: Vec<Reg<Pred>>,
+    /// Columns from this lane's piece of the k-block in hand to the end of X.
+    columns: Reg<B32>,
+    /// Destinations in the first stage, for even and odd i.
+    to: [Reg<B32>; 2],
+    /// Sources of `ldmatrix` in the first stage, for each k-step.
+    from: [Reg<B32>; 2],
+    stage: u32,
+    zero: Vector<B32, 4>,
+    /// The k-block to be loaded exists; this lane's piece of it does, also as bytes; the token too.
+    load: Reg<Pred>,
+    within: Reg<Pred>,
+    bytes: Reg<B32>,
+    wanted: Reg<Pred>,
+    /// The warp has no k-block left.
+    pub done: Reg<Pred>,
+}
+
+impl Ring {
+    /// Bytes of a stage: a k-block of as many tokens as the tile has.
+    pub fn stage_bytes(shape: &Shape) -> u32 {
+        shape.tile.n * ROW
+    }
+
+    pub fn new(k: &mut Kernel, shape: &Shape, call: &Call) -> Self {
+        k.section("X: this lane copies piece lane mod 8 of tokens lane/8 + 4*i");
+        let [piece, token, columns, column] =
+            ["piece", "token", "columns", "column"].map(|role| k.reg(role));
+        k.and_b32(piece, call.lane, 7).shr(Int::U32, token, call.lane, 3);
+        k.shl_b32(column, piece, 3).mad_lo_u32(column, call.first, shape.tile.k, column);
+        k.sub_u32(columns, call.k, column);
+        let count = (shape.tile.n / TOKENS) as usize;
+        let (x, exists) = (k.reg_list::<B64>("x_at", count), k.reg_list("exists", count));
+        let [row, stride] = ["x_row", "x_row_bytes"].map(|role| k.reg(role));
+        k.shl_b32(stride, call.k, 1);
+        for (i, (&x, &exists)) in x.iter().zip(&exists).enumerate() {
+            k.add_u32(row, token, TOKENS * i as u32).setp(Cmp::Lt, Int::U32, exists, row, call.n);
+            k.mad_wide(Int::U32, x, row, stride, call.x).mad_wide(Int::U32, x, column, 2, x);
+        }
+        k.note("it goes to piece c xor (r mod 8) of row r; token + 4 turns bit 2 of that over");
+        let to = [k.reg("to_even"), k.reg("to_odd")];
+        k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, token, ROW, row);
+        k.add_u32(to[0], row, call.region).xor_b32(to[1], to[0], 16 * TOKENS);
+        k.note("ldmatrix: lane l names row l mod 8 of matrix l/8, piece l/8 + 4*step");
+        let from = [k.reg("from_first"), k.reg("from_second")];
+        k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, piece, ROW, row);
+        k.add_u32(from[0], row, call.region).xor_b32(from[1], from[0], 64);
+        let [load, within, wanted, done] =
+            ["load_x", "within", "wanted", "done"].map(|role| k.reg(role));
+        let (bytes, stage, zero) = (k.reg("x_bytes"), Self::stage_bytes(shape), k.regs("zero"));
+        Self { x, exists, columns, to, from, stage, zero, load, within, bytes, wanted, done }
+    }
+
+    /// Where this lane's `i`-th piece goes in a stage.
+    fn place(&self, stage: u32, i: usize) -> Addr<B32> {
+        self.to[i % 2].at((stage * self.stage + i as u32 * TOKENS * ROW) as i32)
+    }
+
+    /// The source of `ldmatrix` for a tile of tokens and a k-step.
+    pub fn fragment(&self, shape: &Shape, stage: u32, tile: u32, step: usize) -> Addr<B32> {
+        let tile_bytes = shape.tile.n / 2 * ROW;
+        self.from[step].at((stage * self.stage + tile * tile_bytes) as i32)
+    }
+
+    /// Zeros for the tokens of the first `goes` that do not exist, in every stage.
+    pub fn clear(&self, k: &mut Kernel, stages: u32, goes: usize) {
+        let zero = self.zero;
+        k.note("tokens that do not exist are zeros");
+        for word in zero.0 {
+            k.mov_b32(word, 0);
+        }
+        for stage in 0..stages {
+            for (i, &exists) in self.exists.iter().enumerate().take(goes) {
+                k.unless(exists).st_shared_v4_b32(self.place(stage, i), zero);
+            }
+        }
+    }
+
+    /// Begins to copy a k-block to a stage, `goes` times four tokens, if there is such a k-block.
+    /// Pieces past the last column are zeros.
+    pub fn copy(
+        &self,
+        k: &mut Kernel,
+        shape: &Shape,
+        call: &Call,
+        turn: Turn,
+        stage: u32,
+        goes: usize,
+    ) {
+        let columns = turn.at * shape.warps * shape.tile.k;
+        k.setp(Cmp::Gt, Int::U32, self.load, call.left, turn.ahead);
+        k.setp(Cmp::Gt, Int::S32, self.within, self.columns, columns as i32);
+        k.selp_b32(self.bytes, 16, 0, self.within);
+        for (i, (&x, &exists)) in self.x.iter().zip(&self.exists).enumerate().take(goes) {
+            let (to, from) = (self.place(stage, i), x.at((2 * columns) as i32));
+            k.and_pred(self.wanted, self.load, exists);
+            let bytes = Src::from(self.bytes);
+            k.when(self.wanted).cp_async_ca_fill(Prefetch::None, to, from, 16, bytes);
+        }
+        k.cp_async_commit();
+    }
+
+    /// Moves the pointers on by so many turns.
+    pub fn advance(&self, k: &mut Kernel, shape: &Shape, turns: u32) {
+        let columns = turns * shape.warps * shape.tile.k;
+        for &x in &self.x {
+            k.add_u64(x, x, (2 * columns) as i32);
+        }
+        k.sub_u32(self.columns, self.columns, columns);
+    }
+}
