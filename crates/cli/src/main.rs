@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod doctor;
 
 use clap::{Parser, Subcommand};
 
@@ -17,10 +18,13 @@ struct Cli {
 enum Command {
     /// Train a tiny transformer, find its 2:4 ticket, run both on a backend, and compare.
     Demo(demo::Args),
+    /// Drivers, adapters, limits, tools, and which kernel would run a shape and why.
+    Doctor(doctor::Args),
 }
 
 fn main() -> miette::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     }
 }

@@ -59,7 +59,8 @@ pub fn run(args: &Args) -> Result<()> {
     // First of all, so that a missing driver costs nobody the minutes of training.
     let opened = quickpick::open(args.backend).into_diagnostic()?;
     let config = Config::preset(&args.preset).into_diagnostic()?;
-    let settings = Settings { data_seed: args.seed, ..Settings::preset(&args.preset).into_diagnostic()? };
+    let settings =
+        Settings { data_seed: args.seed, ..Settings::preset(&args.preset).into_diagnostic()? };
     let corpus = corpus(args.corpus.as_deref())?;
     let name = format!("{}-s{}-{:016x}", args.preset, args.seed, corpus.digest());
     let folder = args.out.join(name);

@@ -2,8 +2,10 @@
 
 use super::terminal;
 use indicatif::ProgressBar;
-use miette::{IntoDiagnostic, Result};
-use quickpick_prune::{Arm, Masks, Pattern, Progress, Rules, Schedule, Search, Trainer};
+use miette::{IntoDiagnostic, Report, Result, miette};
+use quickpick_prune::{
+    Arm, Masks, Pattern, Progress, Rules, Schedule, Search, SearchError, Trainer,
+};
 use quickpick_transformer::{Config, Corpus, DecoderTrainer, Settings, Weights};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ pub fn all(
     for (name, arm) in arms {
         let start = Instant::now();
         let mut view = View { name, bar: None, reused: true };
-        let run = search.run(&mut trainer, arm, &mut |p| view.show(p)).into_diagnostic()?;
+        let run = search.run(&mut trainer, arm, &mut |p| view.show(p)).map_err(explain)?;
         let reused = view.reused;
         drop(view);
         let bits = in_bits(run.validation);
@@ -73,6 +75,15 @@ pub fn all(
         });
     }
     Ok(trained)
+}
+
+fn explain(error: SearchError<quickpick_transformer::Error>) -> Report {
+    match error {
+        SearchError::OtherSearch { .. } => {
+            miette!(help = "--fresh forgets the earlier run and starts anew", "{error}")
+        }
+        error => miette!("{error}"),
+    }
 }
 
 fn in_bits(nats: f64) -> f64 {
