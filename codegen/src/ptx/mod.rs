@@ -26,3 +26,6 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
     }
     .to_string()
 }
+
+#[cfg(test)]
+mod tests;
