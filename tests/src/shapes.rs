@@ -100,6 +100,13 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         });
         list.push((format!("m{m}_n{n}_k{k}_{}", name(epilogue)), cases.into()));
     }
+    // more tiles along m than a kernel walks before it goes along n
+    if let Form::Tiled { tile, .. } = spec.form {
+        let (m, n, k) = (17 * tile.m + 1, tile.n + 1, 32);
+        let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue: Epilogue::NONE };
+        let make: Make = Box::new(move || Case::linear(p, Fill::OneHot, 7));
+        list.push((format!("m{m}_n{n}_k{k}_strips"), vec![make]));
+    }
     list
 }
 

@@ -67,7 +67,7 @@ impl Activate {
             self.logistic(k, x);
         }
         k.bra_uni(done.as_str());
-        k.place(silu.as_str()).note("silu: x / (1 + 2^(−x·log₂e))");
+        k.place(silu.as_str()).note("silu: x / (1 + 2^(−x/ln 2))");
         for &x in v {
             k.mul_f32(self.tmp, x, -LOG2_E);
             self.logistic(k, x);

@@ -9,6 +9,7 @@ mod fragments;
 mod geometry;
 mod main_loop;
 mod params;
+mod raster;
 mod store;
 
 use super::pieces::{NOTICE, shared_base};
@@ -26,11 +27,12 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     k.limits.threads = Some(g.threads());
     k.limits.min_blocks = Some(g.blocks_per_sm()).filter(|&blocks| blocks > 1);
     let smem = shared_base(&mut k, symbol);
-    let copies = copies::Copies::new(&mut k, &g, &params, smem);
+    let place = raster::Place::new(&mut k, &g);
+    let copies = copies::Copies::new(&mut k, &g, &params, place, smem);
     copies.first_tiles(&mut k, g.stages);
     let fragments = fragments::Fragments::new(&mut k, &g, smem);
     main_loop::emit(&mut k, &g, &copies, &fragments);
-    store::emit(&mut k, &g, &params, &fragments.acc, smem);
+    store::emit(&mut k, &g, &params, place, &fragments.acc, smem);
     Some(Module::new(&header(spec, &g), k).to_string())
 }
 
@@ -67,6 +69,7 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
             g.threads(),
             g.shared_bytes(),
         ),
+        format!("        strips of {} m-tiles, each walked along n", raster::STRIP),
         format!("stage   {} bytes:", g.stage_bytes()),
         format!("  {:>6}  A  {} rows of {} bytes: W{kept}", 0, tile.m, g.a_row),
         format!("  {:>6}  B  {} rows of {} bytes: X", g.b_offset(), tile.n, g.b_row),

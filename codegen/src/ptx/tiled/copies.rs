@@ -6,6 +6,7 @@
 
 use super::geometry::{Geometry, K};
 use super::params::Params;
+use super::raster::Place;
 use crate::ptx::pieces::swizzled;
 use quickpick_ptx::{Addr, B32, B64, Cmp, Int, Kernel, ParamName, Pred, Prefetch, Reg, Special};
 
@@ -60,11 +61,10 @@ struct Setup {
 
 impl Copies {
     /// Computes the thread's sources and destinations.
-    pub fn new(k: &mut Kernel, g: &Geometry, p: &Params, smem: Reg<B32>) -> Self {
+    pub fn new(k: &mut Kernel, g: &Geometry, p: &Params, at: Place, smem: Reg<B32>) -> Self {
         k.section("what this thread copies: 16-byte pieces");
         let left = k.reg("tiles_left");
-        let (m_first, m_last) = (k.reg("m_first"), k.reg("m_last"));
-        let (n_first, n_last) = (k.reg("n_first"), k.reg("n_last"));
+        let (m_last, n_last) = (k.reg("m_last"), k.reg("n_last"));
         let s = Setup {
             smem,
             thread: k.reg("thread"),
@@ -76,9 +76,7 @@ impl Copies {
             odd: k.reg("odd"),
         };
         k.mov_special(s.thread, Special::TidX);
-        k.mov_special(m_first, Special::CtaidX).mul_lo_u32(m_first, m_first, g.tile.m);
         k.ld_param_u32(m_last, p.m).sub_u32(m_last, m_last, 1);
-        k.mov_special(n_first, Special::CtaidY).mul_lo_u32(n_first, n_first, g.tile.n);
         k.ld_param_u32(n_last, p.n).sub_u32(n_last, n_last, 1);
         k.ld_param_u32(s.k, p.k);
         k.add_u32(left, s.k, K - 1).shr(Int::U32, left, left, K.ilog2());
@@ -87,11 +85,11 @@ impl Copies {
 
         let kept = if g.sparse { "kept values of W" } else { "W" };
         k.note(format!("A: {kept}, {} bytes of a row", g.a_row));
-        let mut a = s.rows(k, g, "a", p.values, (m_first, m_last), g.tile.m, (0, g.a_row));
+        let mut a = s.rows(k, g, "a", p.values, (at.m, m_last), g.tile.m, (0, g.a_row));
         k.note(format!("B: X, {} bytes of a row", g.b_row));
-        let b = s.rows(k, g, "b", p.x, (n_first, n_last), g.tile.n, (g.b_offset(), g.b_row));
+        let b = s.rows(k, g, "b", p.x, (at.n, n_last), g.tile.n, (g.b_offset(), g.b_row));
         a.extend(b);
-        let meta = p.metadata.map(|metadata| s.metadata(k, g, metadata, m_first, m_last));
+        let meta = p.metadata.map(|metadata| s.metadata(k, g, metadata, at.m, m_last));
         let load = k.reg("load");
         Self { pieces: a, meta, left, load, stage_bytes: g.stage_bytes() }
     }

@@ -7,6 +7,7 @@
 
 use super::geometry::Geometry;
 use super::params::Params;
+use super::raster::Place;
 use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
 use quickpick_ptx::{
     B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special, Vector,
@@ -64,10 +65,17 @@ struct Take<'a> {
 }
 
 /// Emits the end of the kernel. All threads have left the stages behind.
-pub(super) fn emit(k: &mut Kernel, g: &Geometry, p: &Params, acc: &[Reg<F32>], smem: Reg<B32>) {
+pub(super) fn emit(
+    k: &mut Kernel,
+    g: &Geometry,
+    p: &Params,
+    tile: Place,
+    acc: &[Reg<F32>],
+    smem: Reg<B32>,
+) {
     k.section("epilogue: places are computed anew, lest they hold registers through the main loop");
     let put = Put::new(k, g, smem);
-    let take = Take::new(k, g, p, smem);
+    let take = Take::new(k, g, p, tile, smem);
     let flags = k.reg("flags");
     k.ld_param_u32(flags, p.flags);
     let activate = take.decide(k, p, flags);
@@ -127,7 +135,7 @@ impl Put {
 
 impl<'a> Take<'a> {
     /// Declares the registers, and computes the thread's token and feature.
-    fn new(k: &mut Kernel, g: &'a Geometry, p: &Params, smem: Reg<B32>) -> Self {
+    fn new(k: &mut Kernel, g: &'a Geometry, p: &Params, tile: Place, smem: Reg<B32>) -> Self {
         let s = Self {
             g,
             token: k.reg("token"),
@@ -164,8 +172,7 @@ impl<'a> Take<'a> {
         k.and_b32(s.feature, tmp, in_row - 1).shl_b32(s.feature, s.feature, WIDE.ilog2());
         k.mad_lo_u32(s.staged, s.token, g.staged_row(), s.feature);
         k.shl_b32(s.staged, s.staged, 2).add_u32(s.staged, s.staged, smem);
-        k.mov_special(tmp, Special::CtaidX).mad_lo_u32(s.feature, tmp, g.tile.m, s.feature);
-        k.mov_special(tmp, Special::CtaidY).mad_lo_u32(s.token, tmp, g.tile.n, s.token);
+        k.add_u32(s.feature, s.feature, tile.m).add_u32(s.token, s.token, tile.n);
         s
     }
 

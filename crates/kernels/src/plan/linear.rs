@@ -30,7 +30,7 @@ pub(super) fn plan(
     let (grid, block, shared_bytes) = match spec.form {
         Form::Tiled { tile, warps, .. } => {
             let lanes = if spec.target == Target::Sm80 { 32 } else { 1 };
-            // x walks m first: neighbouring blocks share the same rows of X
+            // x along m, y along n; PTX walks them in strips of its own (codegen's raster)
             let grid = [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1];
             (grid, warps.0 * warps.1 * lanes, spec.shared_bytes())
         }
@@ -52,7 +52,7 @@ pub(super) fn plan(
 }
 
 /// Output features that each lane of a GEMV accumulates, so that one load of x serves all of them.
-pub const GEMV_FEATURES: u32 = 8;
+pub const GEMV_FEATURES: u32 = 4;
 
 /// Beyond this the tiled kernel reads the weights less often.
 const GEMV_TOKENS: u32 = 8;
@@ -118,13 +118,12 @@ impl KernelSpec {
             (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
                 warps * skinny_warp_bytes(weights, tile)
             }
-            (Target::WgslPortable, OpKind::Linear(weights), Form::Tiled { tile, .. }) => {
-                wgsl_tile_bytes(weights, tile, 4)
-            }
-            (Target::WgslF16, OpKind::Linear(weights), Form::Tiled { tile, .. }) => {
-                wgsl_tile_bytes(weights, tile, 2)
-            }
-            // four f32 sums of each lane
+            (
+                Target::WgslPortable | Target::WgslF16,
+                OpKind::Linear(weights),
+                Form::Tiled { tile, .. },
+            ) => wgsl_tile_bytes(weights, tile),
+            // an f32 sum of each lane and feature
             (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes }) => {
                 4 * rows * lanes
             }
@@ -138,12 +137,12 @@ impl KernelSpec {
     }
 }
 
-/// X and the kept (or all) values of W, at the width that workgroup memory holds them; metadata.
-fn wgsl_tile_bytes(weights: Weights, tile: Tile, width: u32) -> u32 {
+/// X and the kept (or all) values of W, 16 bits each; metadata.
+fn wgsl_tile_bytes(weights: Weights, tile: Tile) -> u32 {
     let Tile { m, n, k } = tile;
     match weights {
-        Weights::Sparse24 => width * (n * k + m * k / 2) + m * k / 8,
-        Weights::Dense => width * (n * k + m * k),
+        Weights::Sparse24 => 2 * (n * k + m * k / 2) + m * k / 8,
+        Weights::Dense => 2 * (n * k + m * k),
     }
 }
 
