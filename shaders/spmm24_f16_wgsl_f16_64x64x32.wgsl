@@ -17,20 +17,38 @@ struct Params {
     flags: u32,
 }
 
-@group(0) @binding(0) var<storage, read> values: array<vec2<f16>>;
+@group(0) @binding(0) var<storage, read> values: array<vec4<f16>>;
 @group(0) @binding(1) var<storage, read> metadata: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<vec2<f16>>;
+@group(0) @binding(2) var<storage, read> x: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<u32>;
 @group(0) @binding(5) var<storage, read_write> y: array<atomic<u32>>;
 @group(0) @binding(6) var<uniform> params: Params;
 
-// [column][token / 4]
 var<workgroup> xs: array<vec4<f16>, 512>;
-// [kept value][feature / 4]
 var<workgroup> ws: array<vec4<f16>, 256>;
 // Bits 4g..4g+4: the two kept positions of the g-th group of four columns.
 var<workgroup> codes: array<u32, 64>;
+
+fn widen(v: vec4<f16>) -> vec4<f32> {
+    return vec4<f32>(v);
+}
+
+// The bits of a 4-bit code: two positions in a group of four columns.
+fn bits(code: u32) -> vec4<bool> {
+    return (vec4(code) & vec4(1u, 2u, 4u, 8u)) != vec4(0u);
+}
+
+// The two of four columns that are kept: the first is 0, 1 or 2, the second 1, 2 or 3.
+fn pick(x: vec4<f32>, code: vec4<bool>) -> vec2<f32> {
+    let first = select(select(x.x, x.y, code.x), x.z, code.y);
+    let second = select(x.y, select(x.z, x.w, code.z), code.w);
+    return vec2(first, second);
+}
+
+fn multiply_add(a: vec2<f32>, x: vec2<f32>, sum: f32) -> f32 {
+    return fma(a.y, x.y, fma(a.x, x.x, sum));
+}
 
 // To nearest even, by integers: pack2x16float may round either way (WGSL §17.9).
 // The lowest 13 bits of an f32 are those that f16 lacks. NaN and infinity stay.
@@ -47,33 +65,24 @@ fn sigmoid(x: vec2<f32>) -> vec2<f32> {
     return select(s, vec2<f32>(), x < vec2<f32>(-87.0));
 }
 
-// flags 1:0: 0 none, 1 ReLU, 2 GELU (tanh form), 3 SiLU.
-fn activate(v: vec2<f32>) -> vec2<f32> {
-    switch (params.flags & 3u) {
-        case 1u: {
-            return max(v, vec2(0.0));
-        }
-        case 2u: {
-            // x/2·(1 + tanh(z)) = x·sigmoid(2z); beyond ±20 the sigmoid is 0 or 1 in f32.
-            let x = clamp(v, vec2(-20.0), vec2(20.0));
-            return v * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x));
-        }
-        case 3u: {
-            return v * sigmoid(v);
-        }
-        default: {
-            return v;
-        }
+// flags 1:0: 0 none, 1 ReLU, 2 GELU (tanh form) = x·sigmoid(2z), 3 SiLU = x·sigmoid(x).
+fn activate(x: vec2<f32>) -> vec2<f32> {
+    let kind = params.flags & 3u;
+    if (kind < 2u) {
+        return select(x, max(x, vec2(0.0)), kind == 1u);
     }
+    // beyond ±20 the sigmoid is 0 or 1 in f32
+    let c = clamp(x, vec2(-20.0), vec2(20.0));
+    let z2 = 1.5957691216057308 * (c + 0.044715 * c * c * c);
+    return x * sigmoid(select(x, z2, kind == 2u));
 }
 
 // The residual is of y's type: f32 by flag bit 4, else f16.
 fn residual_at(i: u32) -> f32 {
-    if ((params.flags & 16u) != 0u) {
-        return bitcast<f32>(residual[i]);
-    }
-    let pair = unpack2x16float(residual[i >> 1u]);
-    return select(pair.x, pair.y, (i & 1u) == 1u);
+    let wide = (params.flags & 16u) != 0u;
+    let word = residual[select(i >> 1u, i, wide)];
+    let half = unpack2x16float(word >> (16u * (i & 1u))).x;
+    return select(half, bitcast<f32>(word), wide);
 }
 
 // One f16 of a word whose other half belongs to another invocation: the bits are disjoint,
@@ -123,77 +132,113 @@ fn store2(token: u32, row: u32, sums: vec2<f32>) {
 fn spmm24_f16_wgsl_f16_64x64x32(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let feature0 = 64u * group.x;
     let token0 = 64u * group.y;
-    let mine_m = lane / 16u;
+    // stage: rows past the end repeat the last one, and their sums are not stored
+    let xs_row_0 = lane / 8u;
+    let xs_from_0 = min(token0 + xs_row_0, params.n - 1u) * (params.k / 32u * 8u) + lane % 8u;
+    let xs_to_0 = lane ^ (2u * ((xs_row_0 >> 1u) & 3u));
+    let xs_row_1 = (lane + 256u) / 8u;
+    let xs_from_1 = min(token0 + xs_row_1, params.n - 1u) * (params.k / 32u * 8u) + lane % 8u;
+    let xs_to_1 = (lane + 256u) ^ (2u * ((xs_row_1 >> 1u) & 3u));
+    let ws_row_0 = lane / 4u;
+    let ws_from_0 = min(feature0 + ws_row_0, params.m - 1u) * (params.k / 32u * 4u) + lane % 4u;
+    let codes_from_0 = min(feature0 + lane, params.m - 1u) * (params.k / 32u);
+    // multiply
+    let mine_m = 4u * (lane / 16u);
     let mine_n = lane % 16u;
-    let xs_item_0 = lane;
-    let xs_from_0_0 = min(token0 + 4u * (xs_item_0 / 16u), params.n - 1u) * (params.k / 2u) + xs_item_0 % 16u;
-    let xs_from_0_1 = min(token0 + 4u * (xs_item_0 / 16u) + 1u, params.n - 1u) * (params.k / 2u) + xs_item_0 % 16u;
-    let xs_from_0_2 = min(token0 + 4u * (xs_item_0 / 16u) + 2u, params.n - 1u) * (params.k / 2u) + xs_item_0 % 16u;
-    let xs_from_0_3 = min(token0 + 4u * (xs_item_0 / 16u) + 3u, params.n - 1u) * (params.k / 2u) + xs_item_0 % 16u;
-    let ws_item_0 = lane;
-    let ws_from_0_0 = min(feature0 + 4u * (ws_item_0 / 8u), params.m - 1u) * (params.k / 4u) + ws_item_0 % 8u;
-    let ws_from_0_1 = min(feature0 + 4u * (ws_item_0 / 8u) + 1u, params.m - 1u) * (params.k / 4u) + ws_item_0 % 8u;
-    let ws_from_0_2 = min(feature0 + 4u * (ws_item_0 / 8u) + 2u, params.m - 1u) * (params.k / 4u) + ws_item_0 % 8u;
-    let ws_from_0_3 = min(feature0 + 4u * (ws_item_0 / 8u) + 3u, params.m - 1u) * (params.k / 4u) + ws_item_0 % 8u;
-    let codes_from = min(feature0 + lane, params.m - 1u) * (params.k / 32u);
-    var sum_0_0 = vec4<f32>();
-    var sum_1_0 = vec4<f32>();
-    var sum_2_0 = vec4<f32>();
-    var sum_3_0 = vec4<f32>();
+    let x_at_0 = 8u * mine_n + (2u * ((mine_n >> 1u) & 3u));
+    let x_at_1 = 8u * (mine_n + 16u) + (2u * (((mine_n + 16u) >> 1u) & 3u));
+    let x_at_2 = 8u * (mine_n + 32u) + (2u * (((mine_n + 32u) >> 1u) & 3u));
+    let x_at_3 = 8u * (mine_n + 48u) + (2u * (((mine_n + 48u) >> 1u) & 3u));
+    var sum_0_0 = vec2<f32>();
+    var sum_0_1 = vec2<f32>();
+    var sum_0_2 = vec2<f32>();
+    var sum_0_3 = vec2<f32>();
+    var sum_1_0 = vec2<f32>();
+    var sum_1_1 = vec2<f32>();
+    var sum_1_2 = vec2<f32>();
+    var sum_1_3 = vec2<f32>();
     for (var step = 0u; step < params.k / 32u; step++) {
-        // stage: two columns of four rows at a time
-        {
-            let item = xs_item_0;
-            let pair = item % 16u;
-            let at = pair * 32u + ((item / 16u) ^ (pair / 2u));
-            let p0 = x[xs_from_0_0 + 16u * step];
-            let p1 = x[xs_from_0_1 + 16u * step];
-            let p2 = x[xs_from_0_2 + 16u * step];
-            let p3 = x[xs_from_0_3 + 16u * step];
-            xs[at] = vec4<f16>(p0.x, p1.x, p2.x, p3.x);
-            xs[at + 16u] = vec4<f16>(p0.y, p1.y, p2.y, p3.y);
-        }
-        if (lane < 128u) {
-            let item = ws_item_0;
-            let pair = item % 8u;
-            let at = pair * 32u + ((item / 8u) ^ pair);
-            let p0 = values[ws_from_0_0 + 8u * step];
-            let p1 = values[ws_from_0_1 + 8u * step];
-            let p2 = values[ws_from_0_2 + 8u * step];
-            let p3 = values[ws_from_0_3 + 8u * step];
-            ws[at] = vec4<f16>(p0.x, p1.x, p2.x, p3.x);
-            ws[at + 16u] = vec4<f16>(p0.y, p1.y, p2.y, p3.y);
-        }
+        xs[xs_to_0] = x[xs_from_0 + 8u * step];
+        xs[xs_to_1] = x[xs_from_1 + 8u * step];
+        ws[lane] = values[ws_from_0 + 4u * step];
         if (lane < 64u) {
-            codes[lane] = metadata[codes_from + step];
+            codes[lane] = metadata[codes_from_0 + step];
         }
         workgroupBarrier();
-        // multiply: each kept value times the row of xs that its position names
-        var code_0 = vec4(codes[4u * mine_m], codes[4u * mine_m + 1u], codes[4u * mine_m + 2u], codes[4u * mine_m + 3u]);
-        for (var g = 0u; g < 8u; g++) {
-            let at_0 = g * 32u + (mine_m ^ g);
-            let first_0 = vec4<f32>(ws[at_0]);
-            let second_0 = vec4<f32>(ws[at_0 + 16u]);
-            let p_0 = (4u * g + (code_0 & vec4(3u))) * 16u;
-            let q_0 = (4u * g + ((code_0 >> vec4(2u)) & vec4(3u))) * 16u;
-            code_0 >>= vec4(4u);
-            let n_0 = mine_n ^ g;
-            sum_0_0 = fma(vec4(first_0.x), vec4<f32>(xs[p_0.x + n_0]), fma(vec4(second_0.x), vec4<f32>(xs[q_0.x + n_0]), sum_0_0));
-            sum_1_0 = fma(vec4(first_0.y), vec4<f32>(xs[p_0.y + n_0]), fma(vec4(second_0.y), vec4<f32>(xs[q_0.y + n_0]), sum_1_0));
-            sum_2_0 = fma(vec4(first_0.z), vec4<f32>(xs[p_0.z + n_0]), fma(vec4(second_0.z), vec4<f32>(xs[q_0.z + n_0]), sum_2_0));
-            sum_3_0 = fma(vec4(first_0.w), vec4<f32>(xs[p_0.w + n_0]), fma(vec4(second_0.w), vec4<f32>(xs[q_0.w + n_0]), sum_3_0));
+        let codes_0 = codes[mine_m];
+        let codes_1 = codes[mine_m + 1u];
+        let codes_2 = codes[mine_m + 2u];
+        let codes_3 = codes[mine_m + 3u];
+        for (var unit = 0u; unit < 4u; unit++) {
+            let x_0_0 = widen(xs[(x_at_0 ^ (2u * unit))]);
+            let x_0_1 = widen(xs[(x_at_0 ^ (2u * unit)) + 1u]);
+            let x_1_0 = widen(xs[(x_at_1 ^ (2u * unit))]);
+            let x_1_1 = widen(xs[(x_at_1 ^ (2u * unit)) + 1u]);
+            let x_2_0 = widen(xs[(x_at_2 ^ (2u * unit))]);
+            let x_2_1 = widen(xs[(x_at_2 ^ (2u * unit)) + 1u]);
+            let x_3_0 = widen(xs[(x_at_3 ^ (2u * unit))]);
+            let x_3_1 = widen(xs[(x_at_3 ^ (2u * unit)) + 1u]);
+            {
+                let a_0 = widen(ws[4u * mine_m + unit]);
+                let code_0 = bits(codes_0 >> (8u * unit));
+                let code_1 = bits(codes_0 >> (8u * unit + 4u));
+                sum_0_0.x = multiply_add(a_0.xy, pick(x_0_0, code_0), sum_0_0.x);
+                sum_0_0.x = multiply_add(a_0.zw, pick(x_0_1, code_1), sum_0_0.x);
+                sum_0_1.x = multiply_add(a_0.xy, pick(x_1_0, code_0), sum_0_1.x);
+                sum_0_1.x = multiply_add(a_0.zw, pick(x_1_1, code_1), sum_0_1.x);
+                sum_0_2.x = multiply_add(a_0.xy, pick(x_2_0, code_0), sum_0_2.x);
+                sum_0_2.x = multiply_add(a_0.zw, pick(x_2_1, code_1), sum_0_2.x);
+                sum_0_3.x = multiply_add(a_0.xy, pick(x_3_0, code_0), sum_0_3.x);
+                sum_0_3.x = multiply_add(a_0.zw, pick(x_3_1, code_1), sum_0_3.x);
+            }
+            {
+                let a_0 = widen(ws[4u * (mine_m + 1u) + unit]);
+                let code_0 = bits(codes_1 >> (8u * unit));
+                let code_1 = bits(codes_1 >> (8u * unit + 4u));
+                sum_0_0.y = multiply_add(a_0.xy, pick(x_0_0, code_0), sum_0_0.y);
+                sum_0_0.y = multiply_add(a_0.zw, pick(x_0_1, code_1), sum_0_0.y);
+                sum_0_1.y = multiply_add(a_0.xy, pick(x_1_0, code_0), sum_0_1.y);
+                sum_0_1.y = multiply_add(a_0.zw, pick(x_1_1, code_1), sum_0_1.y);
+                sum_0_2.y = multiply_add(a_0.xy, pick(x_2_0, code_0), sum_0_2.y);
+                sum_0_2.y = multiply_add(a_0.zw, pick(x_2_1, code_1), sum_0_2.y);
+                sum_0_3.y = multiply_add(a_0.xy, pick(x_3_0, code_0), sum_0_3.y);
+                sum_0_3.y = multiply_add(a_0.zw, pick(x_3_1, code_1), sum_0_3.y);
+            }
+            {
+                let a_0 = widen(ws[4u * (mine_m + 2u) + unit]);
+                let code_0 = bits(codes_2 >> (8u * unit));
+                let code_1 = bits(codes_2 >> (8u * unit + 4u));
+                sum_1_0.x = multiply_add(a_0.xy, pick(x_0_0, code_0), sum_1_0.x);
+                sum_1_0.x = multiply_add(a_0.zw, pick(x_0_1, code_1), sum_1_0.x);
+                sum_1_1.x = multiply_add(a_0.xy, pick(x_1_0, code_0), sum_1_1.x);
+                sum_1_1.x = multiply_add(a_0.zw, pick(x_1_1, code_1), sum_1_1.x);
+                sum_1_2.x = multiply_add(a_0.xy, pick(x_2_0, code_0), sum_1_2.x);
+                sum_1_2.x = multiply_add(a_0.zw, pick(x_2_1, code_1), sum_1_2.x);
+                sum_1_3.x = multiply_add(a_0.xy, pick(x_3_0, code_0), sum_1_3.x);
+                sum_1_3.x = multiply_add(a_0.zw, pick(x_3_1, code_1), sum_1_3.x);
+            }
+            {
+                let a_0 = widen(ws[4u * (mine_m + 3u) + unit]);
+                let code_0 = bits(codes_3 >> (8u * unit));
+                let code_1 = bits(codes_3 >> (8u * unit + 4u));
+                sum_1_0.y = multiply_add(a_0.xy, pick(x_0_0, code_0), sum_1_0.y);
+                sum_1_0.y = multiply_add(a_0.zw, pick(x_0_1, code_1), sum_1_0.y);
+                sum_1_1.y = multiply_add(a_0.xy, pick(x_1_0, code_0), sum_1_1.y);
+                sum_1_1.y = multiply_add(a_0.zw, pick(x_1_1, code_1), sum_1_1.y);
+                sum_1_2.y = multiply_add(a_0.xy, pick(x_2_0, code_0), sum_1_2.y);
+                sum_1_2.y = multiply_add(a_0.zw, pick(x_2_1, code_1), sum_1_2.y);
+                sum_1_3.y = multiply_add(a_0.xy, pick(x_3_0, code_0), sum_1_3.y);
+                sum_1_3.y = multiply_add(a_0.zw, pick(x_3_1, code_1), sum_1_3.y);
+            }
         }
         workgroupBarrier();
     }
-    // epilogue: the sums hold four tokens of one feature; y wants features side by side
-    let token_0 = token0 + 4u * mine_n;
-    let feature_0 = feature0 + 4u * mine_m;
-    store2(token_0, feature_0, vec2(sum_0_0.x, sum_1_0.x));
-    store2(token_0, feature_0 + 2u, vec2(sum_2_0.x, sum_3_0.x));
-    store2(token_0 + 1u, feature_0, vec2(sum_0_0.y, sum_1_0.y));
-    store2(token_0 + 1u, feature_0 + 2u, vec2(sum_2_0.y, sum_3_0.y));
-    store2(token_0 + 2u, feature_0, vec2(sum_0_0.z, sum_1_0.z));
-    store2(token_0 + 2u, feature_0 + 2u, vec2(sum_2_0.z, sum_3_0.z));
-    store2(token_0 + 3u, feature_0, vec2(sum_0_0.w, sum_1_0.w));
-    store2(token_0 + 3u, feature_0 + 2u, vec2(sum_2_0.w, sum_3_0.w));
+    store2(token0 + mine_n, feature0 + mine_m, sum_0_0);
+    store2(token0 + mine_n, feature0 + mine_m + 2u, sum_1_0);
+    store2(token0 + mine_n + 16u, feature0 + mine_m, sum_0_1);
+    store2(token0 + mine_n + 16u, feature0 + mine_m + 2u, sum_1_1);
+    store2(token0 + mine_n + 32u, feature0 + mine_m, sum_0_2);
+    store2(token0 + mine_n + 32u, feature0 + mine_m + 2u, sum_1_2);
+    store2(token0 + mine_n + 48u, feature0 + mine_m, sum_0_3);
+    store2(token0 + mine_n + 48u, feature0 + mine_m + 2u, sum_1_3);
 }

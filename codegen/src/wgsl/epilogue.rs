@@ -28,20 +28,14 @@ pub(super) fn functions(w: &mut Writer) {
 
 /// tanh(z) = 2·sigmoid(2z) − 1, so GELU's x/2·(1 + tanh(z)) is x·sigmoid(2z).
 fn activate(w: &mut Writer) {
-    w.note("flags 1:0: 0 none, 1 ReLU, 2 GELU (tanh form), 3 SiLU.");
-    w.block("fn activate(v: vec2<f32>) -> vec2<f32>", |w| {
-        w.block("switch (params.flags & 3u)", |w| {
-            w.block("case 1u:", |w| w.line("return max(v, vec2(0.0));"));
-            w.block("case 2u:", |w| {
-                w.note(
-                    "x/2·(1 + tanh(z)) = x·sigmoid(2z); beyond ±20 the sigmoid is 0 or 1 in f32.",
-                );
-                w.line("let x = clamp(v, vec2(-20.0), vec2(20.0));");
-                w.line("return v * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x));");
-            });
-            w.block("case 3u:", |w| w.line("return v * sigmoid(v);"));
-            w.block("default:", |w| w.line("return v;"));
-        });
+    w.note("flags 1:0: 0 none, 1 ReLU, 2 GELU (tanh form) = x·sigmoid(2z), 3 SiLU = x·sigmoid(x).");
+    w.block("fn activate(x: vec2<f32>) -> vec2<f32>", |w| {
+        w.line("let kind = params.flags & 3u;");
+        w.block("if (kind < 2u)", |w| w.line("return select(x, max(x, vec2(0.0)), kind == 1u);"));
+        w.note("beyond ±20 the sigmoid is 0 or 1 in f32");
+        w.line("let c = clamp(x, vec2(-20.0), vec2(20.0));");
+        w.line("let z2 = 1.5957691216057308 * (c + 0.044715 * c * c * c);");
+        w.line("return x * sigmoid(select(x, z2, kind == 2u));");
     });
     w.blank();
 }
@@ -49,11 +43,10 @@ fn activate(w: &mut Writer) {
 fn residual(w: &mut Writer) {
     w.note("The residual is of y's type: f32 by flag bit 4, else f16.");
     w.block("fn residual_at(i: u32) -> f32", |w| {
-        w.block("if ((params.flags & 16u) != 0u)", |w| {
-            w.line("return bitcast<f32>(residual[i]);");
-        });
-        w.line("let pair = unpack2x16float(residual[i >> 1u]);");
-        w.line("return select(pair.x, pair.y, (i & 1u) == 1u);");
+        w.line("let wide = (params.flags & 16u) != 0u;");
+        w.line("let word = residual[select(i >> 1u, i, wide)];");
+        w.line("let half = unpack2x16float(word >> (16u * (i & 1u))).x;");
+        w.line("return select(half, bitcast<f32>(word), wide);");
     });
     w.blank();
 }

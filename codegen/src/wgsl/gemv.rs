@@ -34,14 +34,10 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, weights: Weights, rows: u3
     }
     list.extend(epilogue::operands(quads));
     pieces::bindings(w, &list, &epilogue::PARAMS);
-    w.line(format!("var<workgroup> partial: array<vec4<f32>, {threads}>;"));
+    w.line(format!("var<workgroup> partial: array<vec2<f32>, {}>;", rows / 2 * lanes));
     w.blank();
-    if sparse {
-        pick(w);
-    }
-    if !narrow.native {
-        widen(w);
-    }
+    narrow.widen(w);
+    pieces::multiply_add(w, sparse);
     epilogue::functions(w);
     pieces::entry(w, spec, threads, &pieces::GROUP_AND_LANE, |w| {
         w.line(format!("let part = lane % {lanes}u;"));
@@ -52,49 +48,34 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, weights: Weights, rows: u3
         for r in 0..GEMV_FEATURES {
             w.line(format!("let row_{r} = min({}, params.m - 1u) * steps;", plus("feature", r)));
         }
-        w.line("var sum = vec4<f32>();");
+        for pair in 0..GEMV_FEATURES / 2 {
+            w.line(format!("var sum_{pair} = vec2<f32>();"));
+        }
         w.block(format!("for (var step = part; step < steps; step += {lanes}u)"), |w| {
             multiply(w, narrow, sparse);
         });
-        w.line("partial[lane] = sum;");
+        let pairs = rows / 2;
+        w.note("one barrier; then an invocation adds up two features");
+        w.line(format!("let mine = {pairs}u * part + {}u * (lane / {lanes}u);", GEMV_FEATURES / 2));
+        for pair in 0..GEMV_FEATURES / 2 {
+            w.line(format!("partial[{}] = sum_{pair};", plus("mine", pair)));
+        }
         w.line("workgroupBarrier();");
-        w.block(format!("for (var half = {}u; half > 0u; half >>= 1u)", lanes / 2), |w| {
-            w.block("if (part < half)", |w| w.line("partial[lane] += partial[lane + half];"));
-            w.line("workgroupBarrier();");
+        w.block(format!("for (var pair = lane; pair < {pairs}u; pair += {threads}u)"), |w| {
+            w.line("var sum = partial[pair];");
+            w.block(format!("for (var i = 1u; i < {lanes}u; i++)"), |w| {
+                w.line(format!("sum += partial[{pairs}u * i + pair];"));
+            });
+            w.line(format!("store2(token, {rows}u * group.x + 2u * pair, sum);"));
         });
-        w.block("if (part == 0u)", |w| {
-            w.line("store2(token, feature, partial[lane].xy);");
-            w.line("store2(token, feature + 2u, partial[lane].zw);");
-        });
     });
 }
 
-/// A code's first position is 0, 1 or 2, its second 1, 2 or 3.
-fn pick(w: &mut Writer) {
-    w.note("The two of four columns that a 4-bit code keeps.");
-    w.block("fn pick(x: vec4<f32>, code: u32) -> vec2<f32>", |w| {
-        w.line("let p = code & 3u;");
-        w.line("let q = (code >> 2u) & 3u;");
-        w.line("return vec2(");
-        w.line("    select(select(x.x, x.y, p == 1u), x.z, p == 2u),");
-        w.line("    select(select(x.y, x.z, q == 2u), x.w, q == 3u),");
-        w.line(");");
-    });
-    w.blank();
-}
-
-fn widen(w: &mut Writer) {
-    w.block("fn widen(words: vec2<u32>) -> vec4<f32>", |w| {
-        w.line("return vec4(unpack2x16float(words.x), unpack2x16float(words.y));");
-    });
-    w.blank();
-}
-
-/// `count` vectors of four elements, named `name_0…`, from quads on.
+/// `count` fours of elements, named `name_0…`, from the vector at `at` on.
 fn load(w: &mut Writer, narrow: Narrow, name: &str, from: &str, at: &str, count: u32) {
     for i in 0..count {
         if narrow.native {
-            w.line(format!("let {name}_{i} = vec4<f32>({from}[{}]);", plus(at, i)));
+            w.line(format!("let {name}_{i} = widen({from}[{}]);", plus(at, i)));
         } else {
             if i % 2 == 0 {
                 w.line(format!("let {name}_{i}{} = {from}[{}];", i + 1, plus(at, i / 2)));
@@ -112,7 +93,7 @@ fn multiply(w: &mut Writer, narrow: Narrow, sparse: bool) {
     w.line(format!("let x_at = {quads}u * (token * steps + step);"));
     load(w, narrow, "x", "x", "x_at", K / 4);
     for r in 0..GEMV_FEATURES {
-        let c = ["x", "y", "z", "w"][r as usize];
+        let sum = format!("sum_{}.{}", r / 2, ["x", "y"][r as usize % 2]);
         w.block("", |w| {
             let stored = if sparse { quads / 2 } else { quads };
             w.line(format!("let at = {stored}u * (row_{r} + step);"));
@@ -120,17 +101,14 @@ fn multiply(w: &mut Writer, narrow: Narrow, sparse: bool) {
                 w.line(format!("let e = metadata[row_{r} + step];"));
                 load(w, narrow, "a", "values", "at", K / 8);
                 for g in 0..K / 4 {
-                    let half = ["xy", "zw"][g as usize % 2];
-                    w.line(format!(
-                        "sum.{c} += dot(a_{}.{half}, pick(x_{g}, e >> {}u));",
-                        g / 2,
-                        4 * g
-                    ));
+                    let a = format!("a_{}.{}", g / 2, ["xy", "zw"][g as usize % 2]);
+                    let x = format!("pick(x_{g}, bits(e >> {}u))", 4 * g);
+                    w.line(format!("{sum} = multiply_add({a}, {x}, {sum});"));
                 }
             } else {
                 load(w, narrow, "a", "values", "at", K / 4);
                 for g in 0..K / 4 {
-                    w.line(format!("sum.{c} += dot(a_{g}, x_{g});"));
+                    w.line(format!("{sum} = multiply_add(a_{g}, x_{g}, {sum});"));
                 }
             }
         });

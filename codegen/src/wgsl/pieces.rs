@@ -16,25 +16,72 @@ impl Narrow {
         Self { native: spec.target == Target::WgslF16 }
     }
 
-    /// Two elements in storage.
-    pub(super) fn pair(self) -> &'static str {
-        if self.native { "vec2<f16>" } else { "u32" }
+    /// The vector that holds `elements` (4 or 8) where that is possible, and what it does hold.
+    pub(super) fn vector(self, elements: u32) -> (&'static str, u32) {
+        match (self.native, elements) {
+            (true, _) => ("vec4<f16>", 4),
+            (false, 8) => ("vec4<u32>", 8),
+            (false, _) => ("vec2<u32>", 4),
+        }
     }
 
-    /// Four elements in workgroup memory.
-    pub(super) fn tile4(self) -> &'static str {
-        if self.native { "vec4<f16>" } else { "vec4<f32>" }
+    /// `widen`: four elements to f32.
+    pub(super) fn widen(self, w: &mut Writer) {
+        if self.native {
+            w.block("fn widen(v: vec4<f16>) -> vec4<f32>", |w| w.line("return vec4<f32>(v);"));
+        } else {
+            w.block("fn widen(v: vec2<u32>) -> vec4<f32>", |w| {
+                w.line("return vec4(unpack2x16float(v.x), unpack2x16float(v.y));");
+            });
+        }
+        w.blank();
     }
 
-    /// A pair as it goes to workgroup memory.
-    pub(super) fn to_tile(self, pair: &str) -> String {
-        if self.native { pair.into() } else { format!("unpack2x16float({pair})") }
+    /// Loads `elements` (4 or 8) from the vector at index `at` on, as `name_0` and `name_1`.
+    pub(super) fn load(self, w: &mut Writer, name: &str, from: &str, at: &str, elements: u32) {
+        match (self.native, elements) {
+            (false, 8) => {
+                w.line(format!("let {name} = {from}[{at}];"));
+                w.line(format!("let {name}_0 = widen({name}.xy);"));
+                w.line(format!("let {name}_1 = widen({name}.zw);"));
+            }
+            _ => {
+                for i in 0..elements / 4 {
+                    w.line(format!("let {name}_{i} = widen({from}[{}]);", plus(at, i)));
+                }
+            }
+        }
     }
+}
 
-    /// Four elements of workgroup memory as `vec4<f32>`.
-    pub(super) fn from_tile(self, four: &str) -> String {
-        if self.native { format!("vec4<f32>({four})") } else { four.into() }
+/// `multiply_add`, and for 2:4 `bits` and `pick`.
+///
+/// A code's first position (bits 1:0) is 0, 1 or 2, its second (bits 3:2) 1, 2 or 3: two selects
+/// each, by bits that are tested once for all tokens.
+pub(super) fn multiply_add(w: &mut Writer, sparse: bool) {
+    if !sparse {
+        w.block("fn multiply_add(a: vec4<f32>, x: vec4<f32>, sum: f32) -> f32", |w| {
+            w.line("return fma(a.w, x.w, fma(a.z, x.z, fma(a.y, x.y, fma(a.x, x.x, sum))));");
+        });
+        w.blank();
+        return;
     }
+    w.note("The bits of a 4-bit code: two positions in a group of four columns.");
+    w.block("fn bits(code: u32) -> vec4<bool>", |w| {
+        w.line("return (vec4(code) & vec4(1u, 2u, 4u, 8u)) != vec4(0u);");
+    });
+    w.blank();
+    w.note("The two of four columns that are kept: the first is 0, 1 or 2, the second 1, 2 or 3.");
+    w.block("fn pick(x: vec4<f32>, code: vec4<bool>) -> vec2<f32>", |w| {
+        w.line("let first = select(select(x.x, x.y, code.x), x.z, code.y);");
+        w.line("let second = select(x.y, select(x.z, x.w, code.z), code.w);");
+        w.line("return vec2(first, second);");
+    });
+    w.blank();
+    w.block("fn multiply_add(a: vec2<f32>, x: vec2<f32>, sum: f32) -> f32", |w| {
+        w.line("return fma(a.y, x.y, fma(a.x, x.x, sum));");
+    });
+    w.blank();
 }
 
 /// The comment at the head of a file, and `enable f16;` where it is wanted.

@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! for each 32 columns of k:
-//!     stage: X as xs[column][token], W as ws[kept value or column][feature], four to a vector
-//!     multiply: 2:4:   for each group of four columns: two values of W, each times the row of xs
-//!                      that its code names: half of the dense multiply-adds
-//!               dense: for each column: one value of W times its row of xs
+//!     stage: X and W as they lie in storage, f16, a row after the other
+//!     multiply, 8 columns at a time, operands widened to f32 in registers:
+//!         2:4:   each kept value times the column that its code picks of the token's four:
+//!                half of the dense multiply-adds, half of the loads of W
+//!         dense: each value times its column
 //! epilogue
 //! ```
 //!
-//! Both operands lie in workgroup memory with k outermost, so that one load gives four neighbouring
-//! tokens (features) of one column. The vector's place in its row is XORed with the column's group,
-//! which spreads the stores of a stage over the banks and costs the multiply one XOR per group.
+//! A row of X is four units of 8 columns. Unit u of token t lies at `u ^ (t/2 % 4)` of its row, so
+//! that eight neighbouring tokens load one unit from all 32 banks.
 
 use super::epilogue;
 use super::pieces::{self, Narrow, Use, plus};
@@ -20,6 +20,8 @@ use quickpick_kernels::{KernelSpec, Tile, Weights};
 
 /// Columns of a metadata word, and of a stage.
 const K: u32 = 32;
+/// Columns of a unit, two groups of four.
+const UNIT: u32 = 8;
 
 /// What the emitters of the parts need.
 struct Shape {
@@ -29,8 +31,45 @@ struct Shape {
     threads: u32,
     /// Invocations along m and n.
     grid: (u32, u32),
-    /// Vectors of four features, and of four tokens, of one invocation.
-    fours: (u32, u32),
+    /// Features and tokens of one invocation.
+    each: (u32, u32),
+    x: Operand,
+    w: Operand,
+}
+
+/// One operand's way to workgroup memory.
+struct Operand {
+    from: &'static str,
+    to: &'static str,
+    /// The tile's first row, the operand's rows, the tile's rows.
+    row0: &'static str,
+    bound: &'static str,
+    rows: u32,
+    /// The vector that is copied, how many make a row of the stage.
+    vector: &'static str,
+    vectors: u32,
+}
+
+impl Operand {
+    /// Vectors in a unit.
+    fn unit(&self) -> u32 {
+        self.vectors * UNIT / K
+    }
+
+    /// What the place of a row's unit is XORed with.
+    fn spread(&self, row: &str) -> String {
+        let turn = format!("(({row} >> 1u) & 3u)");
+        if self.unit() == 1 { turn } else { format!("({}u * {turn})", self.unit()) }
+    }
+
+    fn unit_offset(&self) -> String {
+        if self.unit() == 1 { "unit".into() } else { format!("({}u * unit)", self.unit()) }
+    }
+}
+
+/// `base + offset` as a factor.
+fn grouped(base: &str, offset: u32) -> String {
+    if offset == 0 { base.into() } else { format!("({})", plus(base, offset)) }
 }
 
 pub(super) fn emit(
@@ -40,26 +79,33 @@ pub(super) fn emit(
     tile: Tile,
     grid: (u32, u32),
 ) {
+    let narrow = Narrow::of(spec);
+    let sparse = weights == Weights::Sparse24;
+    let kept = if sparse { K / 2 } else { K };
+    let operand = |from, to, row0, bound, rows, values: u32| {
+        let (vector, elements) = narrow.vector(values * UNIT / K);
+        Operand { from, to, row0, bound, rows, vector, vectors: values / elements }
+    };
     let s = Shape {
         tile,
-        narrow: Narrow::of(spec),
-        sparse: weights == Weights::Sparse24,
+        narrow,
+        sparse,
         threads: grid.0 * grid.1,
         grid,
-        fours: (tile.m / grid.0 / 4, tile.n / grid.1 / 4),
+        each: (tile.m / grid.0, tile.n / grid.1),
+        x: operand("x", "xs", "token0", "params.n", tile.n, K),
+        w: operand("values", "ws", "feature0", "params.m", tile.m, kept),
     };
     declare(w, spec, &s);
+    narrow.widen(w);
+    pieces::multiply_add(w, sparse);
     epilogue::functions(w);
     pieces::entry(w, spec, s.threads, &pieces::GROUP_AND_LANE, |w| {
         places(w, &s);
         w.block(format!("for (var step = 0u; step < params.k / {K}u; step++)"), |w| {
             stage(w, &s);
             w.line("workgroupBarrier();");
-            if s.sparse {
-                multiply_sparse(w, &s)
-            } else {
-                multiply_dense(w, &s)
-            }
+            multiply(w, &s);
             w.line("workgroupBarrier();");
         });
         store(w, &s);
@@ -69,249 +115,153 @@ pub(super) fn emit(
 fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape) {
     let Tile { m, n, .. } = s.tile;
     let kind = if s.sparse { "2:4" } else { "dense" };
-    let (rows, tokens) = (4 * s.fours.0, 4 * s.fours.1);
     pieces::header(
         w,
         spec,
         &format!("Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual, W {kind}, f16; sums in f32."),
         &format!(
             "Grid (⌈m/{m}⌉, ⌈n/{n}⌉): {m} features × {n} tokens, {K} columns at a time.\n\
-             {} invocations, {} × {}, of {rows} features × {tokens} tokens.",
-            s.threads, s.grid.0, s.grid.1
+             {} invocations, {} × {}, of {} features × {} tokens.",
+            s.threads, s.grid.0, s.grid.1, s.each.0, s.each.1
         ),
     );
-    let pairs = format!("array<{}>", s.narrow.pair());
-    let mut list = vec![("values", pairs.as_str(), Use::Read)];
+    let (values, x) = (format!("array<{}>", s.w.vector), format!("array<{}>", s.x.vector));
+    let mut list = vec![("values", values.as_str(), Use::Read)];
     if s.sparse {
         list.push(("metadata", "array<u32>", Use::Read));
     }
-    list.extend(epilogue::operands(&pairs));
+    list.extend(epilogue::operands(&x));
     pieces::bindings(w, &list, &epilogue::PARAMS);
-
-    let four = s.narrow.tile4();
-    w.note("[column][token / 4]");
-    w.line(format!("var<workgroup> xs: array<{four}, {}>;", K * n / 4));
+    for o in [&s.x, &s.w] {
+        let size = o.rows * o.vectors;
+        w.line(format!("var<workgroup> {}: array<{}, {size}>;", o.to, o.vector));
+    }
     if s.sparse {
-        w.note("[kept value][feature / 4]");
-        w.line(format!("var<workgroup> ws: array<{four}, {}>;", K / 2 * m / 4));
         w.note("Bits 4g..4g+4: the two kept positions of the g-th group of four columns.");
         w.line(format!("var<workgroup> codes: array<u32, {m}>;"));
-    } else {
-        w.note("[column][feature / 4]");
-        w.line(format!("var<workgroup> ws: array<{four}, {}>;", K * m / 4));
     }
     w.blank();
 }
 
-/// Where this invocation multiplies, where it stages, and its sums.
+/// Where this invocation stages, where it multiplies, and its sums.
 fn places(w: &mut Writer, s: &Shape) {
     let Tile { m, n, .. } = s.tile;
     w.line(format!("let feature0 = {m}u * group.x;"));
     w.line(format!("let token0 = {n}u * group.y;"));
-    w.line(format!("let mine_m = lane / {}u;", s.grid.1));
-    w.line(format!("let mine_n = lane % {}u;", s.grid.1));
-    for stage in stages(s) {
-        stage.sources(w, s);
-    }
-    if s.sparse {
-        w.line(format!(
-            "let codes_from = min(feature0 + lane, params.m - 1u) * (params.k / {K}u);"
-        ));
-    }
-    for row in 0..4 * s.fours.0 {
-        for j in 0..s.fours.1 {
-            w.line(format!("var sum_{row}_{j} = vec4<f32>();"));
-        }
-    }
-}
-
-/// One operand's way to workgroup memory: an item is two columns (a pair in storage) of four rows.
-struct Stage {
-    from: &'static str,
-    to: &'static str,
-    /// The operand's name for its rows, and their number.
-    row0: &'static str,
-    bound: &'static str,
-    /// Fours of rows in the tile, pairs in a row of the stage.
-    fours: u32,
-    pairs: u32,
-    /// The group of four columns of a pair, and of its kept values when sparse.
-    group: &'static str,
-}
-
-fn stages(s: &Shape) -> [Stage; 2] {
-    let x = Stage {
-        from: "x",
-        to: "xs",
-        row0: "token0",
-        bound: "params.n",
-        fours: s.tile.n / 4,
-        pairs: K / 2,
-        group: "(pair / 2u)",
-    };
-    let w = Stage {
-        from: "values",
-        to: "ws",
-        row0: "feature0",
-        bound: "params.m",
-        fours: s.tile.m / 4,
-        pairs: if s.sparse { K / 4 } else { K / 2 },
-        group: if s.sparse { "pair" } else { "(pair / 2u)" },
-    };
-    [x, w]
-}
-
-impl Stage {
-    fn items(&self) -> u32 {
-        self.fours * self.pairs
-    }
-
-    /// Trips of all invocations through the items.
-    fn trips(&self, s: &Shape) -> u32 {
-        self.items().div_ceil(s.threads)
-    }
-
-    /// The addresses of this invocation's items at the first stage; they advance by `pairs`.
-    fn sources(&self, w: &mut Writer, s: &Shape) {
-        let Self { to, row0, bound, pairs, .. } = self;
-        // rows past the end repeat the last one: their sums are never stored
-        for trip in 0..self.trips(s) {
-            w.line(format!("let {to}_item_{trip} = {};", plus("lane", trip * s.threads)));
-            for r in 0..4 {
-                let row = plus(&format!("{row0} + 4u * ({to}_item_{trip} / {pairs}u)"), r);
+    w.note("stage: rows past the end repeat the last one, and their sums are not stored");
+    for (o, spread) in [(&s.x, true), (&s.w, false)] {
+        let Operand { to, row0, bound, vectors, .. } = o;
+        for trip in 0..(o.rows * vectors).div_ceil(s.threads) {
+            let item = grouped("lane", trip * s.threads);
+            w.line(format!("let {to}_row_{trip} = {item} / {vectors}u;"));
+            w.line(format!(
+                "let {to}_from_{trip} = min({row0} + {to}_row_{trip}, {bound} - 1u) * \
+                 (params.k / {K}u * {vectors}u) + lane % {vectors}u;"
+            ));
+            if spread {
                 w.line(format!(
-                    "let {to}_from_{trip}_{r} = min({row}, {bound} - 1u) * (params.k / {}u) \
-                     + {to}_item_{trip} % {pairs}u;",
-                    K / pairs
+                    "let {to}_to_{trip} = {item} ^ {};",
+                    o.spread(&format!("{to}_row_{trip}"))
                 ));
             }
         }
     }
-
-    fn copy(&self, w: &mut Writer, s: &Shape) {
-        let Self { from, to, pairs, fours, group, .. } = self;
-        for trip in 0..self.trips(s) {
-            let body = |w: &mut Writer| {
-                w.line(format!("let item = {to}_item_{trip};"));
-                w.line(format!("let pair = item % {pairs}u;"));
-                w.line(format!("let at = pair * {}u + ((item / {pairs}u) ^ {group});", 2 * fours));
-                for r in 0..4 {
-                    let source = format!("{from}[{to}_from_{trip}_{r} + {pairs}u * step]");
-                    w.line(format!("let p{r} = {};", s.narrow.to_tile(&source)));
-                }
-                let four = s.narrow.tile4();
-                w.line(format!("{to}[at] = {four}(p0.x, p1.x, p2.x, p3.x);"));
-                w.line(format!("{to}[at + {fours}u] = {four}(p0.y, p1.y, p2.y, p3.y);"));
-            };
-            let left = self.items() - trip * s.threads;
-            if left < s.threads {
-                w.block(format!("if (lane < {left}u)"), body);
-            } else {
-                w.block("", body);
-            }
+    if s.sparse {
+        for trip in 0..m.div_ceil(s.threads) {
+            w.line(format!(
+                "let codes_from_{trip} = min(feature0 + {}, params.m - 1u) * (params.k / {K}u);",
+                plus("lane", trip * s.threads)
+            ));
+        }
+    }
+    w.note("multiply");
+    w.line(format!("let mine_m = {}u * (lane / {}u);", s.each.0, s.grid.1));
+    w.line(format!("let mine_n = lane % {}u;", s.grid.1));
+    for j in 0..s.each.1 {
+        let token = grouped("mine_n", j * s.grid.1);
+        let (vectors, spread) = (s.x.vectors, s.x.spread(&token));
+        w.line(format!("let x_at_{j} = {vectors}u * {token} + {spread};"));
+    }
+    for pair in 0..s.each.0 / 2 {
+        for j in 0..s.each.1 {
+            w.line(format!("var sum_{pair}_{j} = vec2<f32>();"));
         }
     }
 }
 
 fn stage(w: &mut Writer, s: &Shape) {
-    w.note("stage: two columns of four rows at a time");
-    for stage in stages(s) {
-        stage.copy(w, s);
+    for (o, spread) in [(&s.x, true), (&s.w, false)] {
+        let Operand { from, to, vectors, .. } = o;
+        let items = o.rows * vectors;
+        for trip in 0..items.div_ceil(s.threads) {
+            let place =
+                if spread { format!("{to}_to_{trip}") } else { plus("lane", trip * s.threads) };
+            let copy = format!("{to}[{place}] = {from}[{to}_from_{trip} + {vectors}u * step];");
+            guarded(w, items - trip * s.threads, s.threads, &copy);
+        }
     }
     if s.sparse {
-        w.block(format!("if (lane < {}u)", s.tile.m), |w| {
-            w.line("codes[lane] = metadata[codes_from + step];");
-        });
+        for trip in 0..s.tile.m.div_ceil(s.threads) {
+            let place = plus("lane", trip * s.threads);
+            let copy = format!("codes[{place}] = metadata[codes_from_{trip} + step];");
+            guarded(w, s.tile.m - trip * s.threads, s.threads, &copy);
+        }
     }
 }
 
-/// `base + offset` as a factor.
-fn grouped(base: &str, offset: u32) -> String {
-    if offset == 0 { base.into() } else { format!("({})", plus(base, offset)) }
-}
-
-const XYZW: [char; 4] = ['x', 'y', 'z', 'w'];
-
-fn multiply_sparse(w: &mut Writer, s: &Shape) {
-    let Shape { tile: Tile { m, n, .. }, narrow, .. } = *s;
-    w.note("multiply: each kept value times the row of xs that its position names");
-    for i in 0..s.fours.0 {
-        let row = format!("4u * {}", grouped("mine_m", i * s.grid.0));
-        let four: Vec<_> = (0..4).map(|r| format!("codes[{}]", plus(&row, r))).collect();
-        w.line(format!("var code_{i} = vec4({});", four.join(", ")));
+/// A line for the first `left` invocations.
+fn guarded(w: &mut Writer, left: u32, threads: u32, line: &str) {
+    if left < threads {
+        w.block(format!("if (lane < {left}u)"), |w| w.line(line));
+    } else {
+        w.line(line);
     }
-    w.block(format!("for (var g = 0u; g < {}u; g++)", K / 4), |w| {
-        for i in 0..s.fours.0 {
-            w.line(format!("let at_{i} = g * {}u + ({} ^ g);", m / 2, grouped("mine_m", i * s.grid.0)));
-            w.line(format!("let first_{i} = {};", narrow.from_tile(&format!("ws[at_{i}]"))));
-            let second = format!("ws[at_{i} + {}u]", m / 4);
-            w.line(format!("let second_{i} = {};", narrow.from_tile(&second)));
-            let stride = n / 4;
-            w.line(format!("let p_{i} = (4u * g + (code_{i} & vec4(3u))) * {stride}u;"));
-            w.line(format!(
-                "let q_{i} = (4u * g + ((code_{i} >> vec4(2u)) & vec4(3u))) * {stride}u;"
-            ));
-            w.line(format!("code_{i} >>= vec4(4u);"));
-        }
-        for j in 0..s.fours.1 {
-            w.line(format!("let n_{j} = {} ^ g;", grouped("mine_n", j * s.grid.1)));
-        }
-        for row in 0..4 * s.fours.0 {
-            let (i, c) = (row / 4, XYZW[row as usize % 4]);
-            for j in 0..s.fours.1 {
-                let x = |p: &str| narrow.from_tile(&format!("xs[{p}_{i}.{c} + n_{j}]"));
-                w.line(format!(
-                    "sum_{row}_{j} = fma(vec4(first_{i}.{c}), {}, fma(vec4(second_{i}.{c}), {}, sum_{row}_{j}));",
-                    x("p"),
-                    x("q")
-                ));
-            }
-        }
-    });
 }
 
-fn multiply_dense(w: &mut Writer, s: &Shape) {
-    let Shape { tile: Tile { m, n, .. }, narrow, .. } = *s;
-    w.note("multiply");
-    w.block(format!("for (var c = 0u; c < {K}u; c++)"), |w| {
-        for i in 0..s.fours.0 {
-            let at =
-                format!("ws[c * {}u + ({} ^ (c / 4u))]", m / 4, grouped("mine_m", i * s.grid.0));
-            w.line(format!("let w_{i} = {};", narrow.from_tile(&at)));
+fn multiply(w: &mut Writer, s: &Shape) {
+    let (features, tokens) = s.each;
+    if s.sparse {
+        for r in 0..features {
+            w.line(format!("let codes_{r} = codes[{}];", plus("mine_m", r)));
         }
-        for j in 0..s.fours.1 {
-            let at =
-                format!("xs[c * {}u + ({} ^ (c / 4u))]", n / 4, grouped("mine_n", j * s.grid.1));
-            w.line(format!("let x_{j} = {};", narrow.from_tile(&at)));
+    }
+    w.block(format!("for (var unit = 0u; unit < {}u; unit++)", K / UNIT), |w| {
+        for j in 0..tokens {
+            let at = format!("(x_at_{j} ^ {})", s.x.unit_offset());
+            s.narrow.load(w, &format!("x_{j}"), "xs", &at, UNIT);
         }
-        for row in 0..4 * s.fours.0 {
-            let (i, c) = (row / 4, XYZW[row as usize % 4]);
-            for j in 0..s.fours.1 {
-                w.line(format!("sum_{row}_{j} = fma(vec4(w_{i}.{c}), x_{j}, sum_{row}_{j});"));
-            }
+        for r in 0..features {
+            let row = grouped("mine_m", r);
+            let at = format!("{}u * {row} + {}", s.w.vectors, s.w.unit_offset());
+            w.block("", |w| {
+                s.narrow.load(w, "a", "ws", &at, if s.sparse { UNIT / 2 } else { UNIT });
+                for g in 0..if s.sparse { UNIT / 4 } else { 0 } {
+                    let shift = plus(&format!("{UNIT}u * unit"), 4 * g);
+                    w.line(format!("let code_{g} = bits(codes_{r} >> ({shift}));"));
+                }
+                for j in 0..tokens {
+                    let sum = format!("sum_{}_{j}.{}", r / 2, ["x", "y"][r as usize % 2]);
+                    for g in 0..UNIT / 4 {
+                        let (a, x) = if s.sparse {
+                            let half = ["xy", "zw"][g as usize];
+                            (format!("a_0.{half}"), format!("pick(x_{j}_{g}, code_{g})"))
+                        } else {
+                            (format!("a_{g}"), format!("x_{j}_{g}"))
+                        };
+                        w.line(format!("{sum} = multiply_add({a}, {x}, {sum});"));
+                    }
+                }
+            });
         }
     });
 }
 
 fn store(w: &mut Writer, s: &Shape) {
-    w.note("epilogue: the sums hold four tokens of one feature; y wants features side by side");
-    for j in 0..s.fours.1 {
-        w.line(format!("let token_{j} = token0 + 4u * {};", grouped("mine_n", j * s.grid.1)));
-    }
-    for i in 0..s.fours.0 {
-        w.line(format!("let feature_{i} = feature0 + 4u * {};", grouped("mine_m", i * s.grid.0)));
-        for j in 0..s.fours.1 {
-            for (t, c) in XYZW.iter().enumerate() {
-                for half in [0, 2] {
-                    let row = 4 * i + half;
-                    let token = plus(&format!("token_{j}"), t as u32);
-                    let feature = plus(&format!("feature_{i}"), half);
-                    w.line(format!(
-                        "store2({token}, {feature}, vec2(sum_{row}_{j}.{c}, sum_{}_{j}.{c}));",
-                        row + 1
-                    ));
-                }
-            }
+    for j in 0..s.each.1 {
+        let token = format!("token0 + {}", plus("mine_n", j * s.grid.1));
+        for pair in 0..s.each.0 / 2 {
+            let feature = format!("feature0 + {}", plus("mine_m", 2 * pair));
+            w.line(format!("store2({token}, {feature}, sum_{pair}_{j});"));
         }
     }
 }
