@@ -51,8 +51,12 @@ impl Ring {
         let (x, exists) = (k.reg_list::<B64>("x_at", count), k.reg_list("exists", count));
         let [row, stride] = ["x_row", "x_row_bytes"].map(|role| k.reg(role));
         k.shl_b32(stride, call.k, 1);
+        k.mov_b32(row, token);
         for (i, (&x, &exists)) in x.iter().zip(&exists).enumerate() {
-            k.add_u32(row, token, TOKENS * i as u32).setp(Cmp::Lt, Int::U32, exists, row, call.n);
+            if i > 0 {
+                k.add_u32(row, row, TOKENS);
+            }
+            k.setp(Cmp::Lt, Int::U32, exists, row, call.n);
             k.mad_wide(Int::U32, x, row, stride, call.x).mad_wide(Int::U32, x, column, 2, x);
         }
         k.note("it goes to piece c xor (r mod 8) of row r; token + 4 turns bit 2 of that over");

@@ -142,9 +142,10 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, element: &Element) {
     k.selp_b32(tmp, 2, 1, is_f32).shl_b64(offset, index, tmp);
     let narrow = Narrow { ty: shape.ty, half: k.reg("narrow") };
     k.unless(has_residual).bra_uni("store");
+    k.note("coherent, for the residual may be Y itself");
     k.add_u64(at, call.residual, offset);
-    k.when(is_f32).ld_global_f32(Cache::Nc, value, at);
-    k.unless(is_f32).ld_global_b16(Cache::Nc, narrow.half, at);
+    k.when(is_f32).ld_global_f32(Cache::Default, value, at);
+    k.unless(is_f32).ld_global_b16(Cache::Default, narrow.half, at);
     narrow.widen(k, value, is_f32);
     k.add_f32(sum, sum, value).place("store");
     k.add_u64(at, call.y, offset);

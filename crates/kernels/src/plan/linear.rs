@@ -85,15 +85,15 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     list
 }
 
-/// Splits of k over workgroups, and k-blocks of 64 in each: enough workgroups to give each
-/// multiprocessor two, but at least one block for every warp.
+/// Splits of k over workgroups, and k-blocks of 64 in each: as many workgroups as run at once, two on
+/// each multiprocessor (one more would make a second wave), but at least one block for every warp.
 fn split_k(p: &Linear, tile: Tile, warps: u32, caps: &Caps) -> (u32, u32) {
     let sms = match caps {
         Caps::Cuda(c) => c.sms.max(1),
         _ => 1,
     };
     let k_blocks = p.k.div_ceil(tile.k);
-    let wanted = (2 * sms).div_ceil(p.m.div_ceil(tile.m));
+    let wanted = 2 * sms / p.m.div_ceil(tile.m);
     let most = k_blocks.div_ceil(warps);
     let blocks = k_blocks.div_ceil(wanted.clamp(1, most.max(1)));
     (k_blocks.div_ceil(blocks), blocks)
