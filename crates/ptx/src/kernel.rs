@@ -100,6 +100,7 @@ pub struct Declared {
 
 /// A line of the body.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every line is an instruction")]
 pub enum Line {
     /// A heading: `// ---- text`.
     Section(String),

@@ -76,7 +76,7 @@ fn module(text: &str) -> Result<(Module, Vec<usize>), Fault> {
     while let Some(kind) = declaration(&mut c)? {
         loop {
             let declared = declared(&mut c, kind)?;
-            if kernel.registers().iter().any(|d| d.role == declared.role) {
+            if kernel.registers().iter().any(|d| same_name(d, &declared)) {
                 return Err(c.fault(&format!("%{} is declared twice", declared.role)));
             }
             kernel.declare(declared);
@@ -178,6 +178,17 @@ fn declaration(c: &mut Cursor<'_>) -> Result<Option<Kind>, Fault> {
         Some(kind) => Ok(Some(kind)),
         None => Err(c.fault("`.pred`, `.b16`, `.b32`, `.b64` or `.f32` is wanted here")),
     }
+}
+
+/// Whether two declarations share a register's name: `%a1` is also the second of `%a<4>`.
+fn same_name(a: &Declared, b: &Declared) -> bool {
+    let within = |scalar: &Declared, array: &Declared| {
+        let (name, stem) = (scalar.role, array.role);
+        let digits = name.as_str().strip_prefix(stem.as_str()).unwrap_or("");
+        let index = digits.parse::<u16>().ok().filter(|i| i.to_string() == digits);
+        scalar.count.is_none() && index.is_some_and(|i| array.count.is_some_and(|n| i < n))
+    };
+    a.role == b.role || within(a, b) || within(b, a)
 }
 
 fn declared(c: &mut Cursor<'_>, kind: Kind) -> Result<Declared, Fault> {

@@ -148,6 +148,24 @@ fn malformed_modules() {
     }
 }
 
+#[test]
+fn registers_are_declared_once() {
+    for (first, second, good) in [
+        ("%a", "%a", false),
+        ("%a", "%a<2>", false),
+        ("%a<2>", "%a1", false),
+        ("%a1", "%a<2>", false),
+        ("%a2", "%a<2>", true),
+        ("%a01", "%a<2>", true),
+    ] {
+        let text = format!(
+            ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{{\n\
+             .reg .b32 {first};\n.reg .f32 {second};\nret;\n}}\n"
+        );
+        assert_eq!(parse(&text).is_ok(), good, "{first} {second}");
+    }
+}
+
 /// Cuts and single damaged bytes never panic, and a cut text is never whole.
 #[test]
 fn damage_is_an_error_or_another_module() {
