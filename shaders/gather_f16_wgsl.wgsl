@@ -18,6 +18,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<u32>>;
 @group(0) @binding(3) var<uniform> params: Params;
 
+fn widen(v: vec2<u32>) -> vec4<f32> {
+    return vec4(unpack2x16float(v.x), unpack2x16float(v.y));
+}
+
 @compute @workgroup_size(256)
 fn gather_f16_wgsl(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let fours = params.d / 4u;
@@ -25,8 +29,7 @@ fn gather_f16_wgsl(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoc
     let source = min(id, params.vocab - 1u) * fours;
     let to = group.x * fours;
     for (var i = lane; i < fours; i += 256u) {
-        let words = table[source + i];
-        let v = vec4(unpack2x16float(words.x), unpack2x16float(words.y));
+        let v = widen(table[source + i]);
         // y holds bits: WGSL has no NaN to write
         y[to + i] = select(vec4(0x7fc00000u), bitcast<vec4<u32>>(v), id < params.vocab);
     }

@@ -20,14 +20,14 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, threads: u32) {
         ],
         &["n", "d", "vocab"],
     );
+    pieces::widen_f16(w);
     pieces::entry(w, spec, threads, &pieces::GROUP_AND_LANE, |w| {
         w.line("let fours = params.d / 4u;");
         w.line("let id = ids[group.x];");
         w.line("let source = min(id, params.vocab - 1u) * fours;");
         w.line("let to = group.x * fours;");
         w.block(format!("for (var i = lane; i < fours; i += {threads}u)"), |w| {
-            w.line("let words = table[source + i];");
-            w.line("let v = vec4(unpack2x16float(words.x), unpack2x16float(words.y));");
+            w.line("let v = widen(table[source + i]);");
             w.note("y holds bits: WGSL has no NaN to write");
             w.line(
                 "y[to + i] = select(vec4(0x7fc00000u), bitcast<vec4<u32>>(v), id < params.vocab);",

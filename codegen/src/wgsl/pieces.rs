@@ -2,6 +2,7 @@
 //! family calls.
 
 use super::writer::Writer;
+use quickpick_kernels::plan::REDUCERS;
 use quickpick_kernels::{KernelSpec, Target};
 
 /// How a 16-bit operand is held: as f16, or as bits in u32.
@@ -29,12 +30,10 @@ impl Narrow {
     pub(super) fn widen(self, w: &mut Writer) {
         if self.native {
             w.block("fn widen(v: vec4<f16>) -> vec4<f32>", |w| w.line("return vec4<f32>(v);"));
+            w.blank();
         } else {
-            w.block("fn widen(v: vec2<u32>) -> vec4<f32>", |w| {
-                w.line("return vec4(unpack2x16float(v.x), unpack2x16float(v.y));");
-            });
+            widen_f16(w);
         }
-        w.blank();
     }
 
     /// Loads `elements` (4 or 8) from the vector at index `at` on, as `name_0` and `name_1`.
@@ -52,6 +51,14 @@ impl Narrow {
             }
         }
     }
+}
+
+/// `widen`: four f16, packed in two words, to f32.
+pub(super) fn widen_f16(w: &mut Writer) {
+    w.block("fn widen(v: vec2<u32>) -> vec4<f32>", |w| {
+        w.line("return vec4(unpack2x16float(v.x), unpack2x16float(v.y));");
+    });
+    w.blank();
 }
 
 /// `multiply_add`, and for 2:4 `bits` and `pick`.
@@ -190,11 +197,34 @@ pub(super) fn store4(w: &mut Writer) {
     w.blank();
 }
 
-/// Reduces `partial` over `threads` invocations (a power of two); afterwards `partial[0]` holds it
-/// and everybody may read it.
-pub(super) fn tree(w: &mut Writer, threads: u32, combine: &str) {
-    w.block(format!("for (var half = {}u; half > 0u; half >>= 1u)", threads / 2), |w| {
-        w.block("if (lane < half)", |w| w.line(combine));
-        w.line("workgroupBarrier();");
+/// The memory of [`reduce`].
+pub(super) fn declare_reduce(w: &mut Writer, threads: u32) {
+    w.line(format!("var<workgroup> partial: array<f32, {threads}>;"));
+    w.line(format!("var<workgroup> parts: array<f32, {REDUCERS}>;"));
+}
+
+/// `reduced`: `value` of all invocations combined, in each of them. Two barriers, not one for each
+/// halving: a few invocations combine an equal part each, then all combine the parts.
+pub(super) fn reduce(
+    w: &mut Writer,
+    threads: u32,
+    value: &str,
+    combine: impl Fn(&str, &str) -> String,
+) {
+    let part = threads / REDUCERS;
+    w.line(format!("partial[lane] = {value};"));
+    w.line("workgroupBarrier();");
+    w.block(format!("if (lane < {REDUCERS}u)"), |w| {
+        w.line(format!("var part = partial[{part}u * lane];"));
+        w.block(format!("for (var i = 1u; i < {part}u; i++)"), |w| {
+            let next = format!("partial[{part}u * lane + i]");
+            w.line(format!("part = {};", combine("part", &next)));
+        });
+        w.line("parts[lane] = part;");
+    });
+    w.line("workgroupBarrier();");
+    w.line("var reduced = parts[0];");
+    w.block(format!("for (var i = 1u; i < {REDUCERS}u; i++)"), |w| {
+        w.line(format!("reduced = {};", combine("reduced", "parts[i]")));
     });
 }

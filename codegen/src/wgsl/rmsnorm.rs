@@ -20,7 +20,7 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, threads: u32) {
         ],
         &["n", "d", "eps", "f32_out"],
     );
-    w.line(format!("var<workgroup> partial: array<f32, {threads}>;"));
+    pieces::declare_reduce(w, threads);
     w.blank();
     pieces::pack_f16(w);
     pieces::store4(w);
@@ -32,10 +32,8 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, threads: u32) {
             w.line("let v = x[row + i];");
             w.line("sum += dot(v, v);");
         });
-        w.line("partial[lane] = sum;");
-        w.line("workgroupBarrier();");
-        pieces::tree(w, threads, "partial[lane] += partial[lane + half];");
-        w.line("let mean = partial[0] / f32(params.d);");
+        pieces::reduce(w, threads, "sum", |a, b| format!("{a} + {b}"));
+        w.line("let mean = reduced / f32(params.d);");
         w.line("let scale = inverseSqrt(mean + bitcast<f32>(params.eps));");
         w.block(format!("for (var i = lane; i < fours; i += {threads}u)"), |w| {
             w.line("store4(row + i, x[row + i] * scale * gain[i]);");

@@ -48,9 +48,9 @@ pub const KERNELS: &[KernelSpec] = &[
     tiled(Dense,    F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
     gemv(Dense,     F16, WgslPortable, 32, 8),
     gemv(Dense,     F16, WgslF16,      32, 8),
-    rowwise(OpKind::RmsNorm,   F16, WgslPortable, 256),
+    rowwise(OpKind::RmsNorm,   F16, WgslPortable, 64),
     rowwise(OpKind::Rotary,    F16, WgslPortable, 64),
-    rowwise(OpKind::Attention, F16, WgslPortable, 128),
+    rowwise(OpKind::Attention, F16, WgslPortable, 64),
     rowwise(OpKind::SwiGlu,    F16, WgslPortable, 256),
     rowwise(OpKind::Gather,    F16, WgslPortable, 256),
 

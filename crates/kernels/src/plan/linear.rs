@@ -127,10 +127,13 @@ impl KernelSpec {
             (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes }) => {
                 4 * rows * lanes
             }
-            (Target::WgslPortable, OpKind::RmsNorm, Form::Rowwise { threads }) => 4 * threads,
-            // q, the weights of a block of positions, two f32 for the reductions
+            (Target::WgslPortable, OpKind::RmsNorm, Form::Rowwise { threads }) => {
+                4 * (threads + super::REDUCERS)
+            }
+            // q; a weight of each position; four sums of each invocation; the reduction
             (Target::WgslPortable, OpKind::Attention, Form::Rowwise { threads }) => {
-                4 * super::MAX_HEAD_DIM + 4 * threads + 8 * threads
+                let positions = super::ATTENTION_POSITIONS * threads;
+                4 * (super::MAX_HEAD_DIM + positions + 4 * threads + threads + super::REDUCERS)
             }
             _ => 0,
         }

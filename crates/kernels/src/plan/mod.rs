@@ -16,6 +16,12 @@ pub use linear::GEMV_FEATURES;
 /// Largest head of the attention and rotary kernels, elements.
 pub const MAX_HEAD_DIM: u32 = 128;
 
+/// Positions that each invocation of the WGSL attention scores at a time.
+pub const ATTENTION_POSITIONS: u32 = 4;
+
+/// Invocations that combine the parts of a reduction in WGSL.
+pub const REDUCERS: u32 = 8;
+
 /// How a kernel touches a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
