@@ -2,7 +2,8 @@
 
 use miette::{Result, miette};
 use quickpick::kernels::{
-    Caps, CudaCaps, DType, Epilogue, Linear, Problem, Selection, Weights, select,
+    Caps, Considered, CudaCaps, DType, Epilogue, Linear, Problem, Selection, Unsupported, Weights,
+    select,
 };
 use quickpick::{Backend, Cpu, Kind};
 use std::path::{Path, PathBuf};
@@ -100,10 +101,23 @@ fn wgpu(_: &mut Devices) {
 
 #[cfg(feature = "cuda")]
 fn cuda(devices: &mut Devices) {
-    match quickpick::Cuda::open() {
-        Ok(cuda) => {
-            println!("  cuda: {}", cuda.describe());
-            devices.push((format!("cuda: {}", cuda.describe()), cuda.caps().clone()));
+    match quickpick::cuda::devices() {
+        Ok(found) if found.is_empty() => {
+            println!("  cuda: the NVIDIA driver finds no device");
+            devices.extend(absent());
+        }
+        Ok(found) => {
+            for (i, (name, c)) in found.into_iter().enumerate() {
+                println!("  cuda {i}: {name}");
+                println!(
+                    "    compute capability {}.{}, {} multiprocessors, {} KiB of shared memory a block",
+                    c.sm / 10,
+                    c.sm % 10,
+                    c.sms,
+                    c.shared_bytes >> 10,
+                );
+                devices.push((format!("cuda {i}: {name}"), Caps::Cuda(c)));
+            }
         }
         Err(why) => {
             println!("  {why}");
@@ -178,20 +192,31 @@ fn kernels(Shape { m, n, k: columns }: Shape, dtype: DType, devices: &Devices) -
             let epilogue = Epilogue::NONE;
             let problem = Problem::Linear(Linear { m, n, k, weights, dtype, out: dtype, epilogue });
             match select(&problem, caps) {
-                Ok(selection) => {
+                Ok(Selection { plan, considered }) => {
                     served = true;
-                    println!("  {}", show(&selection).replace('\n', "\n  "));
+                    println!("  {plan}\n    for {problem}, since");
+                    reasons(&considered);
                 }
-                Err(why) => println!("  {}", why.to_string().replace('\n', "\n  ")),
+                Err(none) => {
+                    println!("  no kernel for {problem}");
+                    reasons(&none.considered);
+                }
             }
         }
     }
     if served { Ok(()) } else { Err(miette!("no kernel serves {m},{n},{columns} on any device")) }
 }
 
-/// The choice and its reasons, then its geometry.
-fn show(selection: &Selection) -> String {
-    format!("{selection}\n  plan: {}", selection.plan)
+/// Costs, and why others cannot serve. Kernels in another language than the device's go without
+/// saying.
+fn reasons(considered: &[Considered]) {
+    for Considered { spec, outcome } in considered {
+        match outcome {
+            Ok(cost) => println!("      {spec}: cost {cost:.3e}"),
+            Err(Unsupported::Language { .. }) => {}
+            Err(why) => println!("      {spec}: {why}"),
+        }
+    }
 }
 
 #[cfg(test)]

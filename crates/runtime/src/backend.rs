@@ -1,7 +1,9 @@
 //! What a backend does: hold memory, bind plans to it, run them.
 
-use crate::error::{Error, Result};
-use quickpick_kernels::{Access, Caps, Plan};
+#[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda"))]
+pub(crate) use crate::check::{check_operands, check_range};
+use crate::error::Result;
+use quickpick_kernels::{Caps, Plan};
 
 /// A device that runs plans.
 ///
@@ -72,70 +74,4 @@ impl<B> From<B> for Slice<B> {
     fn from(buffer: B) -> Self {
         Self { buffer, offset: 0 }
     }
-}
-
-/// The checks that every backend's `write` and `read` make first. A buffer of `has` bytes ends at a
-/// multiple of 4.
-pub(crate) fn check_range(what: &str, has: u64, offset: u64, len: u64) -> Result<()> {
-    let argument = |what: String, got, expected| Err(Error::Argument { what, got, expected });
-    if offset % 4 != 0 {
-        return argument(format!("{what}: remainder of the offset by 4"), offset % 4, 0);
-    }
-    if len % 4 != 0 {
-        return argument(format!("{what}: remainder of the length by 4"), len % 4, 0);
-    }
-    match offset.checked_add(len) {
-        Some(end) if end <= has.next_multiple_of(4) => Ok(()),
-        end => argument(
-            format!("{what}: end, in a buffer of {has} bytes"),
-            end.unwrap_or(u64::MAX),
-            has,
-        ),
-    }
-}
-
-/// The checks that every backend's `step` makes first. `id` tells buffers apart.
-pub(crate) fn check_operands<B, I: PartialEq>(
-    plan: &Plan,
-    operands: &[Option<Slice<B>>],
-    len: impl Fn(&B) -> u64,
-    id: impl Fn(&B) -> I,
-) -> Result<()> {
-    let kernel = plan.spec.to_string();
-    let argument = |what: String, got, expected| Err(Error::Argument { what, got, expected });
-    if operands.len() != plan.bindings.len() {
-        let (got, expected) = (operands.len() as u64, plan.bindings.len() as u64);
-        return argument(format!("{kernel}: operands"), got, expected);
-    }
-    for (binding, operand) in plan.bindings.iter().zip(operands) {
-        match operand {
-            Some(slice) => {
-                let has = len(&slice.buffer).saturating_sub(slice.offset);
-                if has < binding.bytes {
-                    let what = format!("{kernel}: bytes of {}", binding.name);
-                    return argument(what, has, binding.bytes);
-                }
-                if slice.offset % 256 != 0 {
-                    let what = format!("{kernel}: remainder of {}'s offset by 256", binding.name);
-                    return argument(what, slice.offset % 256, 0);
-                }
-            }
-            None if binding.is_present() => {
-                return argument(format!("{kernel}: bytes of {}", binding.name), 0, binding.bytes);
-            }
-            None => {}
-        }
-    }
-    for (i, a) in plan.bindings.iter().enumerate() {
-        for (j, b) in plan.bindings.iter().enumerate() {
-            if i == j || !a.is_present() || !b.is_present() || a.access == Access::Read {
-                continue;
-            }
-            let (Some(x), Some(y)) = (&operands[i], &operands[j]) else { continue };
-            if id(&x.buffer) == id(&y.buffer) {
-                return Err(Error::Aliased { kernel, first: a.name, second: b.name });
-            }
-        }
-    }
-    Ok(())
 }

@@ -60,6 +60,8 @@
 #[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda"))]
 mod auto;
 mod backend;
+#[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda"))]
+mod check;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -77,8 +79,8 @@ pub use cpu::Cpu;
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
 pub use error::{Error, Result};
-pub use linear::{LinearLayer, Operands, Weight, pad_columns};
 pub use half::{bf16, f16};
+pub use linear::{LinearLayer, Operands, Weight, pad_columns};
 pub use quickpick_format as format;
 pub use quickpick_kernels as kernels;
 #[cfg(feature = "wgpu")]

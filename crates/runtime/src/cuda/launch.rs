@@ -83,7 +83,7 @@ impl CudaStep {
     pub(super) fn enqueue(&self) -> Result<()> {
         let function = &self.kernel.0;
         // SAFETY: the backend's `step` checked lengths, alignment and aliasing; the step keeps the
-        // kernel and the memory alive, and both wait for this stream before they go.
+        // kernel and the memory alive, and both wait for the context before they go.
         unsafe { function.launch(function.stream.cu_stream(), &self.plan, &self.pointers) }
     }
 }
@@ -214,7 +214,7 @@ impl Function {
 impl Drop for Function {
     fn drop(&mut self) {
         // as for `Memory`
-        if self.stream.synchronize().is_ok() {
+        if self.stream.context().synchronize().is_ok() {
             // SAFETY: loaded by `compile`, unloaded once; steps hold the function by `Arc`.
             let _ = unsafe { sys::cuModuleUnload(self.module) };
         }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::{check, driver_error};
-use crate::backend::check_range;
+use crate::check::check_range;
 use crate::error::Result;
 use cudarc::driver::{CudaStream, sys};
 use std::ffi::c_void;
@@ -18,7 +18,7 @@ pub struct CudaBuffer {
     _owner: Option<Arc<Memory>>,
 }
 
-/// An allocation, freed with its last owner, after the work of its stream.
+/// An allocation, freed with its last owner, after the work of its context.
 #[derive(Debug)]
 struct Memory {
     stream: Arc<CudaStream>,
@@ -107,8 +107,8 @@ impl Drop for Memory {
     fn drop(&mut self) {
         // Steps in flight may still use it. After a failed synchronise the context is lost and the
         // memory with it; a destructor has nobody to tell.
-        if self.stream.synchronize().is_ok() {
-            // SAFETY: allocated by `zeroed`, freed once, and nothing of this stream uses it now.
+        if self.stream.context().synchronize().is_ok() {
+            // SAFETY: allocated by `zeroed`, freed once, and nothing in flight uses it now.
             let _ = unsafe { sys::cuMemFree_v2(self.pointer) };
         }
     }

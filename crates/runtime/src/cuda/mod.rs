@@ -14,11 +14,12 @@ pub use driver::{LEAST_DRIVER, probe};
 pub use launch::{CudaKernel, CudaStep};
 pub use memory::CudaBuffer;
 
-use crate::backend::{Backend, Slice, check_operands};
+use crate::backend::{Backend, Slice};
+use crate::check::{check_operands, check_plan};
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
-use quickpick_kernels::{Caps, CudaCaps, KernelSpec, Plan, Unsupported};
+use quickpick_kernels::{Caps, CudaCaps, KernelSpec, Plan};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,15 +60,14 @@ impl Cuda {
         }
         let refused = |e| unavailable(format!("device {number}: {}", words(e)));
         let context = CudaContext::new(number).map_err(refused)?;
-        Self::new(context.new_stream().map_err(refused)?)
+        Self::from_stream(context.new_stream().map_err(refused)?)
     }
 
     /// A backend on the caller's stream.
+    ///
+    /// Errors: [`Error::Unavailable`] if the driver is too old ([`LEAST_DRIVER`]) or the device has
+    /// no sparse tensor cores (compute capability below 8.0).
     pub fn from_stream(stream: Arc<CudaStream>) -> Result<Self> {
-        Self::new(stream)
-    }
-
-    fn new(stream: Arc<CudaStream>) -> Result<Self> {
         let version = driver::Version(probe()?);
         let asked = |e| driver_error("asking for the device's attributes".into(), e);
         let (name, caps) = facts(stream.context()).map_err(asked)?;
@@ -91,20 +91,16 @@ impl Cuda {
         &self.stream
     }
 
-    /// Compiles a plan's kernel, unless that is done already. An error shows the driver's log.
+    /// Compiles a plan's kernel, unless that is done already.
+    ///
+    /// Errors: the plan is not for this device; [`Error::Device`] with the driver's log.
     pub fn kernel(&self, plan: &Plan) -> Result<CudaKernel> {
+        check_plan(plan, &self.caps)?;
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels.get(plan.spec) {
             return Ok(kernel.clone());
         }
         let name = plan.spec.to_string();
-        if let Caps::Cuda(caps) = &self.caps
-            && plan.shared_bytes > caps.shared_bytes
-        {
-            let (needs, has) = (plan.shared_bytes as u64, caps.shared_bytes as u64);
-            let why = Unsupported::Limit { what: "bytes of shared memory", needs, has };
-            return Err(Error::Unsupported { kernel: name, why });
-        }
         let text = plan
             .spec
             .text()
@@ -163,15 +159,11 @@ impl Backend for Cuda {
     }
 }
 
-/// The names of all devices, for people.
-pub fn devices() -> Result<Vec<String>> {
-    let named = |number| {
-        let context = CudaContext::new(number)?;
-        let (name, caps) = facts(&context)?;
-        Ok(format!("{name} (compute capability {}.{})", caps.sm / 10, caps.sm % 10))
-    };
+/// Names and abilities of all devices, in the order of their numbers; also of those that are too old.
+pub fn devices() -> Result<Vec<(String, CudaCaps)>> {
     let words = |e| unavailable(words(e));
-    (0..count()?).map(|number| named(number).map_err(words)).collect()
+    let all = (0..count()?).map(|number| facts(CudaContext::new(number)?.as_ref()));
+    all.map(|found| found.map_err(words)).collect()
 }
 
 fn count() -> Result<usize> {
@@ -211,4 +203,26 @@ fn driver_error(what: String, error: DriverError) -> Error {
 fn words(error: DriverError) -> String {
     let string = error.error_string().map(|s| s.to_string_lossy().into_owned());
     format!("{:?}: {}", error.0, string.unwrap_or_else(|_| "unknown to the driver".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backend_may_go_to_other_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Cuda>();
+        shared::<CudaBuffer>();
+        shared::<CudaKernel>();
+        shared::<CudaStep>();
+    }
+
+    #[test]
+    fn without_a_driver_every_door_says_so() {
+        let Err(Error::Unavailable { backend: "cuda", why }) = probe() else { return };
+        for error in [Cuda::open().err(), Cuda::open_device(3).err(), devices().err()] {
+            assert_eq!(error.unwrap().to_string(), format!("cuda is not available: {why}"));
+        }
+    }
 }

@@ -14,7 +14,8 @@ pub use ::wgpu as api;
 pub use adapter::{ADAPTER_VARIABLE, Adapter, adapters, choose};
 pub use kernel::WgpuStep;
 
-use crate::backend::{Backend, Slice, check_operands, check_range};
+use crate::backend::{Backend, Slice};
+use crate::check::{check_operands, check_plan, check_range};
 use crate::error::{Error, Result};
 use kernel::Kernel;
 use quickpick_kernels::{Caps, KernelSpec, Plan};
@@ -87,7 +88,8 @@ impl Wgpu {
 
     /// A backend on the caller's device. Nothing is installed on it: its uncaptured-error handler
     /// and its device-lost callback stay the caller's. Only the limits and features that it was
-    /// opened with count.
+    /// opened with count. wgpu tells of a lost device by that callback alone, so here a run on one
+    /// passes, and the next read fails.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         Self::new(device, queue, Arc::default())
     }
@@ -251,6 +253,7 @@ impl Backend for Wgpu {
     }
 
     fn step(&self, plan: &Plan, operands: &[Option<Slice<WgpuBuffer>>]) -> Result<WgpuStep> {
+        check_plan(plan, &self.caps)?;
         check_operands(plan, operands, |b| b.bytes, |b| b.raw.clone())?;
         self.kernel(plan)?.bind(self, plan, operands)
     }

@@ -4,7 +4,7 @@ use super::kernel::Kernel;
 use super::{Wgpu, WgpuBuffer, adapters};
 use crate::backend::{Backend, Slice};
 use crate::error::Error;
-use quickpick_kernels::{DType, KERNELS, OpKind, Plan, Problem, SwiGlu, Target};
+use quickpick_kernels::{Caps, DType, KERNELS, OpKind, Plan, Problem, SwiGlu, Target, WgpuCaps};
 
 /// `gate · up` in place of SwiGLU: binding order, parameters and absent operands are what is tested.
 const MULTIPLY: &str = r"
@@ -134,6 +134,19 @@ fn wrong_operands_are_the_callers_fault_with_the_numbers() {
     );
     assert!(said(&slices(&[&a, &b, &a])).contains("share a buffer"));
 
+    // a plan for a larger device, a plan for another language, a plan that somebody altered
+    let Caps::Wgpu(caps) = wgpu.caps() else { panic!("{:?}", wgpu.caps()) };
+    let larger = Caps::Wgpu(WgpuCaps { binding_bytes: u64::MAX, workgroups: u32::MAX, ..*caps });
+    let problem = |n, d| Problem::SwiGlu(SwiGlu { n, d, out: DType::F32 });
+    let rows = u32::try_from(caps.binding_bytes / (4 << 20) + 1).unwrap();
+    let foreign = plan.spec.plan(&problem(rows, 1 << 20), &larger).unwrap();
+    let refused = |plan: &Plan| wgpu.step(plan, &slices(&[&a, &b, &c])).unwrap_err().to_string();
+    assert!(refused(&foreign).contains(", the device has"));
+    let host = quickpick_kernels::select(&problem(2, 32), &Caps::Cpu).unwrap().plan;
+    assert!(refused(&host).starts_with("swiglu_f16_cpu: "), "{}", refused(&host));
+    let altered = Plan { grid: [u32::MAX, 1, 1], ..plan.clone() };
+    assert!(refused(&altered).contains("it was altered, or made for another"));
+
     let most = wgpu.device().limits().max_buffer_size;
     let huge = wgpu.buffer(most + 1).unwrap_err();
     assert!(
@@ -162,6 +175,19 @@ fn a_lost_device_is_an_error_that_says_so() {
         Kernel::compile(&wgpu, &plan, MULTIPLY).unwrap_err(),
     ] {
         assert!(error.to_string().contains("lost"), "{error}");
+    }
+}
+
+#[test]
+fn a_callers_lost_device_fails_the_next_read() {
+    let Some(ours) = open() else { return };
+    let theirs = Wgpu::from_device(ours.device().clone(), ours.queue().clone()).unwrap();
+    let buffer = theirs.buffer(256).unwrap();
+    assert!(theirs.read(&buffer, 0, 256).is_ok());
+    ours.device().destroy();
+    for len in [256, 1 << 20] {
+        let error = theirs.read(&theirs.buffer(len).unwrap_or(buffer.clone()), 0, 256).unwrap_err();
+        assert!(matches!(error, Error::Device { backend: "wgpu", .. }), "{error}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Linear layers: packing, copies per order, selection, and every way to misuse them.
 
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+use crate::skip::unless_open;
 use half::f16;
 use quickpick::format::Matrix24;
 use quickpick::kernels::{
@@ -165,8 +167,17 @@ fn on_the_cpu() {
 #[cfg(feature = "wgpu")]
 #[test]
 fn on_wgpu() {
-    if let Some(wgpu) = crate::skip::wgpu() {
+    if let Some(wgpu) = unless_open("wgpu", quickpick::Wgpu::open()) {
         any_number_of_tokens(&wgpu);
         misuse(&wgpu);
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn on_cuda() {
+    if let Some(cuda) = unless_open("cuda", quickpick::Cuda::open()) {
+        any_number_of_tokens(&cuda);
+        misuse(&cuda);
     }
 }

@@ -3,5 +3,5 @@
 
 mod choosing;
 mod layers;
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod skip;

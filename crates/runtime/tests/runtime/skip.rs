@@ -1,16 +1,12 @@
-//! Tests that need an adapter.
+//! Tests that need a device.
 
-/// The wgpu backend, or `None`, said loudly; a failure where `QUICKPICK_REQUIRE` names `wgpu`.
-pub fn wgpu() -> Option<quickpick::Wgpu> {
-    match quickpick::Wgpu::open() {
-        Ok(wgpu) => Some(wgpu),
-        Err(why) => {
-            let required = std::env::var("QUICKPICK_REQUIRE").unwrap_or_default();
-            let must =
-                required.split(',').any(|rung| rung.trim() == "wgpu" || rung.trim() == "all");
-            assert!(!must, "QUICKPICK_REQUIRE={required}, and {why}");
-            eprintln!("skipped: wgpu: {why}");
-            None
-        }
+/// The backend, or `None`, said loudly; a failure where `QUICKPICK_REQUIRE` names the rung.
+pub fn unless_open<B>(rung: &str, opened: quickpick::Result<B>) -> Option<B> {
+    if let Err(why) = &opened {
+        let required = std::env::var("QUICKPICK_REQUIRE").unwrap_or_default();
+        let must = required.split(',').any(|word| word.trim() == rung || word.trim() == "all");
+        assert!(!must, "QUICKPICK_REQUIRE={required}, and {why}");
+        eprintln!("skipped: {rung}: {why}");
     }
+    opened.ok()
 }
