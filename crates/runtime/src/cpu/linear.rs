@@ -1,18 +1,24 @@
 //! Linear layers: how the products of `simd/linear.rs` are cut into tasks.
 //!
-//! Up to [`DOT_TOKENS`] tokens: x is widened to f32, tasks take rows of W. Beyond: tokens are taken
+//! Few tokens ([`dot_tokens`]): x is widened to f32, tasks take rows of W. Beyond: tokens are taken
 //! [`PASS`] at a time, packed into transposed panels, and tasks take (panel, rows of W). Either way
 //! sums land in scratch memory, by output feature, and the epilogue carries them to y.
 
 use super::epilogue::Epilogue;
 use super::memory::Views;
-use super::simd::linear::{Dot, K_BLOCK, Pack, Rows, Tile};
+use super::simd::linear::{Dot, MAX_DEPTH, Pack, Rows, Tile};
 use super::simd::{Element, Isa, Widen};
 use quickpick_kernels::{Linear, Problem, Weights};
 use rayon::prelude::*;
 
-/// Most tokens for which each output is a dot product.
-const DOT_TOKENS: usize = 8;
+/// Most tokens for which each output is a dot product: below, too few lanes of a panel would be
+/// used, and 2:4 rows, which share no load of a panel's, gain less from one.
+const fn dot_tokens(weights: Weights) -> usize {
+    match weights {
+        Weights::Sparse24 => 16,
+        Weights::Dense => 8,
+    }
+}
 
 /// Tokens that one pass over W serves: bounds the scratch memory.
 const PASS: usize = 256;
@@ -29,7 +35,7 @@ const EPILOGUE_TOKENS: usize = 16;
 /// f32s of scratch: x as f32, then the sums.
 pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    let tokens = if n <= DOT_TOKENS { n } else { padded(n.min(PASS), isa) };
+    let tokens = if n <= dot_tokens(p.weights) { n } else { padded(n.min(PASS), isa) };
     // the sums start at a cache line
     (tokens * k).next_multiple_of(16) + tokens * m
 }
@@ -53,7 +59,7 @@ pub(super) fn run<T: Element, O: Element>(
     let y = views.output::<O>(next + 3);
 
     let epilogue = Epilogue { rule: p.epilogue, bias, m };
-    if n <= DOT_TOKENS {
+    if n <= dot_tokens(p.weights) {
         let (wide, sums) = scratch.split_at_mut((n * k).next_multiple_of(16));
         dot(isa, weights, x, k, &mut wide[..n * k], &mut sums[..n * m]);
         epilogue.run(isa, sums, n, residual, y, 1);
@@ -110,8 +116,8 @@ fn tiles<T: Element>(
 ) {
     panels.par_chunks_mut(panel * k).zip(x.par_chunks(panel * k)).for_each(|(panel, x)| {
         let width = panel.len() / k;
-        panel.par_chunks_mut(K_BLOCK * width).enumerate().for_each(|(i, panel)| {
-            isa.run(Pack { x, k, start: i * K_BLOCK, width, panel });
+        panel.par_chunks_mut(MAX_DEPTH * width).enumerate().for_each(|(i, panel)| {
+            isa.run(Pack { x, k, start: i * MAX_DEPTH, width, panel });
         });
     });
     sums.par_chunks_mut(panel * m).zip(panels.par_chunks(panel * k)).for_each(|(acc, panel)| {

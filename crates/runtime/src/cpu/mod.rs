@@ -11,6 +11,8 @@ mod memory;
 mod rows;
 #[allow(unsafe_code)] // intrinsics and raw loads; each block says why it is sound
 mod simd;
+#[cfg(test)]
+mod tests;
 
 use crate::backend::{Backend, Slice, check_operands};
 use crate::error::{Error, Result};

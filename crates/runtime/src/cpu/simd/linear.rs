@@ -114,7 +114,9 @@ unsafe fn dot<S: Simd, T: Element, const R: usize, const N: usize>(
                 let w = w.as_ptr().add(row * k);
                 for i in (0..k).step_by(S::LANES) {
                     for r in 0..R {
-                        let w = T::load(s, w.add(r * k + i));
+                        let w = w.add(r * k + i);
+                        s.prefetch(w.wrapping_add(R * k));
+                        let w = T::load(s, w);
                         for t in 0..N {
                             acc[r][t] = s.fma(w, s.load(x.add(t * k + i)), acc[r][t]);
                         }
@@ -136,7 +138,9 @@ unsafe fn dot<S: Simd, T: Element, const R: usize, const N: usize>(
                     for kept in (0..16).step_by(S::LANES) {
                         for r in 0..R {
                             let at = s.positions(codes[r] >> (2 * kept));
-                            let w = T::load(s, v.add(r * (k / 2) + word * 16 + kept));
+                            let w = v.add(r * (k / 2) + word * 16 + kept);
+                            s.prefetch(w.wrapping_add(R * (k / 2)));
+                            let w = T::load(s, w);
                             for t in 0..N {
                                 let x = s.pick(x.add(t * k + word * 32 + 2 * kept), at);
                                 acc[r][t] = s.fma(w, x, acc[r][t]);
@@ -155,8 +159,20 @@ unsafe fn dot<S: Simd, T: Element, const R: usize, const N: usize>(
     }
 }
 
-/// Rows of k that a panel block holds: with 64 tokens 32 KiB, which stays in the first cache.
-pub(in crate::cpu) const K_BLOCK: usize = 128;
+/// f32s of a panel block, the part of a panel that stays in the first cache while rows of W pass.
+const BLOCK: usize = 8192;
+
+/// Most rows of k in a panel block.
+pub(in crate::cpu) const MAX_DEPTH: usize = 512;
+
+/// Rows of W that are multiplied at once, at most.
+const MAX_ROWS: usize = 6;
+
+/// Rows of W, widened: their values, and for each where the panel row of its column starts.
+struct Decoded {
+    weight: [[f32; MAX_DEPTH]; MAX_ROWS],
+    offset: [[u32; MAX_DEPTH / 2]; MAX_ROWS],
+}
 
 /// Transposes x, `tokens × k`, columns `start..`, into rows of a panel: `panel[i·width + t] =
 /// x[t·k + start + i]`, zero for tokens that are not there.
@@ -176,7 +192,7 @@ impl<T: Element> Kernel for Pack<'_, T> {
         let Self { x, k, start, width, panel } = self;
         let depth = panel.len() / width;
         let tokens = x.len() / k;
-        let mut line = [0.0f32; K_BLOCK];
+        let mut line = [0.0f32; MAX_DEPTH];
         let line = &mut line[..depth];
         for t in 0..width {
             if t < tokens {
@@ -226,29 +242,37 @@ impl<T: Element> Tile<'_, T> {
     #[inline(always)]
     fn blocks<S: Simd, const V: usize>(self, s: S, rows: usize) {
         let Self { weights, panel, k, acc } = self;
-        for start in (0..k).step_by(K_BLOCK) {
-            let depth = K_BLOCK.min(k - start);
+        let width = V * S::LANES;
+        let mut decoded =
+            Decoded { weight: [[0.0; MAX_DEPTH]; _], offset: [[0; MAX_DEPTH / 2]; _] };
+        let deepest = (BLOCK / width).min(MAX_DEPTH);
+        for start in (0..k).step_by(deepest) {
+            let depth = deepest.min(k - start);
             let mut row = 0;
             while row < rows {
                 let left = rows - row;
                 // SAFETY: `Tile::run` has checked all lengths against rows, k and width = V·LANES;
-                // row + R <= rows, start + depth <= k, depth <= K_BLOCK, both multiples of 32
+                // row + R <= rows, start + depth <= k, depth <= MAX_DEPTH, both multiples of 32
                 unsafe {
-                    let panel = panel.as_ptr().add(start * V * S::LANES);
-                    let acc = acc.as_mut_ptr().add(row * V * S::LANES);
+                    let panel = panel.as_ptr().add(start * width);
+                    let acc = acc.as_mut_ptr().add(row * width);
                     let at = Block { row, start, depth, k };
+                    let d = &mut decoded;
                     row += match weights {
                         Rows::Sparse(v, c) => match left {
                             4.. if S::REGISTERS == 32 => {
-                                sparse::<S, T, 4, V>(s, v, c, at, panel, acc)
+                                sparse::<S, T, 4, V>(s, v, c, at, d, panel, acc)
                             }
-                            2.. => sparse::<S, T, 2, V>(s, v, c, at, panel, acc),
-                            _ => sparse::<S, T, 1, V>(s, v, c, at, panel, acc),
+                            2.. => sparse::<S, T, 2, V>(s, v, c, at, d, panel, acc),
+                            _ => sparse::<S, T, 1, V>(s, v, c, at, d, panel, acc),
                         },
                         Rows::Dense(w) => match left {
-                            6.. if S::REGISTERS == 32 => dense::<S, T, 6, V>(s, w, at, panel, acc),
-                            3.. => dense::<S, T, 3, V>(s, w, at, panel, acc),
-                            _ => dense::<S, T, 1, V>(s, w, at, panel, acc),
+                            6.. if S::REGISTERS == 32 => {
+                                dense::<S, T, 6, V>(s, w, at, d, panel, acc)
+                            }
+                            // 2·4 sums, 4 inputs and a weight leave some of 16 registers
+                            2.. => dense::<S, T, 2, V>(s, w, at, d, panel, acc),
+                            _ => dense::<S, T, 1, V>(s, w, at, d, panel, acc),
                         },
                     };
                 }
@@ -277,15 +301,17 @@ unsafe fn sparse<S: Simd, T: Element, const R: usize, const V: usize>(
     values: &[T],
     codes: &[u32],
     at: Block,
+    decoded: &mut Decoded,
     panel: *const f32,
     acc: *mut f32,
 ) -> usize {
     let width = V * S::LANES;
-    let mut weight = [[0.0f32; K_BLOCK / 2]; R];
-    let mut offset = [[0u32; K_BLOCK / 2]; R];
+    let Decoded { weight, offset } = decoded;
     for r in 0..R {
         let values = &values[(at.row + r) * (at.k / 2) + at.start / 2..][..at.depth / 2];
         let codes = &codes[(at.row + r) * (at.k / 32) + at.start / 32..][..at.depth / 32];
+        ahead(s, values, R * (at.k / 2));
+        ahead(s, codes, R * (at.k / 32));
         s.widen(values, &mut weight[r]);
         for (i, (word, out)) in codes.iter().zip(offset[r].chunks_exact_mut(16)).enumerate() {
             for (j, out) in out.iter_mut().enumerate() {
@@ -321,12 +347,14 @@ unsafe fn dense<S: Simd, T: Element, const R: usize, const V: usize>(
     s: S,
     values: &[T],
     at: Block,
+    decoded: &mut Decoded,
     panel: *const f32,
     acc: *mut f32,
 ) -> usize {
-    let mut weight = [[0.0f32; K_BLOCK]; R];
+    let Decoded { weight, .. } = decoded;
     for r in 0..R {
         let values = &values[(at.row + r) * at.k + at.start..][..at.depth];
+        ahead(s, values, R * at.k);
         s.widen(values, &mut weight[r]);
     }
     // SAFETY: the caller's promise
@@ -348,6 +376,15 @@ unsafe fn dense<S: Simd, T: Element, const R: usize, const V: usize>(
         store_acc::<S, R, V>(s, acc, sum);
     }
     R
+}
+
+/// Asks for the part of W that comes `distance` elements after this one: the same columns of the next
+/// rows, which the processor would not guess.
+#[inline(always)]
+fn ahead<S: Simd, T>(s: S, part: &[T], distance: usize) {
+    for line in part.chunks(64 / size_of::<T>()) {
+        s.prefetch(line.as_ptr().wrapping_add(distance));
+    }
 }
 
 /// # Safety

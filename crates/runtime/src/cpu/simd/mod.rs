@@ -214,7 +214,7 @@ pub(super) trait Simd: Copy {
     /// `to` points to room for `LANES` u16s.
     unsafe fn store_bf16(self, to: *mut u16, x: Self::F);
 
-    /// Asks for a cache line ahead of its use.
+    /// Asks for a cache line ahead of its use; any address will do.
     fn prefetch<T>(self, _address: *const T) {}
 }
 

@@ -1,0 +1,99 @@
+//! What the suite of all backends cannot see: memory, locks, threads, instruction sets.
+
+use super::{Buffer, Cpu, Path, Step};
+use crate::backend::{Backend, Slice};
+use crate::error::Error;
+use quickpick_kernels::{
+    Activation, DType, Epilogue, Linear, Plan, Problem, SwiGlu, Weights, select,
+};
+
+fn swiglu(cpu: &Cpu) -> Plan {
+    let problem = Problem::SwiGlu(SwiGlu { n: 1, d: 32, out: DType::F32 });
+    select(&problem, cpu.caps()).unwrap().plan
+}
+
+fn step(cpu: &Cpu, plan: &Plan, operands: &[&Buffer]) -> Result<Step, Error> {
+    let slices: Vec<_> = operands.iter().map(|&b| Some(Slice::from(b.clone()))).collect();
+    cpu.step(plan, &slices)
+}
+
+fn floats(cpu: &Cpu, buffer: &Buffer) -> Vec<f32> {
+    bytemuck::pod_collect_to_vec(&cpu.read(buffer, 0, cpu.len(buffer)).unwrap())
+}
+
+#[test]
+fn inputs_may_share_a_buffer_and_outputs_may_not() {
+    let cpu = Cpu::new();
+    let plan = swiglu(&cpu);
+    let x = cpu.upload(bytemuck::cast_slice(&[2.0f32; 32])).unwrap();
+    let y = cpu.buffer(128).unwrap();
+    cpu.run(&[step(&cpu, &plan, &[&x, &x, &y]).unwrap()]).unwrap();
+    let silu = 2.0 / (1.0 + (-2.0f32).exp());
+    assert!(floats(&cpu, &y).iter().all(|v| (v - silu * 2.0).abs() < 1e-6));
+    assert!(matches!(step(&cpu, &plan, &[&x, &y, &y]), Err(Error::Aliased { .. })));
+}
+
+#[test]
+fn buffers_refuse_what_lies_outside() {
+    let cpu = Cpu::new();
+    let buffer = cpu.buffer(6).unwrap();
+    assert_eq!(cpu.len(&buffer), 6);
+    assert_eq!(cpu.read(&buffer, 0, 8).unwrap(), [0; 8]); // padded to a multiple of 4
+    cpu.write(&buffer, 4, &[1, 2, 3, 4]).unwrap();
+    for (offset, bytes) in [(2, 4), (0, 3), (8, 4), (u64::MAX - 3, 4)] {
+        let wrong = cpu.write(&buffer, offset, &vec![0; bytes]);
+        assert!(matches!(wrong, Err(Error::Argument { .. })), "{offset}, {bytes}: {wrong:?}");
+    }
+    assert!(matches!(cpu.buffer(1 << 62), Err(Error::Device { .. })));
+}
+
+#[test]
+fn crossed_steps_on_two_threads_do_not_wait_for_each_other() {
+    let cpu = Cpu::new();
+    let plan = swiglu(&cpu);
+    let (a, b) = (cpu.buffer(128).unwrap(), cpu.buffer(128).unwrap());
+    let there = [step(&cpu, &plan, &[&a, &a, &b]).unwrap()];
+    let back = [step(&cpu, &plan, &[&b, &b, &a]).unwrap()];
+    std::thread::scope(|scope| {
+        for steps in [&there, &back] {
+            scope.spawn(|| (0..2000).for_each(|_| cpu.run(steps).unwrap()));
+        }
+    });
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let cpu = Cpu::new();
+    let (m, k) = (1000, 1024);
+    let x: Vec<f32> = (0..40 * k).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    let w: Vec<f32> = (0..m * k).map(|i| (i * 53 % 97) as f32 / 48.0 - 1.0).collect();
+    let (x, w) = (
+        cpu.upload(bytemuck::cast_slice(&x)).unwrap(),
+        cpu.upload(bytemuck::cast_slice(&w)).unwrap(),
+    );
+    let epilogue = Epilogue { activation: Activation::Gelu, ..Epilogue::NONE };
+    for n in [1, 40] {
+        let (weights, dtype) = (Weights::Dense, DType::F32);
+        let p = Linear { m: m as u32, n, k: k as u32, weights, dtype, out: dtype, epilogue };
+        let plan = select(&Problem::Linear(p), cpu.caps()).unwrap().plan;
+        let y = cpu.buffer(4 * n as u64 * m as u64).unwrap();
+        let operands = [&w, &x, &y].map(|b| Some(Slice::from(b.clone())));
+        let [w, x, y_slot] = operands;
+        let steps = [cpu.step(&plan, &[w, x, None, None, y_slot]).unwrap()];
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| cpu.run(&steps)).unwrap();
+            cpu.read(&y, 0, cpu.len(&y)).unwrap()
+        };
+        assert_eq!(run(1), run(3), "n = {n}");
+    }
+}
+
+#[test]
+fn foreign_instruction_sets_are_refused_and_the_best_is_named() {
+    let foreign = if cfg!(target_arch = "aarch64") { Path::Avx512 } else { Path::Neon };
+    assert!(matches!(Cpu::with_path(foreign), Err(Error::Unavailable { .. })));
+    let best = Path::available().next().unwrap();
+    assert!(Cpu::new().describe().contains(&best.to_string()));
+    assert_eq!(Cpu::with_path(Path::Portable).unwrap().path(), Path::Portable);
+}

@@ -1,0 +1,75 @@
+//! The bounds are tight: the smallest mistakes that kernels make are outside of them.
+
+use quickpick_kernels::{DType, Epilogue, Linear, Weights, bound, reference};
+use quickpick_tests::Fill;
+use quickpick_tests::data::Source;
+
+const P: Linear = Linear {
+    m: 17,
+    n: 9,
+    k: 512,
+    weights: Weights::Sparse24,
+    dtype: DType::F16,
+    out: DType::F32,
+    epilogue: Epilogue::NONE,
+};
+
+/// Elements of Y that a mistake in W or X moves out of their bounds, and those that it moves at all.
+fn caught(fill: Fill, out: DType, mistake: impl Fn(&mut [f64], &mut [f64])) -> (usize, usize) {
+    let p = Linear { out, ..P };
+    let mut source = Source::new(fill, 7);
+    let mut x = source.activations(p.dtype, p.n, p.k).values;
+    let mut w = source.sparse(p.dtype, p.m, p.k).values;
+    let right = reference::linear(&p, &w, &x, &[], &[]);
+    let bounds = bound::linear(&p, &w, &x, &[], &[]);
+    mistake(&mut w, &mut x);
+    let wrong = reference::linear(&p, &w, &x, &[], &[]);
+    let off: Vec<_> = right.iter().zip(&wrong).map(|(r, w)| (r - w).abs()).collect();
+    let out = off.iter().zip(&bounds).filter(|(off, bound)| off > bound).count();
+    (out, off.iter().filter(|off| **off > 0.0).count())
+}
+
+#[test]
+fn one_lost_product_is_caught() {
+    for fill in [Fill::Random, Fill::Ramp] {
+        for col in [0, 255, 511] {
+            let (out, moved) = caught(fill, DType::F32, |_, x| {
+                for row in x.chunks_exact_mut(P.k as usize) {
+                    row[col] = 0.0;
+                }
+            });
+            // a random product may be as small as rounding; a ramp's is not
+            let least = if fill == Fill::Ramp { moved } else { moved * 9 / 10 };
+            assert!(out > 0 && out >= least, "{fill:?}, column {col}: {out} of {moved}");
+        }
+    }
+}
+
+#[test]
+fn one_wrong_position_is_caught() {
+    let (k, row) = (P.k as usize, 3);
+    for fill in [Fill::Random, Fill::Ramp] {
+        for group in [0, 63, 127] {
+            // the group's kept pair moves to the other two columns
+            let (out, moved) = caught(fill, DType::F32, |w, _| {
+                w[row * k + 4 * group..][..4].reverse();
+            });
+            assert!(moved == 0 || out > 0, "{fill:?}, group {group}: {out} of {moved}");
+        }
+    }
+}
+
+#[test]
+fn neighbours_cannot_be_taken_for_each_other() {
+    let k = P.k as usize;
+    for fill in [Fill::Random, Fill::Ramp, Fill::OneHot] {
+        for out_type in [DType::F32, DType::F16] {
+            let (out, moved) = caught(fill, out_type, |w, _| w.rotate_left(k));
+            assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: rows of W: {out} of {moved}");
+            let (out, moved) = caught(fill, out_type, |_, x| x.rotate_left(k));
+            assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: rows of X: {out} of {moved}");
+            let (out, moved) = caught(fill, out_type, |_, x| x.rotate_left(1));
+            assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: columns of X: {out} of {moved}");
+        }
+    }
+}
