@@ -28,8 +28,8 @@ pub(super) fn emit(spec: &KernelSpec) -> Module {
     let (warps, teams) = (threads / 32, threads / TEAM);
     let mut k = kernel(spec);
     let k = &mut k;
-    // each warp's sums, then its maximum and its sum of weights
-    let slot = 4 * (MAX_DIM + 2);
+    // each warp's sums, then its maximum and its sum of weights; a multiple of 16 bytes
+    let slot = 4 * (MAX_DIM + 4);
     let slots = k.static_shared("slots", 16, slot * warps);
 
     k.section("operands");
@@ -141,9 +141,8 @@ pub(super) fn emit(spec: &KernelSpec) -> Module {
     k.when(first_lane).st_shared_f32(shared(mine, 4 * MAX_DIM), highest);
     k.when(first_lane).st_shared_f32(shared(mine, 4 * MAX_DIM + 4), weights);
     k.mad_lo_u32(offset, piece, 4 * SPAN as u32, mine);
-    for (i, &sum) in sums.iter().enumerate() {
-        k.when(first_team).st_shared_f32(shared(offset, 4 * i as u32), sum);
-    }
+    k.when(first_team).st_shared_v4_f32(offset, four(&sums, 0));
+    k.when(first_team).st_shared_v4_f32(shared(offset, 16), four(&sums, 4));
     k.bar_sync(0);
     let done = k.reg("done");
     k.setp(Cmp::Ge, Int::U32, done, thread, head_dim).when(done).ret();
