@@ -1,4 +1,10 @@
 //! Training: the decoder, AdamW and the corpus as a [`Trainer`] that can be saved, masked and rewound.
+//!
+//! A step's shards each run on one thread, from end to end. candle splits what has 2¹⁶ elements or
+//! more over a pool of its own, for which shards then queue, spinning: set `CANDLE_NUM_THREADS=1`
+//! where a shard's sequences × width reach that ([`Settings::tiny`] stays below it). And it reads the
+//! number of cores from the system before every product unless `RAYON_NUM_THREADS` is set, which
+//! costs a tenth. Neither changes a bit of the result.
 
 use crate::corpus::{Corpus, splitmix64};
 use crate::model;
@@ -27,32 +33,33 @@ pub struct Settings {
     pub shards: usize,
     /// Chooses the training windows.
     pub data_seed: u64,
-    /// Held-out windows of `seq` predictions that an evaluation reads.
+    /// Held-out windows of `seq` predictions behind each point of a curve.
     pub eval_windows: usize,
 }
 
 impl Settings {
-    /// For [`Config::tiny`]: minutes on two cores.
+    /// For [`Config::tiny`]: about a minute and a half a run on two cores. Small batches, because
+    /// so short a run gains more from more steps.
     pub fn tiny() -> Self {
         let adam = AdamW {
             lr: 3e-3,
             final_lr: 0.05,
-            warmup: 40,
-            steps: 400,
+            warmup: 30,
+            steps: 1200,
             beta1: 0.9,
-            beta2: 0.98,
+            beta2: 0.95,
             eps: 1e-8,
-            weight_decay: 0.1,
+            weight_decay: 0.0,
             clip: 1.0,
         };
-        Self { adam, batch: 16, seq: 128, shards: 16, data_seed: 0, eval_windows: 128 }
+        Self { adam, batch: 4, seq: 128, shards: 4, data_seed: 0, eval_windows: 128 }
     }
 
     /// For [`Config::small`].
     pub fn small() -> Self {
         let tiny = Self::tiny();
-        let adam = AdamW { lr: 2e-3, warmup: 200, steps: 4000, ..tiny.adam };
-        Self { adam, batch: 32, seq: 256, shards: 8, ..tiny }
+        let adam = AdamW { lr: 2e-3, warmup: 200, steps: 10_000, weight_decay: 0.1, ..tiny.adam };
+        Self { adam, batch: 16, seq: 256, shards: 16, eval_windows: 256, ..tiny }
     }
 
     /// The preset of that name; the names are those of [`Config::preset`].
@@ -195,10 +202,10 @@ impl DecoderTrainer {
         )
     }
 
-    /// Loss on the held-out text.
-    pub fn evaluation(&self) -> Result<Evaluation, Error> {
+    /// Loss on that many windows of the held-out text, spread evenly over it; fewer if it is short.
+    pub fn evaluation(&self, windows: usize) -> Result<Evaluation, Error> {
         let seq = self.settings.seq;
-        let windows = self.corpus.held_out_windows(self.settings.eval_windows, seq + 1);
+        let windows = self.corpus.held_out_windows(windows, seq + 1);
         let params = self.constants()?;
         let parts: Vec<_> = windows.chunks(1).collect();
         let losses = self.on_all_threads(&parts, |rows| {
@@ -349,7 +356,7 @@ impl Trainer for DecoderTrainer {
     }
 
     fn evaluate(&mut self) -> Result<f64, Error> {
-        Ok(self.evaluation()?.bits_per_byte() * std::f64::consts::LN_2)
+        Ok(self.evaluation(self.settings.eval_windows)?.bits_per_byte() * std::f64::consts::LN_2)
     }
 
     fn save(&self, path: &Path) -> Result<(), Error> {
@@ -443,15 +450,15 @@ mod tests {
     #[test]
     fn it_learns_the_toy_text() {
         let mut trainer = trainer();
-        let before = trainer.evaluation().unwrap().bits_per_byte();
-        assert!((before - 8.0).abs() < 0.2, "untrained, {before} bits of 8");
+        let before = trainer.evaluation(32).unwrap().bits_per_byte();
+        assert!((before - 8.0).abs() < 0.5, "untrained, {before} bits of 8");
         for _ in 0..40 {
             trainer.step().unwrap();
         }
-        let after = trainer.evaluation().unwrap();
+        let after = trainer.evaluation(32).unwrap();
         assert!(after.bits_per_byte() < 2.5, "{} bits", after.bits_per_byte());
         assert_eq!(after.bytes(), 32 * 32);
-        assert_eq!(trainer.evaluation().unwrap(), after);
+        assert_eq!(trainer.evaluation(32).unwrap(), after);
         let (difference, error) = after.minus(&after).unwrap();
         assert_eq!((difference, error), (0.0, 0.0));
     }
@@ -535,7 +542,7 @@ mod tests {
             sum.ln() - f64::from(logits[usize::from(*target)])
         };
         let mean = logits.chunks(256).zip(&row[1..]).map(nats).sum::<f64>() / 32.0;
-        let bits = trainer.evaluation().unwrap().windows[0];
+        let bits = trainer.evaluation(32).unwrap().windows[0];
         assert!((mean / std::f64::consts::LN_2 - bits).abs() < 1e-5, "{mean} nats, {bits} bits");
         // Causal: what comes later changes no earlier logit.
         let short = trainer.logits(&row[..7]).unwrap();
