@@ -78,6 +78,9 @@ impl Block<'_> {
         for lane in lanes(here) {
             warp.pcs[lane] = Some(pc + 1);
         }
+        if mask == 0 {
+            return Ok(()); // no lane's guard holds: nothing happens
+        }
         let w = warp;
         /// Sets `$d` of each active lane.
         macro_rules! each {
