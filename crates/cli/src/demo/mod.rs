@@ -45,6 +45,9 @@ pub struct Args {
     /// Seed of the weights, of the training batches and of the sampled texts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Optimiser steps of each run, if not the preset's.
+    #[arg(long)]
+    steps: Option<u64>,
     /// Folder of the report; each run keeps its stages in a folder below.
     #[arg(long, default_value = "target/demo")]
     out: PathBuf,
@@ -59,10 +62,13 @@ pub fn run(args: &Args) -> Result<()> {
     // First of all, so that a missing driver costs nobody the minutes of training.
     let opened = quickpick::open(args.backend).into_diagnostic()?;
     let config = Config::preset(&args.preset).into_diagnostic()?;
-    let settings =
-        Settings { data_seed: args.seed, ..Settings::preset(&args.preset).into_diagnostic()? };
+    let mut settings = Settings::preset(&args.preset).into_diagnostic()?;
+    settings.data_seed = args.seed;
+    settings.adam.steps = args.steps.unwrap_or(settings.adam.steps);
+    settings.adam.warmup = settings.adam.warmup.min(settings.adam.steps / 10);
     let corpus = corpus(args.corpus.as_deref())?;
-    let name = format!("{}-s{}-{:016x}", args.preset, args.seed, corpus.digest());
+    let (preset, seed, steps) = (&args.preset, args.seed, settings.adam.steps);
+    let name = format!("{preset}-seed{seed}-{steps}steps-{:016x}", corpus.digest());
     let folder = args.out.join(name);
     if args.fresh && folder.exists() {
         std::fs::remove_dir_all(&folder).into_diagnostic().wrap_err("--fresh")?;
@@ -268,7 +274,7 @@ fn notes(task: &Task, device: &Device) -> Vec<String> {
          2:4; “pruned layers” is a file of the block linears alone, headers included."
             .into(),
         format!(
-            "Tokens per second: medians of {} rounds in which every model takes its turn; prefill \
+            "Tokens per second: the fastest of {} rounds in which models take turns; prefill \
              of {} tokens with the last logits read back, decode of {} tokens one at a time, each \
              read back. Ratios are against the dense model on the same backend.",
             measure::ROUNDS,

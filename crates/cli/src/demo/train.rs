@@ -42,7 +42,7 @@ pub fn all(
     let schedule = Schedule {
         rewind_step: total_steps / 10,
         total_steps,
-        evaluate_every: total_steps / 10,
+        evaluate_every: (total_steps / 10).max(20),
         checkpoint_every: total_steps / 10,
         init_seed: seed,
     };
