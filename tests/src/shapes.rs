@@ -100,8 +100,11 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         });
         list.push((format!("m{m}_n{n}_k{k}_{}", name(epilogue)), cases.into()));
     }
-    // more tiles along m than a kernel walks before it goes along n
-    if let Form::Tiled { tile, .. } = spec.form {
+    // more tiles along m than a kernel walks before it goes along n; small tiles suffice, for the
+    // walk is the same for all
+    if let Form::Tiled { tile, .. } = spec.form
+        && tile.m * tile.n <= 64 * 64
+    {
         let (m, n, k) = (17 * tile.m + 1, tile.n + 1, 32);
         let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue: Epilogue::NONE };
         let make: Make = Box::new(move || Case::linear(p, Fill::OneHot, 7));
