@@ -86,9 +86,7 @@ fn body(w: &mut Writer, threads: u32) {
     w.line("workgroupBarrier();");
     w.block("if (lane < fours)", |w| {
         w.block(format!("for (var i = 1u; i < {threads}u; i++)"), |w| {
-            w.line(
-                "total += weights[(lane + i) % THREADSu];".replace("THREADS", &threads.to_string()),
-            );
+            w.line(format!("total += weights[(lane + i) % {threads}u];"));
         });
         w.block("for (var i = 1u; i < splits; i++)", |w| {
             w.line("sum += sums[i * fours + lane];");
