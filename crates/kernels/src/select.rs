@@ -83,7 +83,7 @@ fn cost(plan: &Plan, caps: &Caps) -> f64 {
         if matches!(plan.spec.form, Form::Skinny { .. }) { plan.grid[1] as f64 } else { 1.0 };
     let multiply = tile_m * tile_n * k / splits;
     let bytes = 16.0 * tile_m * k * p.dtype.bytes() as f64 / splits;
-    (groups / parallel).ceil() * multiply.max(bytes) * overhead
+    libm::ceil(groups / parallel) * multiply.max(bytes) * overhead
 }
 
 /// Workgroups that share one multiprocessor, by shared memory and by registers (255 each at worst).
