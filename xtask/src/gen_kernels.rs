@@ -112,27 +112,24 @@ fn folder_readme(folder: &str) -> String {
     out.push_str("|---|---|---|---|---|\n");
     for spec in KERNELS.iter().filter(|s| s.folder().is_some_and(|(f, _)| f == folder)) {
         let order = spec.order().map_or("–".to_string(), |o| format!("{o:?}"));
-        let (work, threads) = work(spec);
-        let shared = spec.shared_bytes();
+        let (work, threads, shared) = (work(spec), spec.threads(), spec.shared_bytes());
         let _ = writeln!(out, "| `{spec}` | {work} | {threads} | {shared} | {order} |");
     }
     out
 }
 
-/// A kernel's cut of the work, in words, and its threads.
-fn work(spec: &KernelSpec) -> (String, u32) {
-    let lanes = if spec.folder().is_some_and(|(f, _)| f == "ptx") { 32 } else { 1 };
+/// A kernel's cut of the work, in words.
+fn work(spec: &KernelSpec) -> String {
     match spec.form {
-        Form::Tiled { tile, stages, warps } => {
-            let cut = format!("{}×{}×{} tile, {stages} stages", tile.m, tile.n, tile.k);
-            (cut, warps.0 * warps.1 * lanes)
+        Form::Tiled { tile, stages, .. } => {
+            format!("{}×{}×{} tile, {stages} stages", tile.m, tile.n, tile.k)
         }
-        Form::Skinny { tile, warps } => {
-            (format!("{} rows, ≤ {} tokens, k split over warps", tile.m, tile.n), warps * lanes)
+        Form::Skinny { tile, .. } => {
+            format!("{} rows, ≤ {} tokens, k split over warps", tile.m, tile.n)
         }
-        Form::Gemv { rows, lanes } => (format!("{rows} rows, {lanes} lanes each"), rows * lanes),
-        Form::Rowwise { threads } => ("a row, or a token's head".to_string(), threads),
-        Form::Host => ("decided at run time".to_string(), 0),
+        Form::Gemv { rows, lanes } => format!("{rows} rows, {lanes} lanes each"),
+        Form::Rowwise { .. } => "a row, or a token's head".to_string(),
+        Form::Host => "decided at run time".to_string(),
     }
 }
 

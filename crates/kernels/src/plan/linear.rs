@@ -27,27 +27,24 @@ pub(super) fn plan(
     multiple("k", p.k, 32)?;
     let mut params = vec![p.m, p.n, p.k, p.epilogue.flags(p.out)];
     let mut bindings = operands(spec, p);
-    let (grid, block, shared_bytes) = match spec.form {
-        Form::Tiled { tile, warps, .. } => {
-            let lanes = if spec.target == Target::Sm80 { 32 } else { 1 };
-            // x along m, y along n; PTX walks them in strips of its own (codegen's raster)
-            let grid = [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1];
-            (grid, warps.0 * warps.1 * lanes, spec.shared_bytes())
-        }
+    let grid = match spec.form {
+        // x along m, y along n; PTX walks them in strips of its own (codegen's raster)
+        Form::Tiled { tile, .. } => [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1],
         Form::Skinny { tile, warps } => {
             range("n", p.n, 1, tile.n)?;
             let (splits, blocks) = split_k(p, tile, warps, caps);
             params.push(blocks);
             bindings.push(workspace(p, tile, splits));
-            ([p.m.div_ceil(tile.m), splits, 1], warps * 32, spec.shared_bytes())
+            [p.m.div_ceil(tile.m), splits, 1]
         }
-        Form::Gemv { rows, lanes } => {
+        Form::Gemv { rows, .. } => {
             range("n", p.n, 1, GEMV_TOKENS)?;
-            ([p.m.div_ceil(rows), p.n, 1], rows / GEMV_FEATURES * lanes, spec.shared_bytes())
+            [p.m.div_ceil(rows), p.n, 1]
         }
-        Form::Host => ([1, 1, 1], 1, 0),
+        Form::Host => [1, 1, 1],
         Form::Rowwise { .. } => return Err(Unsupported::Operation),
     };
+    let (block, shared_bytes) = (spec.threads(), spec.shared_bytes());
     Ok(Plan { spec, problem: Problem::Linear(*p), grid, block, shared_bytes, bindings, params })
 }
 

@@ -8,7 +8,7 @@
 mod linear;
 mod rows;
 
-use crate::{Caps, DType, KernelSpec, OpKind, Problem, Target, Unsupported};
+use crate::{Caps, DType, Form, KernelSpec, OpKind, Problem, Target, Unsupported};
 use alloc::vec::Vec;
 use core::fmt;
 pub use linear::GEMV_FEATURES;
@@ -88,6 +88,18 @@ impl Plan {
 }
 
 impl KernelSpec {
+    /// Threads of a workgroup.
+    pub const fn threads(&self) -> u32 {
+        let lanes_of_warp = if matches!(self.target, Target::Sm80) { 32 } else { 1 };
+        match self.form {
+            Form::Tiled { warps, .. } => warps.0 * warps.1 * lanes_of_warp,
+            Form::Skinny { warps, .. } => warps * lanes_of_warp,
+            Form::Gemv { rows, lanes } => rows / GEMV_FEATURES * lanes,
+            Form::Rowwise { threads } => threads,
+            Form::Host => 1,
+        }
+    }
+
     /// Plans this kernel for a problem on a device, or says which rule forbids it.
     pub fn plan(&'static self, problem: &Problem, caps: &Caps) -> Result<Plan, Unsupported> {
         self.check_language(caps)?;

@@ -109,12 +109,9 @@ fn build(
     bindings: Vec<Binding>,
     params: Vec<u32>,
 ) -> Plan {
-    let (grid, block) = match (spec.target, spec.form) {
-        (Target::Cpu, _) => ([1, 1, 1], 1),
-        (_, Form::Rowwise { threads }) => (grid, threads),
-        _ => (grid, 1),
-    };
-    Plan { spec, problem, grid, block, shared_bytes: spec.shared_bytes(), bindings, params }
+    let grid = if spec.target == Target::Cpu { [1, 1, 1] } else { grid };
+    let (block, shared_bytes) = (spec.threads(), spec.shared_bytes());
+    Plan { spec, problem, grid, block, shared_bytes, bindings, params }
 }
 
 fn rows_of_32(n: u32, d: u32) -> Result<(), Unsupported> {
