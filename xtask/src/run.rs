@@ -7,8 +7,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// `cargo run --release -p quickpick-cli -- SUBCOMMAND ARGS`.
+///
+/// candle hands large tensors to a pool of its own that spins; training shards its batches over
+/// rayon already, so candle gets one thread, unless the caller has decided.
 pub fn quickpick(root: &Path, subcommand: &str, args: &[String]) -> Result<()> {
+    const CANDLE: &str = "CANDLE_NUM_THREADS";
+    let threads = std::env::var_os(CANDLE).unwrap_or("1".into());
     let status = cargo(root)
+        .env(CANDLE, threads)
         .args(["run", "--release", "--quiet", "-p", "quickpick-cli", "--", subcommand])
         .args(args)
         .status()
