@@ -2,8 +2,7 @@
 
 use miette::{Result, miette};
 use quickpick::kernels::{
-    Caps, Considered, CudaCaps, DType, Epilogue, Linear, Problem, Selection, Unsupported, Weights,
-    select,
+    Caps, Considered, CudaCaps, DType, Epilogue, Linear, Problem, Selection, Weights, select,
 };
 use quickpick::{Backend, Cpu, Kind};
 use std::path::{Path, PathBuf};
@@ -207,13 +206,11 @@ fn kernels(Shape { m, n, k: columns }: Shape, dtype: DType, devices: &Devices) -
     if served { Ok(()) } else { Err(miette!("no kernel serves {m},{n},{columns} on any device")) }
 }
 
-/// Costs, and why others cannot serve. Kernels in another language than the device's go without
-/// saying.
+/// Costs, and why others cannot serve.
 fn reasons(considered: &[Considered]) {
     for Considered { spec, outcome } in considered {
         match outcome {
             Ok(cost) => println!("      {spec}: cost {cost:.3e}"),
-            Err(Unsupported::Language { .. }) => {}
             Err(why) => println!("      {spec}: {why}"),
         }
     }

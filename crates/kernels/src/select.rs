@@ -1,4 +1,4 @@
-//! Selection that explains itself: every row is tried, each says what it costs or why it cannot.
+//! Selection that explains itself: each row says what it costs or why it cannot serve.
 
 use crate::spec::{Form, OpKind};
 use crate::{Caps, KERNELS, KernelSpec, Plan, Problem, Target, Unsupported};
@@ -19,7 +19,7 @@ pub struct Considered {
 pub struct Selection {
     /// The plan of the cheapest row.
     pub plan: Plan,
-    /// All rows of the operation, in the table's order.
+    /// The rows of the operation in the device's languages, in the table's order.
     pub considered: Vec<Considered>,
 }
 
@@ -29,7 +29,7 @@ pub struct Selection {
 pub struct NoKernel {
     /// What was asked.
     pub problem: Problem,
-    /// All rows of the operation.
+    /// The rows of the operation in the device's languages.
     pub considered: Vec<Considered>,
 }
 
@@ -45,7 +45,8 @@ pub fn select(problem: &Problem, caps: &Caps) -> Result<Selection, NoKernel> {
             }
             cost
         });
-        if outcome != Err(Unsupported::Operation) {
+        // a row of another operation, or in a language that the device does not run, explains nothing
+        if !matches!(outcome, Err(Unsupported::Operation | Unsupported::Language { .. })) {
             considered.push(Considered { spec, outcome });
         }
     }
