@@ -59,6 +59,20 @@ struct Setup {
     odd: Reg<B32>,
 }
 
+/// A matrix whose rows lie along k.
+struct Matrix {
+    name: &'static str,
+    param: ParamName,
+    /// The tile's first row, and the matrix's last.
+    first: Reg<B32>,
+    last: Reg<B32>,
+    /// Rows of the tile.
+    rows: u32,
+    /// Where the tile lies in a stage, and the bytes of its rows there.
+    offset: u32,
+    row_bytes: u32,
+}
+
 impl Copies {
     /// Computes the thread's sources and destinations.
     pub fn new(k: &mut Kernel, g: &Geometry, p: &Params, at: Place, smem: Reg<B32>) -> Self {
@@ -85,13 +99,36 @@ impl Copies {
 
         let kept = if g.sparse { "kept values of W" } else { "W" };
         k.note(format!("A: {kept}, {} bytes of a row", g.a_row));
-        let mut a = s.rows(k, g, "a", p.values, (at.m, m_last), g.tile.m, (0, g.a_row));
+        let mut pieces = s.rows(
+            k,
+            g,
+            Matrix {
+                name: "a",
+                param: p.values,
+                first: at.m,
+                last: m_last,
+                rows: g.tile.m,
+                offset: 0,
+                row_bytes: g.a_row,
+            },
+        );
         k.note(format!("B: X, {} bytes of a row", g.b_row));
-        let b = s.rows(k, g, "b", p.x, (at.n, n_last), g.tile.n, (g.b_offset(), g.b_row));
-        a.extend(b);
+        pieces.extend(s.rows(
+            k,
+            g,
+            Matrix {
+                name: "b",
+                param: p.x,
+                first: at.n,
+                last: n_last,
+                rows: g.tile.n,
+                offset: g.b_offset(),
+                row_bytes: g.b_row,
+            },
+        ));
         let meta = p.metadata.map(|metadata| s.metadata(k, g, metadata, at.m, m_last));
         let load = k.reg("load");
-        Self { pieces: a, meta, left, load, stage_bytes: g.stage_bytes() }
+        Self { pieces, meta, left, load, stage_bytes: g.stage_bytes() }
     }
 
     /// Copies of a tile.
@@ -159,16 +196,8 @@ impl Copies {
 impl Setup {
     /// The pieces of a matrix whose rows lie along k: the thread's piece of every `between`th row. A
     /// row in memory has 2k bytes, or k where only the kept half is stored.
-    fn rows(
-        &self,
-        k: &mut Kernel,
-        g: &Geometry,
-        name: &str,
-        param: ParamName,
-        (first, last): (Reg<B32>, Reg<B32>),
-        rows: u32,
-        (offset, row_bytes): (u32, u32),
-    ) -> Vec<Piece> {
+    fn rows(&self, k: &mut Kernel, g: &Geometry, of: Matrix) -> Vec<Piece> {
+        let Matrix { name, param, first, last, rows, offset, row_bytes } = of;
         let in_row = row_bytes / PIECE;
         let between = g.threads() / in_row;
         let count = rows / between;
