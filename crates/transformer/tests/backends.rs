@@ -67,9 +67,9 @@ fn agrees_with_f64<B: Backend>(backend: &B, sparse: bool) {
     let (distance, bound) = (largest_difference(&have, &want), model.logit_bound().unwrap());
     println!("{} sparse {sparse}: {distance:.2e} of {bound:.2e}", backend.describe());
     assert!(distance <= bound, "{distance:e} > {bound:e}");
-    // the bound can fail: one other token, far back, moves the last logits by more
+    // the bound can fail: another token before the last moves its logits by more
     let mut other = ids;
-    other[140] ^= 1;
+    other[148] ^= 1;
     let row = |all: &[f32]| all[149 * CONFIG.vocab..].to_vec();
     let moved = largest_difference(&row(&oracle(&model.widen().unwrap(), &other)), &row(&have));
     assert!(moved > 2.0 * bound, "one token moves {moved:e}, the bound is {bound:e}");

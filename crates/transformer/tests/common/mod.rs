@@ -22,8 +22,20 @@ pub const CONFIG: Config = Config {
 pub fn model(seed: u64, sparse: bool) -> Compact {
     let mut tensors = Weights::init(CONFIG, seed).unwrap().into_tensors();
     let mut masks = Masks::new();
+    let mut state = seed;
     for slot in CONFIG.slots() {
         let data = &mut tensors.get_mut(&slot.name).unwrap().data;
+        // our own numbers, so that a change of the trainer's initialisation changes nothing here;
+        // a small embedding, so that the blocks' part of the stream is the larger one
+        let std = match slot.kind {
+            Kind::Norm => 0.0,
+            Kind::Embedding | Kind::Head => 0.02,
+            Kind::Linear => 1.0 / (slot.shape[1] as f32).sqrt(),
+        };
+        for x in data.iter_mut() {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            *x = std * 3f32.sqrt() * ((state >> 40) as f32 / (1 << 23) as f32 - 1.0);
+        }
         match slot.kind {
             Kind::Norm => {
                 for (i, gain) in data.iter_mut().enumerate() {
