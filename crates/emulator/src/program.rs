@@ -5,18 +5,38 @@ use crate::memory::Global;
 use crate::trap::{Fault, Site, Trap};
 use quickpick_ptx::{Guard, Inst, Kind, Line, Name, ParamKind, ParseError, parse_located};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// A kernel, ready to run.
 pub struct Program {
     pub(crate) code: Vec<Step>,
     labels: HashMap<Name, usize>,
     /// First slot of each declared role, by class.
-    roles: HashMap<(Kind, Name), usize>,
+    roles: HashMap<(Kind, Name), usize, BuildHasherDefault<Mix>>,
     pub(crate) slots: usize,
     params: Vec<(Name, ParamKind)>,
     static_shared: Option<u32>,
     threads: Option<u32>,
     max_threads: Option<u32>,
+}
+
+/// Every operand of every lane is looked up by its role, so the hash must be quick; names are the
+/// kernel's own, and a clash costs a comparison.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let tail = rest.iter().fold(0, |word, byte| word << 8 | *byte as u64);
+        for word in words.iter().map(|w| u64::from_le_bytes(*w)).chain([tail]) {
+            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// An instruction, its guard, its line.
@@ -79,7 +99,7 @@ impl Program {
                 Line::Section(_) | Line::Note(_) => {}
             }
         }
-        let (mut roles, mut slots) = (HashMap::new(), 0);
+        let (mut roles, mut slots) = (HashMap::default(), 0);
         for declared in kernel.registers() {
             roles.insert((declared.kind, declared.role), slots);
             slots += declared.count.unwrap_or(1) as usize;

@@ -103,8 +103,13 @@ impl<'p> Warp<'p> {
     pub fn all<C: Class, const N: usize>(&self, v: Vector<C, N>) -> Result<[[u32; 32]; N], Fault> {
         let mut out = [[0; 32]; N];
         for (row, reg) in out.iter_mut().zip(v.0) {
-            for (lane, value) in row.iter_mut().enumerate() {
-                *value = self.get(reg, lane)? as u32;
+            let slot = self.slot(reg)?;
+            let missing = (!self.written[slot]).trailing_zeros();
+            if missing < 32 {
+                return Err(Fault::PoisonRegister { lane: missing, register: reg.to_string() });
+            }
+            for (value, have) in row.iter_mut().zip(&self.values[slot]) {
+                *value = *have as u32;
             }
         }
         Ok(out)
@@ -116,9 +121,11 @@ impl<'p> Warp<'p> {
         values: &[[u32; 32]; N],
     ) -> Result<(), Fault> {
         for (reg, row) in v.0.into_iter().zip(values) {
-            for (lane, value) in row.iter().enumerate() {
-                self.set(reg, lane, *value as u64)?;
+            let slot = self.slot(reg)?;
+            for (have, value) in self.values[slot].iter_mut().zip(row) {
+                *have = *value as u64;
             }
+            self.written[slot] = u32::MAX;
         }
         Ok(())
     }
