@@ -19,10 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "quickpick-cli",
         &["quickpick", "quickpick-prune", "quickpick-transformer", "quickpick-format"],
     ),
-    (
-        "xtask",
-        &["quickpick-codegen", "quickpick-kernels", "quickpick-ptx", "quickpick-emulator"],
-    ),
+    ("xtask", &["quickpick-codegen", "quickpick-kernels", "quickpick-ptx", "quickpick-emulator"]),
 ];
 
 const UNBOUND: [&str; 2] = ["quickpick-tests", "quickpick-benches"];

@@ -85,3 +85,8 @@ pub use quickpick_format as format;
 pub use quickpick_kernels as kernels;
 #[cfg(feature = "wgpu")]
 pub use wgpu::Wgpu;
+
+/// The README's example, compiled and run as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
