@@ -136,6 +136,11 @@ impl Report {
                 percent.abs()
             ));
         }
+        lines.push(
+            "All arms trained equally many steps; finding the ticket's mask cost a dense training \
+             more. One seed, so no confidence interval."
+                .to_owned(),
+        );
         lines.extend(self.agreement());
         lines
     }
