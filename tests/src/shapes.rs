@@ -110,6 +110,13 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         let make: Make = Box::new(move || Case::linear(p, Fill::OneHot, 7));
         list.push((format!("m{m}_n{n}_k{k}_strips"), vec![make]));
     }
+    // so many m-tiles that k is not split: every warp's ring of copies goes round more than once
+    if let Form::Skinny { tile, warps } = spec.form {
+        let (m, n, k) = (7 * tile.m + 1, tile.n, 9 * tile.k * warps + 32);
+        let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue: Epilogue::NONE };
+        let make: Make = Box::new(move || Case::linear(p, Fill::Random, 8));
+        list.push((format!("m{m}_n{n}_k{k}_deep"), vec![make]));
+    }
     list
 }
 
