@@ -1,7 +1,7 @@
 //! Selection that explains itself: each row says what it costs or why it cannot serve.
 
 use crate::spec::{Form, OpKind};
-use crate::{Caps, KERNELS, KernelSpec, Plan, Problem, Target, Unsupported};
+use crate::{Caps, KERNELS, KernelSpec, Plan, Problem, Target, Unsupported, Weights};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -56,43 +56,51 @@ pub fn select(problem: &Problem, caps: &Caps) -> Result<Selection, NoKernel> {
     }
 }
 
-/// Relative time of a plan: waves of workgroups over the machine × the work of one workgroup.
+/// Relative time of a plan: the workgroups that fall to one multiprocessor × the work of one.
 ///
 /// A workgroup's work is its multiply-adds, or the bytes of its weights where those weigh more
 /// (16 multiply-adds to a byte, about the balance of the machines in question).
 fn cost(plan: &Plan, caps: &Caps) -> f64 {
     let OpKind::Linear(weights) = plan.spec.op else { return 1.0 };
     let Problem::Linear(p) = plan.problem else { return 1.0 };
-    let density = if weights == crate::Weights::Sparse24 { 0.5 } else { 1.0 };
+    let density = if weights == Weights::Sparse24 { 0.5 } else { 1.0 };
     let groups = plan.grid.iter().map(|&g| g as f64).product::<f64>();
     let k = p.k as f64 * density;
-    let (tile_m, tile_n, overhead) = match plan.spec.form {
-        // narrow tiles reuse each loaded element less often
-        Form::Tiled { tile, .. } => {
-            (tile.m as f64, tile.n as f64, 1.0 + 16.0 / tile.m as f64 + 16.0 / tile.n as f64)
+    let (tile_m, tile_n, splits, stretch) = match plan.spec.form {
+        Form::Tiled { tile, warps, .. } => {
+            let (m, n) = (tile.m as f64, tile.n as f64);
+            // WGSL names a grid of threads, not of warps: its tiles differ little
+            let on_tensor_cores = plan.spec.target == Target::Sm80;
+            let warp_tile = (m / warps.0 as f64, n / warps.1 as f64);
+            (m, n, 1.0, if on_tensor_cores { stretch(weights, warp_tile) } else { 1.0 })
         }
-        Form::Skinny { tile, .. } => (tile.m as f64, tile.n as f64, 1.0),
-        Form::Gemv { rows, .. } => (rows as f64, 1.0, 1.0),
+        Form::Skinny { tile, .. } => (tile.m as f64, tile.n as f64, plan.grid[1] as f64, 1.0),
+        Form::Gemv { rows, .. } => (rows as f64, 1.0, 1.0, 1.0),
         Form::Rowwise { .. } | Form::Host => return 1.0,
     };
-    let parallel = match caps {
-        Caps::Cuda(c) => resident(plan, c.shared_bytes) * c.sms as f64,
-        Caps::Wgpu(_) => 32.0,
+    let multiprocessors = match caps {
+        Caps::Cuda(c) => c.sms.max(1) as f64,
+        Caps::Wgpu(_) => 32.0, // wgpu does not tell
         Caps::Cpu => 1.0,
     };
-    let splits =
-        if matches!(plan.spec.form, Form::Skinny { .. }) { plan.grid[1] as f64 } else { 1.0 };
     let multiply = tile_m * tile_n * k / splits;
     let bytes = 16.0 * tile_m * k * p.dtype.bytes() as f64 / splits;
-    libm::ceil(groups / parallel) * multiply.max(bytes) * overhead
+    libm::ceil(groups / multiprocessors) * multiply.max(bytes) * stretch
 }
 
-/// Workgroups that share one multiprocessor, by shared memory and by registers (255 each at worst).
-fn resident(plan: &Plan, shared_bytes: u32) -> f64 {
-    let by_shared = shared_bytes / plan.shared_bytes.max(1);
-    let by_registers = 65536 / (plan.block * 255);
-    let by_threads = if plan.spec.target == Target::Sm80 { 2048 / plan.block } else { 1 };
-    by_shared.min(by_registers.max(1)).min(by_threads).max(1) as f64
+/// How much longer than its MMAs a warp tile m × n takes where shared memory holds it up.
+///
+/// For each 32 columns a warp reads m rows of A, 32 bytes kept or 64 dense, and n rows of B, 64
+/// bytes; its (m/16)(n/8) MMAs take 8 clocks each when sparse, 16 (as two of k = 16) when dense.
+/// Four warps multiply at once, and share 128 bytes of shared memory a clock.
+fn stretch(weights: Weights, (m, n): (f64, f64)) -> f64 {
+    let (row_of_a, clocks) = match weights {
+        Weights::Sparse24 => (32.0, 8.0),
+        Weights::Dense => (64.0, 16.0),
+    };
+    let reading = 4.0 * (row_of_a * m + 64.0 * n) / 128.0;
+    let multiplying = clocks * (m / 16.0) * (n / 8.0);
+    (reading / multiplying).max(1.0)
 }
 
 struct Reasons<'a>(&'a [Considered]);
@@ -112,5 +120,38 @@ impl fmt::Display for Reasons<'_> {
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} for {}{}", self.plan.spec, self.plan.problem, Reasons(&self.considered))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CudaCaps, DType, Epilogue, Linear, Tile};
+
+    /// The tile chosen on a GPU of A100's size.
+    fn chosen(m: u32, n: u32, k: u32, weights: Weights) -> Tile {
+        let caps = Caps::Cuda(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 });
+        let (dtype, out, epilogue) = (DType::F16, DType::F16, Epilogue::NONE);
+        let problem = Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue });
+        match select(&problem, &caps).map(|s| s.plan.spec.form) {
+            Ok(Form::Tiled { tile, .. } | Form::Skinny { tile, .. }) => tile,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn large_problems_take_large_tiles() {
+        for weights in [Weights::Sparse24, Weights::Dense] {
+            assert_eq!(chosen(8192, 8192, 4096, weights), Tile { m: 128, n: 256, k: 64 });
+            assert_eq!(chosen(4096, 64, 4096, weights), Tile { m: 64, n: 64, k: 64 });
+            assert_eq!(chosen(4096, 1, 4096, weights), Tile { m: 16, n: 16, k: 64 });
+        }
+    }
+
+    #[test]
+    fn only_small_warp_tiles_wait_for_shared_memory() {
+        assert_eq!(stretch(Weights::Sparse24, (64.0, 64.0)), 1.0);
+        assert_eq!(stretch(Weights::Sparse24, (32.0, 32.0)), 1.5);
+        assert_eq!(stretch(Weights::Dense, (32.0, 32.0)), 1.0);
     }
 }
