@@ -333,7 +333,8 @@ pub(crate) mod tests {
         let lines = report().findings();
         assert!(lines[0].contains("+0.95 %"), "{lines:?}");
         assert!(lines[1].contains("3.76 % worse than"), "{lines:?}");
-        assert!(lines[3].contains("4 of 4 models at temperature 0, 0 of 4 sampled"), "{lines:?}");
-        assert!(lines[4].contains("within 6 % of"), "{lines:?}");
+        assert!(lines[3].contains("cost a dense training more"), "{lines:?}");
+        assert!(lines[4].contains("4 of 4 models at temperature 0, 0 of 4 sampled"), "{lines:?}");
+        assert!(lines[5].contains("within 6 % of"), "{lines:?}");
     }
 }
