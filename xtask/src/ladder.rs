@@ -105,7 +105,7 @@ fn parse(require: &str) -> Result<BTreeSet<u8>> {
 
 fn unit(c: &Context) -> Result<Outcome> {
     let mut args = vec!["--workspace".to_string(), "--lib".into(), "--bins".into()];
-    for test in crate_tests(c.root)?.into_iter().chain(["layering".to_string()]) {
+    for test in tests(c.root)?.into_iter().filter(|t| !LATER_RUNGS.contains(&t.as_str())) {
         args.extend(["--test".to_string(), test]);
     }
     let mut tally = cargo_test(c.root, &args, &c.env)?;
@@ -113,18 +113,23 @@ fn unit(c: &Context) -> Result<Outcome> {
     closed(c, &tally, "unit")
 }
 
-/// Names of the integration tests of the crates; those across crates, in `tests/`, are later rungs.
+/// Integration tests that are rungs of their own.
+const LATER_RUNGS: [&str; 3] = ["naga", "emulate", "suite"];
+
+/// Names of all integration tests: of each crate, and across crates.
 ///
 /// Every cargo call names the whole workspace and picks targets: picking packages would change the
 /// features of shared dependencies, and compile them again.
-fn crate_tests(root: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
+fn tests(root: &Path) -> Result<Vec<String>> {
+    let mut folders = vec![root.join("tests/tests")];
     let crates = root.join("crates");
     for package in fs::read_dir(&crates).map_err(Error::file(&crates))? {
-        let tests = package.map_err(Error::file(&crates))?.path().join("tests");
-        let Ok(entries) = fs::read_dir(&tests) else { continue };
-        for entry in entries {
-            let path = entry.map_err(Error::file(&tests))?.path();
+        folders.push(package.map_err(Error::file(&crates))?.path().join("tests"));
+    }
+    let mut names = Vec::new();
+    for folder in folders.into_iter().filter(|f| f.is_dir()) {
+        for entry in fs::read_dir(&folder).map_err(Error::file(&folder))? {
+            let path = entry.map_err(Error::file(&folder))?.path();
             let is_test =
                 path.extension().is_some_and(|e| e == "rs") || path.join("main.rs").exists();
             if let (true, Some(name)) = (is_test, path.file_stem()) {
