@@ -180,7 +180,9 @@ impl Wgpu {
             index
         })?;
         self.wait(index)?;
-        match mapped.try_recv() {
+        // The answer may have fallen to another thread, whose submit or poll found it first and is
+        // about to deliver it.
+        match mapped.recv_timeout(PATIENCE) {
             Ok(Ok(())) => {}
             Ok(Err(why)) => return Err(self.failed("mapping", why.to_string())),
             Err(_) => return Err(self.failed("mapping", "the device gave no answer".into())),
