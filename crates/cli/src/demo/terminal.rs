@@ -107,6 +107,6 @@ mod tests {
 
     #[test]
     fn times_read_well() {
-        assert_eq!([seconds(3.14159), seconds(72.9)], ["3.1 s", "1 min 12 s"]);
+        assert_eq!([seconds(3.12345), seconds(72.9)], ["3.1 s", "1 min 12 s"]);
     }
 }
