@@ -67,7 +67,7 @@ macro_rules! isa {
         impl Inst {
             /// Its place in [`TABLE`].
             fn index(&self) -> usize {
-                #[allow(clippy::enum_variant_names)]
+                #[allow(clippy::enum_variant_names)] // they are the rows' names
                 #[repr(usize)]
                 enum Index { $( $Name ),* }
                 match self { $( Self::$Name { .. } => Index::$Name as usize ),* }
