@@ -1,41 +1,43 @@
-//! `cargo bench -p quickpick-benches`: linear layers on the CPU, 2:4 and dense, by criterion.
+//! `cargo bench -p quickpick-benches`: linear layers on the CPU, 2:4 and dense, by criterion. For
+//! rivals and records: `cargo xtask bench`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use quickpick::Backend;
 use quickpick::Cpu;
-use quickpick_benches::{SHAPES, TOKENS, Twin, Twins};
+use quickpick::kernels::{DType, Weights, select};
+use quickpick_benches::contender::{Contender, Method};
+use quickpick_benches::ours::{Ours, Uploaded, problem};
+use quickpick_benches::shapes::{LAYERS, Shape};
+use quickpick_benches::weights::random;
+use std::time::Duration;
+
+/// A sample is one rotation of the inputs; criterion decides how many.
+const METHOD: Method = Method { rounds: 1, sample: Duration::ZERO, rotate_bytes: 64 << 20 };
 
 fn linear(c: &mut Criterion) {
     let cpu = Cpu::new();
-    for &shape in &SHAPES[..2] {
-        let mut group = c.benchmark_group(format!("{}×{}", shape.m, shape.k));
-        for &n in TOKENS {
-            let twins = match Twins::new(&cpu, shape, n) {
-                Ok(twins) => twins,
-                Err(error) => panic!("{} at {n} tokens: {error}", shape.name),
-            };
-            // multiply-adds of the dense layer, for both: the rate is dense-equivalent
-            group.throughput(Throughput::Elements(shape.m as u64 * shape.k as u64 * n as u64));
-            for twin in [&twins.sparse, &twins.dense] {
-                bench(&mut group, &cpu, twin, n);
-            }
+    let layer = LAYERS[0];
+    let weight = random(DType::F16, layer.m, layer.k, 1).expect("a layer of the table");
+    let mut uploaded = Uploaded::new(&cpu, &*weight, METHOD);
+    let mut group = c.benchmark_group(layer.label());
+    for n in [1, 16, 128] {
+        let shape = Shape { layer, n };
+        // operations of the dense layer, for both: the rate is dense-equivalent
+        group.throughput(Throughput::Elements(shape.operations() as u64));
+        for weights in [Weights::Sparse24, Weights::Dense] {
+            let problem = problem(weights, DType::F16, layer.m, n, layer.k);
+            let plan = select(&problem, cpu.caps()).expect("the host serves every shape").plan;
+            let mut ours = Ours::new(&mut uploaded, &plan).expect("a right answer");
+            let name = BenchmarkId::new(ours.about().kernel.clone(), n);
+            group.bench_function(name, |b| {
+                b.iter_custom(|launches| {
+                    let us = (0..launches).map(|_| ours.sample().expect("a run")).sum::<f64>();
+                    Duration::from_secs_f64(us / 1e6)
+                });
+            });
         }
-        group.finish();
     }
-}
-
-fn bench(
-    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
-    cpu: &Cpu,
-    twin: &Twin<Cpu>,
-    n: u32,
-) {
-    let mut i = 0;
-    group.bench_function(BenchmarkId::new(&twin.name, n), |b| {
-        b.iter(|| {
-            i += 1;
-            twin.run(cpu, i)
-        });
-    });
+    group.finish();
 }
 
 criterion_group!(benches, linear);

@@ -12,12 +12,12 @@ const MARGIN: usize = 256;
 ///
 /// Operands lie inside larger buffers of poison, so that a read outside of them shows as NaN and a
 /// write as a changed byte; outputs are poison before. The step runs twice: what it leaves behind
-/// (a workspace, say) must not matter.
+/// (a workspace, say) must not matter. Returns the largest error as a share of its bound.
 pub fn check<B: Backend>(
     backend: &B,
     spec: &'static KernelSpec,
     case: &Case,
-) -> Result<(), String> {
+) -> Result<f64, String> {
     let plan = spec.plan(&case.problem, backend.caps()).map_err(|why| why.to_string())?;
     let upload = |bytes: &[u8]| -> Result<Slice<B::Buffer>, String> {
         let mut all = vec![0xFF; MARGIN + bytes.len().next_multiple_of(4) + MARGIN];
@@ -54,21 +54,24 @@ pub fn check<B: Backend>(
         });
     }
     let step = backend.step(&plan, &operands).map_err(|e| e.to_string())?;
+    let mut largest = 0f64;
     for round in ["first", "second"] {
         backend.run(std::slice::from_ref(&step)).map_err(|e| e.to_string())?;
         for (name, dtype, expected, buffer, bytes) in &outputs {
             let len = MARGIN + bytes.next_multiple_of(4) + MARGIN;
             let all = backend.read(buffer, 0, len as u64).map_err(|e| e.to_string())?;
-            compare(&all, *dtype, expected)
+            let share = compare(&all, *dtype, expected)
                 .map_err(|e| format!("{plan}, {round} run, {name}: {e}"))?;
+            largest = largest.max(share);
         }
     }
-    Ok(())
+    Ok(largest)
 }
 
-fn compare(all: &[u8], dtype: DType, expected: &[Expected]) -> Result<(), String> {
+fn compare(all: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64, String> {
     let bytes = expected.len() * dtype.bytes();
     let mut wrong = Vec::new();
+    let mut largest = 0f64;
     for (i, (cell, expected)) in all[MARGIN..].chunks(dtype.bytes()).zip(expected).enumerate() {
         let got = decode(dtype, cell);
         let good = match expected {
@@ -78,6 +81,11 @@ fn compare(all: &[u8], dtype: DType, expected: &[Expected]) -> Result<(), String
         };
         if !good {
             wrong.push((i, got, expected));
+        }
+        if let Expected::Near(want, bound) = expected
+            && *bound > 0.0
+        {
+            largest = largest.max((got - want).abs() / bound);
         }
     }
     if let Some((i, got, expected)) = wrong.first() {
@@ -91,6 +99,6 @@ fn compare(all: &[u8], dtype: DType, expected: &[Expected]) -> Result<(), String
     let outside = (0..MARGIN).chain(MARGIN + bytes..all.len()).find(|&i| all[i] != 0xFF);
     match outside {
         Some(i) => Err(format!("wrote at byte {} of {bytes}", i as i64 - MARGIN as i64)),
-        None => Ok(()),
+        None => Ok(largest),
     }
 }

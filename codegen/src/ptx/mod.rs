@@ -27,5 +27,9 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
     .to_string()
 }
 
+pub(crate) fn accepts(spec: &KernelSpec) -> bool {
+    tiled::accepts(spec)
+}
+
 #[cfg(test)]
 mod tests;

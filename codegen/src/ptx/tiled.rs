@@ -36,6 +36,11 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     Some(Module::new(&header(spec, &g), k).to_string())
 }
 
+/// Whether this is a tiled linear layer that [`emit`] can write.
+pub(super) fn accepts(spec: &KernelSpec) -> bool {
+    Geometry::new(spec).is_some_and(|g| g.fits())
+}
+
 fn header(spec: &KernelSpec, g: &Geometry) -> String {
     let (tile, ty) = (g.tile, spec.dtype);
     let (kind, kept) = if g.sparse { ("2:4", ", kept values") } else { ("dense", "") };

@@ -60,6 +60,23 @@ impl Geometry {
         })
     }
 
+    /// Whether the generator can write this: whole fragments for each warp, a ring of B that closes
+    /// with the tile, and a Y that leaves through the memory of the stages, whole warps at a time.
+    pub fn fits(&self) -> bool {
+        let Self { tile, warps: (along_m, along_n), .. } = *self;
+        // a warp finds its place by masks, reads A and metadata of two m-tiles, B of one slice at a time
+        let whole = along_m.is_power_of_two()
+            && along_n.is_power_of_two()
+            && tile.m % (32 * along_m) == 0
+            && tile.n % (8 * self.slice * along_n) == 0;
+        if !whole || tile.k != K || self.stages < 2 || self.tile_slices() % RING != 0 {
+            return false;
+        }
+        let parts = self.store_parts();
+        let staged = 4 * self.staged_row() * tile.n / parts;
+        along_n % parts == 0 && staged <= self.shared_bytes()
+    }
+
     pub fn threads(&self) -> u32 {
         self.warps.0 * self.warps.1 * 32
     }
@@ -106,7 +123,7 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Geometry, K, RING};
+    use super::Geometry;
     use quickpick_kernels::{KERNELS, Target};
 
     #[test]
@@ -116,11 +133,7 @@ mod tests {
         assert!(!tiled.is_empty());
         for (spec, g) in tiled {
             assert_eq!(g.shared_bytes(), spec.shared_bytes(), "{spec}: the plan's map");
-            assert_eq!((g.tile.k, g.tile_slices() % RING), (K, 0), "{spec}");
-            let parts = g.store_parts();
-            assert!(g.warps.1 % parts == 0, "{spec}: a part holds whole warps");
-            let staged = 4 * g.staged_row() * g.tile.n / parts;
-            assert!(staged <= g.shared_bytes(), "{spec}: Y does not fit the stages");
+            assert!(g.fits(), "{spec}: {g:?}");
         }
     }
 }

@@ -95,17 +95,33 @@ impl Cuda {
     ///
     /// Errors: the plan is not for this device; [`Error::Device`] with the driver's log.
     pub fn kernel(&self, plan: &Plan) -> Result<CudaKernel> {
+        let bug = || Error::Bug(format!("{} has no PTX; it is no kernel for CUDA", plan.spec));
+        self.compiled(plan, || plan.spec.text().ok_or_else(bug))
+    }
+
+    /// Compiles PTX of the caller's own for a plan, unless its spec is compiled already: a tuner's
+    /// candidate, say, that is no row of the table. [`Backend::step`] finds it from then on.
+    ///
+    /// Errors: as of [`kernel`](Self::kernel).
+    ///
+    /// # Safety
+    /// The text touches no more of its operands than the plan grants.
+    #[allow(unsafe_code)] // it does nothing unsafe itself; what is launched later relies on the text
+    pub unsafe fn adopt(&self, plan: &Plan, text: &str) -> Result<CudaKernel> {
+        self.compiled(plan, || Ok(text))
+    }
+
+    fn compiled<'t>(
+        &self,
+        plan: &Plan,
+        text: impl FnOnce() -> Result<&'t str>,
+    ) -> Result<CudaKernel> {
         check_plan(plan, &self.caps)?;
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels.get(plan.spec) {
             return Ok(kernel.clone());
         }
-        let name = plan.spec.to_string();
-        let text = plan
-            .spec
-            .text()
-            .ok_or_else(|| Error::Bug(format!("{name} has no PTX; it is no kernel for CUDA")))?;
-        let kernel = CudaKernel::compile(&self.stream, plan, text)?;
+        let kernel = CudaKernel::compile(&self.stream, plan, text()?)?;
         kernels.insert(*plan.spec, kernel.clone());
         Ok(kernel)
     }

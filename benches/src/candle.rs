@@ -1,0 +1,79 @@
+//! The rival that every Rust user has: candle's matmul (the `gemm` crate underneath) on the CPU.
+
+use crate::contender::{About, Contender, Method};
+use crate::error::{Error, Result};
+use crate::oracle;
+use crate::weights::{Weight, activations};
+use candle_core::{DType as CandleType, Device, Tensor};
+use quickpick::kernels::{DType, Linear};
+use std::time::Instant;
+
+/// candle on a shape.
+pub struct Candle {
+    inputs: Vec<(Tensor, Tensor)>,
+    rotations: u32,
+    about: About,
+}
+
+impl Candle {
+    /// Copies of W and X, and a calibrated number of runs. How far its answer is from the oracle is
+    /// told, not judged: its bound is not ours to set.
+    pub fn new(weight: &dyn Weight, problem: &Linear, method: Method) -> Result<Self> {
+        let ty = match weight.dtype() {
+            DType::F16 => CandleType::F16,
+            DType::BF16 => CandleType::BF16,
+            DType::F32 => CandleType::F32,
+            DType::I8 => return Err(Error::Absent("candle multiplies no s8".into())),
+        };
+        let (m, n, k) = (problem.m as usize, problem.n as usize, problem.k as usize);
+        let (w, x) = (weight.dense(), activations(weight.dtype(), problem.n, problem.k, 2));
+        let tensor = |bytes: &[u8], rows| {
+            Tensor::from_raw_buffer(bytes, ty, &[rows, k], &Device::Cpu).map_err(failed)
+        };
+        let mut inputs = Vec::new();
+        for _ in 0..method.copies((w.len() + x.len()) as u64) {
+            inputs.push((tensor(&x, n)?, tensor(&w, m)?.t().map_err(failed)?));
+        }
+        let kernel = format!("candle {} matmul", ty.as_str());
+        let copies = inputs.len() as u32;
+        let about = About { rival: "candle".into(), kernel, copies, ..About::default() };
+        let mut this = Self { inputs, rotations: 1, about };
+        this.rotation()?; // warm
+        let one = this.sample()? * f64::from(copies) / 1e6;
+        let most = 2000 / copies;
+        this.rotations = ((method.sample.as_secs_f64() / one).ceil() as u32).clamp(1, most.max(1));
+        this.about.launches = this.rotations * copies;
+        let y = this.inputs[0].0.matmul(&this.inputs[0].1).map_err(failed)?;
+        let row = |token| {
+            let row = y.get(token as usize).and_then(|row| row.to_dtype(CandleType::F32));
+            let row = row.and_then(|row| row.to_vec1::<f32>()).map_err(failed)?;
+            Ok(row.into_iter().map(f64::from).collect())
+        };
+        this.about.error = oracle::share(problem, weight, &x, row)?.largest;
+        Ok(this)
+    }
+
+    fn rotation(&self) -> Result<()> {
+        for (x, w) in &self.inputs {
+            std::hint::black_box(x.matmul(w).map_err(failed)?);
+        }
+        Ok(())
+    }
+}
+
+impl Contender for Candle {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn sample(&mut self) -> Result<f64> {
+        let start = Instant::now();
+        (0..self.rotations).try_for_each(|_| self.rotation())?;
+        let launches = f64::from(self.rotations) * self.inputs.len() as f64;
+        Ok(start.elapsed().as_secs_f64() * 1e6 / launches)
+    }
+}
+
+fn failed(why: candle_core::Error) -> Error {
+    Error::Peer { peer: "candle".into(), why: why.to_string() }
+}

@@ -1,0 +1,255 @@
+//! How each backend is timed: CUDA by events around the replay of a graph, the others by the host's
+//! clock around enough runs that its resolution and the wait at the end do not count.
+
+use crate::contender::quartiles;
+use crate::error::{Error, Result};
+use quickpick::cuda::api::driver::{CudaEvent, CudaGraph, DriverError, sys};
+use quickpick::cuda::{CudaBuffer, CudaStep};
+use quickpick::{Backend, Cpu, Cuda, Wgpu};
+use rayon::prelude::*;
+use std::time::{Duration, Instant};
+
+/// Most launches of one sample: enough to fill it, few enough that a graph of them stays small.
+const MOST_LAUNCHES: u32 = 2000;
+
+/// A backend that can be timed.
+pub trait Timed: Backend {
+    /// A rotation of steps, repeated until a sample is long enough.
+    type Clock;
+
+    /// A clock whose samples last about `least`, in whole rotations of `steps`. The last step writes
+    /// `y`.
+    fn clock(
+        &self,
+        steps: Vec<Self::Step>,
+        y: &Self::Buffer,
+        least: Duration,
+    ) -> Result<Self::Clock>;
+
+    /// Launches of a sample.
+    fn launches(clock: &Self::Clock) -> u32;
+
+    /// One sample, microseconds per launch.
+    fn sample(&self, clock: &Self::Clock) -> Result<f64>;
+
+    /// The bandwidth of a large copy within the device, 10⁹ bytes per second, read plus written.
+    fn copy_gbps(&self) -> Result<f64>;
+}
+
+/// The median rate of copies of `bytes`, each of which is read and written.
+fn rate(bytes: usize, mut copy: impl FnMut() -> Result<Duration>) -> Result<f64> {
+    copy()?; // warm: pages are touched, caches hold the other end
+    let seconds: Result<Vec<f64>> = (0..9).map(|_| Ok(copy()?.as_secs_f64())).collect();
+    Ok(2.0 * bytes as f64 / quartiles(seconds?)[1] / 1e9)
+}
+
+/// Around a thing that waits for its own end.
+fn elapsed(run: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let start = Instant::now();
+    run()?;
+    Ok(start.elapsed())
+}
+
+/// All threads copy together.
+fn copy_on_the_host(_: &Cpu) -> Result<f64> {
+    const BYTES: usize = 256 << 20;
+    let (from, mut to) = (vec![1u8; BYTES], vec![0u8; BYTES]);
+    rate(BYTES, || {
+        elapsed(|| {
+            let parts = to.par_chunks_mut(1 << 20).zip(from.par_chunks(1 << 20));
+            parts.for_each(|(to, from)| to.copy_from_slice(from));
+            Ok(())
+        })
+    })
+}
+
+fn copy_by_wgpu(device: &Wgpu) -> Result<f64> {
+    use quickpick::wgpu::api::{CommandEncoderDescriptor, PollType};
+    const BYTES: usize = 128 << 20;
+    let (from, to) = (device.buffer(BYTES as u64)?, device.buffer(BYTES as u64)?);
+    rate(BYTES, || {
+        elapsed(|| {
+            let mut encoder =
+                device.device().create_command_encoder(&CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(from.raw(), 0, to.raw(), 0, BYTES as u64);
+            device.queue().submit([encoder.finish()]);
+            let waited = device.device().poll(PollType::wait_indefinitely());
+            waited.map(drop).map_err(|why| Error::Failed(format!("waiting for a copy: {why}")))
+        })
+    })
+}
+
+/// Rotations that fill `least`, when one takes `one`.
+fn rotations(steps: usize, one: Duration, least: Duration) -> u32 {
+    let wanted = (least.as_secs_f64() / one.as_secs_f64().max(1e-9)).ceil();
+    (wanted as u32).clamp(1, (MOST_LAUNCHES / steps.max(1) as u32).max(1))
+}
+
+/// The host's clock around runs.
+pub struct Wall<B: Backend> {
+    steps: Vec<B::Step>,
+    y: B::Buffer,
+    rotations: u32,
+}
+
+impl<B: Backend> Wall<B> {
+    fn new(backend: &B, steps: Vec<B::Step>, y: &B::Buffer, least: Duration) -> Result<Self> {
+        let mut clock = Self { steps, y: y.clone(), rotations: 1 };
+        clock.run(backend)?; // warm
+        let one = clock.run(backend)?;
+        clock.rotations = rotations(clock.steps.len(), one, least);
+        Ok(clock)
+    }
+
+    fn launches(&self) -> u32 {
+        self.rotations * self.steps.len() as u32
+    }
+
+    fn run(&self, backend: &B) -> Result<Duration> {
+        let start = Instant::now();
+        for _ in 0..self.rotations {
+            backend.run(&self.steps)?;
+        }
+        backend.read(&self.y, 0, 4)?; // waits
+        Ok(start.elapsed())
+    }
+
+    fn sample(&self, backend: &B) -> Result<f64> {
+        Ok(self.run(backend)?.as_secs_f64() * 1e6 / f64::from(self.launches()))
+    }
+}
+
+macro_rules! by_wall {
+    ($($Backend:ty, $copy:expr;)*) => { $(
+        impl Timed for $Backend {
+            type Clock = Wall<Self>;
+
+            fn clock(
+                &self,
+                steps: Vec<Self::Step>,
+                y: &Self::Buffer,
+                least: Duration,
+            ) -> Result<Wall<Self>> {
+                Wall::new(self, steps, y, least)
+            }
+
+            fn launches(clock: &Wall<Self>) -> u32 {
+                clock.launches()
+            }
+
+            fn sample(&self, clock: &Wall<Self>) -> Result<f64> {
+                clock.sample(self)
+            }
+
+            fn copy_gbps(&self) -> Result<f64> {
+                $copy(self)
+            }
+        }
+    )* };
+}
+
+by_wall! {
+    Cpu, copy_on_the_host;
+    Wgpu, copy_by_wgpu;
+}
+
+/// A graph of launches between two events.
+pub struct Replay {
+    graph: CudaGraph,
+    begin: CudaEvent,
+    end: CudaEvent,
+    launches: u32,
+    /// What the graph runs on.
+    _steps: Vec<CudaStep>,
+}
+
+impl Timed for Cuda {
+    type Clock = Replay;
+
+    fn clock(&self, steps: Vec<CudaStep>, _: &CudaBuffer, least: Duration) -> Result<Replay> {
+        let launches = steps.len() as u32;
+        let once = Replay::capture(self, steps, 1)?;
+        self.sample(&once)?; // warm
+        let one = Duration::from_secs_f64(self.sample(&once)? * f64::from(launches) / 1e6);
+        let rotations = rotations(once._steps.len(), one, least);
+        let clock = Replay::capture(self, once._steps, rotations)?;
+        self.sample(&clock)?;
+        Ok(clock)
+    }
+
+    fn launches(clock: &Replay) -> u32 {
+        clock.launches
+    }
+
+    fn sample(&self, clock: &Replay) -> Result<f64> {
+        let replay = || -> std::result::Result<f32, DriverError> {
+            clock.begin.record(self.stream())?;
+            clock.graph.launch()?;
+            clock.end.record(self.stream())?;
+            clock.begin.elapsed_ms(&clock.end) // waits for both
+        };
+        let milliseconds = replay().map_err(|why| failed("replaying a graph", why))?;
+        Ok(f64::from(milliseconds) * 1e3 / f64::from(clock.launches))
+    }
+
+    fn copy_gbps(&self) -> Result<f64> {
+        const BYTES: usize = 2 << 30;
+        let stream = self.stream();
+        let copied = |why| failed("copying within the device", why);
+        let from = stream.alloc_zeros::<u8>(BYTES).map_err(copied)?;
+        let mut to = stream.alloc_zeros::<u8>(BYTES).map_err(copied)?;
+        let (begin, end) = (event(self)?, event(self)?);
+        let mut copy = || -> std::result::Result<f32, DriverError> {
+            begin.record(stream)?;
+            stream.memcpy_dtod(&from, &mut to)?;
+            end.record(stream)?;
+            begin.elapsed_ms(&end)
+        };
+        let mut once = || -> Result<Duration> {
+            Ok(Duration::from_secs_f64(f64::from(copy().map_err(copied)?) / 1e3))
+        };
+        rate(BYTES, &mut once)
+    }
+}
+
+impl Replay {
+    fn capture(cuda: &Cuda, steps: Vec<CudaStep>, rotations: u32) -> Result<Self> {
+        let stream = cuda.stream();
+        let (begin, end) = (event(cuda)?, event(cuda)?);
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        stream.begin_capture(mode).map_err(|why| failed("capturing a graph", why))?;
+        let run = (0..rotations).try_for_each(|_| cuda.run(&steps));
+        // the capture ends whatever happened in it
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        run?;
+        let graph = graph.map_err(|why| failed("ending a capture", why))?;
+        let graph = graph.ok_or_else(|| quickpick::Error::Bug("an empty graph".into()))?;
+        let launches = rotations * steps.len() as u32;
+        Ok(Self { graph, begin, end, launches, _steps: steps })
+    }
+}
+
+/// With times.
+fn event(cuda: &Cuda) -> Result<CudaEvent> {
+    let event = cuda.stream().context().new_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT));
+    event.map_err(|why| failed("making an event", why))
+}
+
+fn failed(what: &str, why: DriverError) -> Error {
+    let (what, why) = (what.into(), why.to_string());
+    Error::Backend(quickpick::Error::Device { backend: "cuda", what, why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_whole_rotations() {
+        let ms = Duration::from_millis;
+        assert_eq!(rotations(3, ms(1), ms(4)), 4);
+        assert_eq!(rotations(3, ms(9), ms(4)), 1);
+        assert_eq!(rotations(64, Duration::from_nanos(1), ms(4)), MOST_LAUNCHES / 64);
+        assert_eq!(rotations(9999, ms(1), ms(4)), 1);
+    }
+}

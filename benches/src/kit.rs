@@ -1,0 +1,225 @@
+//! `kit STAGE`: the stages of a record, one command each. `cargo xtask bench` runs it here, `run.sh` on
+//! a GPU host. Exit status: 0 done; 1 failed; 77 the machine lacks what the stage needs.
+#![forbid(unsafe_code)]
+
+use clap::{Args, Parser, Subcommand};
+use quickpick::kernels::DType;
+use quickpick::{Backend, Device, Kind};
+use quickpick_benches::contender::Method;
+use quickpick_benches::peer::Shared;
+use quickpick_benches::record::Record;
+use quickpick_benches::stage::{correct, once, time, tune};
+use quickpick_benches::{Error, Result, machine, peer};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What a shell takes for "skipped" (the Automake manual, "Scripts-based Testsuites").
+const SKIPPED: u8 = 77;
+
+/// Prove, record, time and tune every kernel on this machine.
+#[derive(Parser)]
+#[command(name = "kit", version)]
+struct Kit {
+    #[command(subcommand)]
+    stage: Stage,
+    /// Folder of the record. Default: a new one, named by date, revision and machine, below `record`.
+    #[arg(long, global = true)]
+    record: Option<PathBuf>,
+    /// The git revision of this program, for the record.
+    #[arg(long, global = true, default_value = "unknown")]
+    revision: String,
+}
+
+#[derive(Subcommand)]
+enum Stage {
+    /// What this machine is: GPU, driver, clocks, power, adapters
+    Doctor,
+    /// Every kernel against the f64 oracle: ragged shapes, all data, epilogues and output types
+    Correct {
+        /// cpu, wgpu or cuda
+        #[arg(long)]
+        backend: Kind,
+        /// Only kernels whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+        /// One kernel in this process, the verdict on a line: what the stage runs for each
+        #[arg(long, hide = true)]
+        kernel: Option<String>,
+    },
+    /// Every shape: ours, the dense twin, and the peers that this machine has, in turn
+    Time(Timing),
+    /// The peers alone, also on types that we have no kernels for
+    Peers(Timing),
+    /// Which kernel is fastest for each shape, candidates of the generator among them
+    Tune(Timing),
+    /// One kernel on one shape, for a profiler or a sanitizer around it
+    Once {
+        /// cpu, wgpu or cuda
+        #[arg(long)]
+        backend: Kind,
+        /// Its name; default: the one that is chosen for the shape
+        #[arg(long)]
+        kernel: Option<String>,
+        /// m,n,k
+        #[arg(long, default_value = "4096,4096,4096")]
+        shape: once::Size,
+    },
+}
+
+#[derive(Args)]
+struct Timing {
+    /// cpu, wgpu or cuda
+    #[arg(long)]
+    backend: Kind,
+    /// Only layers whose label contains this: llama-3-8b, square, ragged/prime, …
+    #[arg(long)]
+    only: Option<String>,
+    /// Only these numbers of tokens: 1,16,64
+    #[arg(long, value_delimiter = ',')]
+    tokens: Vec<u32>,
+    /// Element types: f16, bf16, f32; for peers s8 and e4m3 too
+    #[arg(long, value_delimiter = ',', default_value = "f16")]
+    dtypes: Vec<String>,
+    /// Begin no shape that would not end within so many seconds
+    #[arg(long, default_value_t = 300)]
+    seconds: u64,
+    /// Samples of each contender
+    #[arg(long, default_value_t = 9)]
+    rounds: u32,
+    /// A sample lasts about so many milliseconds
+    #[arg(long, default_value_t = 4.0)]
+    sample: f64,
+    /// Inputs are copied until they hold so many MiB, and run in turn
+    #[arg(long, default_value_t = 256)]
+    rotate: u64,
+}
+
+impl Timing {
+    fn method(&self) -> Method {
+        Method {
+            rounds: self.rounds.max(1),
+            sample: Duration::from_secs_f64(self.sample.clamp(0.0, 1e4) / 1e3),
+            rotate_bytes: self.rotate << 20,
+        }
+    }
+
+    fn tune(&self) -> Result<Vec<tune::Options>> {
+        let known = [DType::F16, DType::BF16, DType::F32];
+        let one = |name: &String| match known.into_iter().find(|d| peer::name(*d) == *name) {
+            None => Err(Error::Failed(format!("{name} is no type of our kernels"))),
+            Some(dtype) => Ok(tune::Options {
+                only: self.only.clone(),
+                tokens: self.tokens.clone(),
+                dtype,
+                budget: Duration::from_secs(self.seconds),
+                method: self.method(),
+            }),
+        };
+        self.dtypes.iter().map(one).collect()
+    }
+
+    fn options(&self, ours: bool) -> time::Options {
+        time::Options {
+            only: self.only.clone(),
+            tokens: self.tokens.clone(),
+            dtypes: self.dtypes.clone(),
+            budget: Duration::from_secs(self.seconds),
+            method: self.method(),
+            ours,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Kit::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Absent(why)) => {
+            println!("skipped: {why}");
+            ExitCode::from(SKIPPED)
+        }
+        Err(Error::Backend(why @ quickpick::Error::Unavailable { .. })) => {
+            println!("skipped: {why}");
+            ExitCode::from(SKIPPED)
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The work on whichever backend is asked for.
+macro_rules! on {
+    ($kind:expr, $backend:ident => $work:expr) => {
+        match &quickpick::open($kind)?.device {
+            Device::Cpu($backend) => $work,
+            Device::Wgpu($backend) => $work,
+            Device::Cuda($backend) => $work,
+            other => Err(Error::Absent(format!("{} is not timed", other.name()))),
+        }
+    };
+}
+
+fn run(kit: &Kit) -> Result<()> {
+    match &kit.stage {
+        Stage::Doctor => doctor(&record(kit)?),
+        Stage::Correct { backend, kernel: Some(kernel), .. } => {
+            on!(*backend, b => correct::one(&**b, kernel))
+        }
+        Stage::Correct { backend, only, .. } => {
+            on!(*backend, b => correct::run(&**b, only.as_deref(), &record(kit)?))
+        }
+        Stage::Time(t) => on!(t.backend, b => {
+            let peers = peers(b.name()).inspect_err(|why| println!("{why}")).ok();
+            time::run(&**b, peers.as_ref(), &t.options(true), &record(kit)?, "time.csv")
+        }),
+        Stage::Peers(t) => on!(t.backend, b => {
+            let (peers, record) = (peers(b.name())?, record(kit)?);
+            let named = |(name, value)| (format!("peers.{name}"), value);
+            record.facts(peers.hello().into_iter().map(named))?;
+            time::run(&**b, Some(&peers), &t.options(false), &record, "peers.csv")
+        }),
+        Stage::Tune(t) => on!(t.backend, b => {
+            let record = record(kit)?;
+            t.tune()?.iter().try_for_each(|options| tune::run(&**b, options, &record))
+        }),
+        Stage::Once { backend, kernel, shape } => {
+            on!(*backend, b => once::run(&**b, kernel.as_deref(), *shape))
+        }
+    }
+}
+
+/// The record's folder, with the facts of the machine in it.
+fn record(kit: &Kit) -> Result<Record> {
+    let name = || format!("{}_{}_{}", machine::now("%Y-%m-%d"), kit.revision, machine::slug());
+    let folder = kit.record.clone().unwrap_or_else(|| PathBuf::from("record").join(name()));
+    let record = Record::open(&folder)?;
+    record.facts(machine::facts(&kit.revision))?;
+    println!("record: {}", folder.display());
+    Ok(record)
+}
+
+fn doctor(record: &Record) -> Result<()> {
+    for (name, value) in machine::facts("") {
+        println!("{name:28} {value}");
+    }
+    match quickpick::open(Kind::Cuda) {
+        Ok(cuda) => {
+            println!("{cuda}");
+            record.facts([("cuda".to_string(), cuda.device.describe())])
+        }
+        Err(why) => {
+            println!("{why}");
+            Ok(())
+        }
+    }
+}
+
+/// The peers that go with a backend.
+fn peers(backend: &str) -> Result<Shared> {
+    match backend {
+        "cpu" | "cuda" => Shared::start(backend),
+        _ => Err(Error::Absent(format!("no peers for {backend}"))),
+    }
+}

@@ -1,0 +1,161 @@
+//! Stage `correct`: every kernel of a backend over the cases of the test suite: ragged shapes; random,
+//! ramp and one-hot data; every epilogue and output type; poisoned outputs, inside poison.
+//!
+//! Each kernel has a process of its own: a fault on a GPU spoils the context of the whole process, and
+//! a kernel that hangs is killed without the others.
+
+use crate::error::{Error, Result};
+use crate::record::Record;
+use quickpick::Backend;
+use quickpick::kernels::{Caps, KERNELS, KernelSpec, Target, Unsupported};
+use quickpick_tests::{check, shapes};
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A kernel that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// What the parent finds in a child's output.
+const MARK: &str = "verdict ";
+
+/// What became of one kernel.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Verdict {
+    /// `cpu`, `wgpu` or `cuda`.
+    pub backend: String,
+    /// Its name.
+    pub kernel: String,
+    /// Cases that ran.
+    pub cases: u32,
+    /// Those outside of their bounds, or that failed.
+    pub failed: u32,
+    /// The largest error of those that passed, as a share of its bound.
+    pub worst: f64,
+    /// Of the whole kernel, oracle included.
+    pub seconds: f64,
+    /// `ok`, or the first failure; `skipped: …` where the device lacks a feature.
+    pub status: String,
+}
+
+/// The kernels that a backend runs.
+pub fn kernels(caps: &Caps) -> impl Iterator<Item = &'static KernelSpec> + use<> {
+    let targets: &[Target] = match caps {
+        Caps::Cpu => &[Target::Cpu],
+        Caps::Wgpu(_) => &[Target::WgslPortable, Target::WgslF16],
+        Caps::Cuda(_) => &[Target::Sm80],
+    };
+    KERNELS.iter().filter(|spec| targets.contains(&spec.target))
+}
+
+/// Runs each kernel whose name contains `only` in a process of its own; rows go to `correct.csv`.
+///
+/// Errors: [`Error::Failed`] if a kernel failed.
+pub fn run<B: Backend>(backend: &B, only: Option<&str>, record: &Record) -> Result<()> {
+    let mut rows: Vec<Verdict> = record.rows(FILE)?;
+    let mut bad = 0;
+    let mut count = 0;
+    for spec in kernels(backend.caps()) {
+        let kernel = spec.to_string();
+        if only.is_some_and(|only| !kernel.contains(only)) {
+            continue;
+        }
+        let start = Instant::now();
+        let verdict = child(backend.name(), &kernel).unwrap_or_else(|why| Verdict {
+            backend: backend.name().into(),
+            kernel: kernel.clone(),
+            failed: 1,
+            seconds: start.elapsed().as_secs_f64(),
+            status: why.cell(),
+            ..Verdict::default()
+        });
+        let Verdict { cases, failed, worst, seconds, status, .. } = &verdict;
+        println!(
+            "{kernel:48} {cases:4} cases, {failed} failed, {worst:.2} of the bound, {seconds:4.1} s: {status}"
+        );
+        count += 1;
+        bad += u32::from(*failed > 0);
+        rows.retain(|row| (&row.backend, &row.kernel) != (&verdict.backend, &verdict.kernel));
+        rows.push(verdict);
+        record.write(FILE, &rows)?;
+    }
+    match (count, bad) {
+        (0, _) => Err(Error::Failed(format!("no kernel's name contains {:?}", only.unwrap_or("")))),
+        (_, 0) => Ok(()),
+        _ => Err(Error::Failed(format!("{bad} of {count} kernels failed"))),
+    }
+}
+
+const FILE: &str = "correct.csv";
+
+/// The child's part: all cases of one kernel, the verdict on a line of its own.
+pub fn one<B: Backend>(backend: &B, kernel: &str) -> Result<()> {
+    let found = kernels(backend.caps()).find(|spec| spec.to_string() == kernel);
+    let spec = found.ok_or_else(|| Error::Failed(format!("no kernel is called {kernel}")))?;
+    let start = Instant::now();
+    let mut verdict = Verdict {
+        backend: backend.name().into(),
+        kernel: kernel.into(),
+        status: "ok".into(),
+        ..Verdict::default()
+    };
+    for (name, makes) in shapes::cases(spec) {
+        for make in makes {
+            let case = make();
+            if let Err(why @ Unsupported::Feature(_)) = spec.plan(&case.problem, backend.caps()) {
+                verdict.status = format!("skipped: {why}");
+                break;
+            }
+            verdict.cases += 1;
+            match check(backend, spec, &case) {
+                Ok(share) => verdict.worst = verdict.worst.max(share),
+                Err(why) => {
+                    if verdict.failed == 0 {
+                        verdict.status =
+                            format!("{name}: {}: {why}", case.problem).replace('\n', "; ");
+                    }
+                    verdict.failed += 1;
+                }
+            }
+        }
+    }
+    verdict.seconds = start.elapsed().as_secs_f64();
+    let text = serde_json::to_string(&verdict).map_err(|why| Error::Failed(why.to_string()))?;
+    println!("{MARK}{text}");
+    Ok(())
+}
+
+fn child(backend: &str, kernel: &str) -> Result<Verdict> {
+    let failed = |why: String| Error::Failed(why);
+    let program = std::env::current_exe().map_err(|why| failed(why.to_string()))?;
+    let mut child = Command::new(program)
+        .args(["correct", "--backend", backend, "--kernel", kernel])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|why| failed(format!("its process does not start: {why}")))?;
+    let status = wait(&mut child)?;
+    let mut out = String::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        // a verdict is far smaller than a pipe, so the child never waits for this read
+        pipe.read_to_string(&mut out).map_err(|why| failed(why.to_string()))?;
+    }
+    let verdict = out.lines().find_map(|line| serde_json::from_str(line.strip_prefix(MARK)?).ok());
+    verdict.ok_or_else(|| failed(format!("its process ended without a verdict ({status})")))
+}
+
+/// Waits for the end, or kills.
+fn wait(child: &mut Child) -> Result<std::process::ExitStatus> {
+    let start = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Error::Failed(format!("hangs: killed after {} s", PATIENCE.as_secs())));
+            }
+            Err(why) => return Err(Error::Failed(why.to_string())),
+        }
+    }
+}

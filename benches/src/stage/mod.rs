@@ -1,0 +1,6 @@
+//! The stages of a run, each with a file of its own in the record.
+
+pub mod correct;
+pub mod once;
+pub mod time;
+pub mod tune;

@@ -1,0 +1,314 @@
+//! Stages `time` and `peers`: every shape, ours and its rivals in turn.
+
+use crate::candle::Candle;
+use crate::clock::Timed;
+use crate::contender::{Contender, Figures, Method, in_turn};
+use crate::error::{Error, Result};
+use crate::ours::{Ours, Uploaded, problem};
+use crate::peer::{self, Shared};
+use crate::record::{Ceiling, Record, Timing};
+use crate::sampler::Sampler;
+use crate::shapes::{LAYERS, Layer, Shape};
+use crate::weights::{Weight, random};
+use quickpick::kernels::{DType, Problem, Weights, select};
+use std::time::{Duration, Instant};
+
+/// What is timed, and for how long.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only layers whose label contains this.
+    pub only: Option<String>,
+    /// Only these numbers of tokens, where a layer lists them; none: all.
+    pub tokens: Vec<u32>,
+    /// Element types, by the names that peers use.
+    pub dtypes: Vec<String>,
+    /// No shape is begun that would not end within this time.
+    pub budget: Duration,
+    /// How a figure is taken.
+    pub method: Method,
+    /// Whether our kernels run: stage `peers` is without.
+    pub ours: bool,
+}
+
+/// Runs the stage; rows go to `file` after every shape, so that a killed run goes on where it was.
+///
+/// Errors: [`Error::Failed`] at the end, if one of our kernels was wrong or failed.
+pub fn run<B: Timed>(
+    backend: &B,
+    peers: Option<&Shared>,
+    options: &Options,
+    record: &Record,
+    file: &str,
+) -> Result<()> {
+    let mut stage = Stage {
+        backend,
+        peers,
+        options,
+        sampler: if backend.name() == "cuda" { Sampler::start() } else { None },
+        start: Instant::now(),
+        work: 0.0,
+        rows: record.rows(file)?,
+    };
+    // what an earlier run had no time for is tried again
+    stage.rows.retain(|row| !row.status.starts_with(NOT_REACHED));
+    ceilings(backend, peers, record)?;
+    for dtype in &options.dtypes {
+        for layer in LAYERS.iter().filter(|l| wanted(&options.only, l)) {
+            let shapes: Vec<_> = layer.shapes().filter(|s| stage.wants(s, dtype)).collect();
+            if !shapes.is_empty() {
+                stage.layer(*layer, &shapes, dtype, record, file)?;
+            }
+        }
+    }
+    best_dense(&stage.rows, record)?;
+    let mine = |row: &&Timing| row.rival == "2:4" || row.rival == "dense";
+    let bad: Vec<_> =
+        stage.rows.iter().filter(mine).filter(|row| row.status.starts_with(FAILED)).collect();
+    match bad.first() {
+        None => Ok(()),
+        Some(row) => Err(Error::Failed(format!(
+            "{} of our {} figures failed, the first at {}×{}×{}: {}: {}",
+            bad.len(),
+            stage.rows.iter().filter(mine).count(),
+            row.m,
+            row.n,
+            row.k,
+            row.kernel,
+            row.status
+        ))),
+    }
+}
+
+const NOT_REACHED: &str = "not reached";
+const FAILED: &str = "failed";
+
+fn wanted(only: &Option<String>, layer: &Layer) -> bool {
+    only.as_ref().is_none_or(|only| layer.label().contains(only.as_str()))
+}
+
+struct Stage<'a, B: Timed> {
+    backend: &'a B,
+    peers: Option<&'a Shared>,
+    options: &'a Options,
+    sampler: Option<Sampler>,
+    start: Instant,
+    /// Work of all shapes so far, for the pace.
+    work: f64,
+    rows: Vec<Timing>,
+}
+
+impl<B: Timed> Stage<'_, B> {
+    fn wants(&self, shape: &Shape, dtype: &str) -> bool {
+        let tokens = &self.options.tokens;
+        let name = self.backend.name();
+        let Layer { family, name: layer, m, k, .. } = shape.layer;
+        let done = |row: &Timing| {
+            let is = |text: &String, want| text == want;
+            is(&row.backend, name)
+                && is(&row.family, family)
+                && is(&row.layer, layer)
+                && is(&row.dtype, dtype)
+                && (row.m, row.n, row.k) == (m, shape.n, k)
+        };
+        (tokens.is_empty() || tokens.contains(&shape.n)) && !self.rows.iter().any(done)
+    }
+
+    /// All shapes of a layer; its weight is made and uploaded once.
+    fn layer(
+        &mut self,
+        layer: Layer,
+        shapes: &[Shape],
+        dtype: &str,
+        record: &Record,
+        file: &str,
+    ) -> Result<()> {
+        let own =
+            [DType::F16, DType::BF16, DType::F32].into_iter().find(|t| peer::name(*t) == dtype);
+        let own = own.filter(|_| self.options.ours);
+        let weight = match own {
+            // not even its making may outlast the stage
+            Some(own) if self.reaches(&shapes[0]) => Some(random(own, layer.m, layer.k, 1)?),
+            _ => None,
+        };
+        let mut uploaded =
+            weight.as_deref().map(|w| Uploaded::new(self.backend, w, self.options.method));
+        for shape in shapes {
+            if !self.reaches(shape) {
+                let status = format!("{NOT_REACHED} in {} s", self.options.budget.as_secs());
+                println!("{shape}, {dtype}: {status}");
+                self.rows.push(Timing { status, ..self.row(shape, dtype) });
+            } else {
+                let rows = self.shape(shape, dtype, weight.as_deref(), uploaded.as_mut())?;
+                self.work += work(shape);
+                println!("{shape}, {dtype}: {}", line(&rows));
+                self.rows.extend(rows);
+            }
+            record.write(file, &self.rows)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a shape is likely to end in time, at the pace so far.
+    fn reaches(&self, shape: &Shape) -> bool {
+        let spent = self.start.elapsed().as_secs_f64();
+        let pace = if self.work > 0.0 { spent / self.work } else { 0.0 };
+        spent + pace * work(shape) < self.options.budget.as_secs_f64()
+    }
+
+    fn row(&self, shape: &Shape, dtype: &str) -> Timing {
+        let Layer { family, name, m, k, .. } = shape.layer;
+        Timing {
+            backend: self.backend.name().into(),
+            family: family.into(),
+            layer: name.into(),
+            m,
+            n: shape.n,
+            k,
+            dtype: dtype.into(),
+            rounds: self.options.method.rounds,
+            ..Timing::default()
+        }
+    }
+
+    /// Prepares every contender, samples them in turn.
+    fn shape(
+        &self,
+        shape: &Shape,
+        dtype: &str,
+        weight: Option<&dyn Weight>,
+        mut uploaded: Option<&mut Uploaded<'_, B>>,
+    ) -> Result<Vec<Timing>> {
+        let method = self.options.method;
+        let row = self.row(shape, dtype);
+        let mut entries: Vec<(String, Result<Box<dyn Contender + '_>>)> = Vec::new();
+        if let (Some(weight), Some(uploaded)) = (weight, &mut uploaded) {
+            let of = |w| problem(w, weight.dtype(), shape.layer.m, shape.n, shape.layer.k);
+            for (rival, problem) in [("2:4", of(Weights::Sparse24)), ("dense", of(Weights::Dense))]
+            {
+                let chosen = select(&problem, self.backend.caps());
+                let made = match chosen {
+                    Ok(selection) => Ours::new(uploaded, &selection.plan),
+                    // the reason is the device's, not a fault
+                    Err(why) => Err(Error::Absent(why.to_string())),
+                };
+                entries.push((rival.into(), made.map(|ours| Box::new(ours) as _)));
+            }
+            if let (Problem::Linear(p), "cpu") = (of(Weights::Dense), self.backend.name()) {
+                let made = Candle::new(weight, &p, method);
+                entries.push(("candle".into(), made.map(|candle| Box::new(candle) as _)));
+            }
+        }
+        if let Some(peers) = self.peers {
+            for peer in peers.list().iter().filter(|p| p.dtypes.iter().any(|d| d == dtype)) {
+                let made = peers.contender(peer, dtype, *shape, method);
+                entries.push((peer.name.clone(), made.map(|peer| Box::new(peer) as _)));
+            }
+        }
+        let (mut contenders, mut rows) = (Vec::new(), Vec::new());
+        for (rival, made) in entries {
+            match made {
+                Ok(contender) => contenders.push(contender),
+                Err(why) => rows.push(Timing { rival, status: status(&why), ..row.clone() }),
+            }
+        }
+        let figures = in_turn(&mut contenders, method.rounds, self.sampler.as_ref());
+        for (contender, figures) in contenders.iter().zip(figures) {
+            let about = contender.about().clone();
+            let mut row = Timing {
+                rival: about.rival,
+                kernel: about.kernel,
+                launches: about.launches,
+                copies: about.copies,
+                error: Some(rounded(about.error, 3)).filter(|e| e.is_finite()),
+                note: about.note,
+                ..row.clone()
+            };
+            match figures {
+                Ok(Figures { us: [low, median, high], sensors }) => {
+                    let us = |us| Some(rounded(us, 3));
+                    (row.us_low, row.us, row.us_high) = (us(low), us(median), us(high));
+                    row.tflops = Some(rounded(shape.operations() / median / 1e6, 4));
+                    row.clock_mhz = sensors.map(|s| rounded(s.clock_mhz, 0));
+                    row.power_w = sensors.map(|s| rounded(s.power_w, 1));
+                    row.status = "ok".into();
+                }
+                Err(why) => row.status = status(&why),
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// To so many decimals: more would be noise.
+fn rounded(value: f64, decimals: i32) -> f64 {
+    let scale = 10f64.powi(decimals);
+    (value * scale).round() / scale
+}
+
+/// Multiply-adds, and what it costs besides to make a weight.
+fn work(shape: &Shape) -> f64 {
+    shape.layer.m as f64 * shape.layer.k as f64 * (shape.n as f64 + 256.0)
+}
+
+fn status(why: &Error) -> String {
+    match why {
+        Error::Absent(_) => format!("unsupported: {}", why.cell()),
+        _ => format!("{FAILED}: {}", why.cell()),
+    }
+}
+
+/// `2:4 12.3 µs, dense 20.1 µs (1.63×), …`: ratios are to ours.
+fn line(rows: &[Timing]) -> String {
+    let ours = rows.iter().find(|row| row.rival == "2:4").and_then(|row| row.us);
+    let cells = rows.iter().map(|row| match (row.us, ours) {
+        (Some(us), Some(ours)) if row.rival != "2:4" => {
+            format!("{} {us:.1} µs ({:.2}×)", row.rival, us / ours)
+        }
+        (Some(us), _) => format!("{} {us:.1} µs", row.rival),
+        (None, _) => format!("{} {}", row.rival, row.status),
+    });
+    cells.collect::<Vec<_>>().join(", ")
+}
+
+/// Measures the machine's copy bandwidth, and the peers' ceilings, once per record.
+fn ceilings<B: Timed>(backend: &B, peers: Option<&Shared>, record: &Record) -> Result<()> {
+    let mut all: Vec<Ceiling> = record.rows(CEILINGS)?;
+    if all.iter().any(|c| c.backend == backend.name() && c.what == "copy") {
+        return Ok(());
+    }
+    let mut add = |what: String, value: f64, by: &str| {
+        let (backend, by) = (backend.name().into(), by.into());
+        let value = rounded(value, 4);
+        all.push(Ceiling { backend, what, value, by });
+    };
+    add("copy".into(), backend.copy_gbps()?, "quickpick");
+    if let Some(peers) = peers {
+        let theirs = peers.ceilings()?;
+        add("copy".into(), theirs.copy_gbps, "PyTorch");
+        for (dtype, tflops) in theirs.matmul {
+            add(format!("matmul {dtype}"), tflops, "PyTorch");
+        }
+    }
+    record.write(CEILINGS, &all)
+}
+
+/// The fastest dense product of the record is a ceiling, too.
+fn best_dense(rows: &[Timing], record: &Record) -> Result<()> {
+    let mut all: Vec<Ceiling> = record.rows(CEILINGS)?;
+    let dense = |row: &&Timing| !["2:4", "cusparselt"].contains(&row.rival.as_str());
+    for row in rows.iter().filter(dense) {
+        let Some(value) = row.tflops else { continue };
+        let (backend, what) = (row.backend.clone(), format!("matmul {}", row.dtype));
+        let by = format!("{} at {}×{}×{}", row.rival, row.m, row.n, row.k);
+        let same = |c: &&mut Ceiling| c.backend == backend && c.what == what && c.by != "PyTorch";
+        match all.iter_mut().find(same) {
+            Some(have) if have.value >= value => {}
+            Some(have) => (have.value, have.by) = (value, by),
+            None => all.push(Ceiling { backend, what, value, by }),
+        }
+    }
+    record.write(CEILINGS, &all)
+}
+
+const CEILINGS: &str = "ceilings.csv";

@@ -1,0 +1,299 @@
+//! Stage `tune`: for each layer and number of tokens, which kernel is fastest, of the table's rows and
+//! of those that the generator can write besides. None may win that was not checked first.
+
+use crate::clock::Timed;
+use crate::contender::{Contender, Method, in_turn};
+use crate::error::{Error, Result};
+use crate::ours::{Ours, Uploaded, problem};
+use crate::record::Record;
+use crate::shapes::{LAYERS, Shape};
+use crate::weights::random;
+use quickpick::Backend;
+use quickpick::kernels::{DType, Epilogue, KernelSpec, Linear, Plan, Problem, Weights};
+use quickpick_tests::{Case, Fill, check};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A candidate on a shape.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Tuned {
+    /// `cpu`, `wgpu` or `cuda`.
+    pub backend: String,
+    /// `2:4` or `dense`.
+    pub weights: String,
+    /// Element type.
+    pub dtype: String,
+    /// Output features.
+    pub m: u32,
+    /// Tokens.
+    pub n: u32,
+    /// Input features.
+    pub k: u32,
+    /// The candidate.
+    pub kernel: String,
+    /// Its warps along m and n, which the name leaves out; empty for other forms.
+    pub warps: String,
+    /// Median of one launch, microseconds.
+    pub us: Option<f64>,
+    /// 1 for the fastest of the shape; 0 for one without a figure.
+    pub rank: u32,
+    /// `ok`, or why there is no figure.
+    pub status: String,
+}
+
+/// What is tuned, and for how long.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only layers whose label contains this.
+    pub only: Option<String>,
+    /// Only these numbers of tokens; none: all.
+    pub tokens: Vec<u32>,
+    /// Element type.
+    pub dtype: DType,
+    /// No shape is begun after this time.
+    pub budget: Duration,
+    /// How a figure is taken.
+    pub method: Method,
+}
+
+/// A backend whose kernels can be chosen from.
+pub trait Tunable: Timed {
+    /// What may run a linear layer.
+    fn candidates(&self, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec>;
+    /// Makes a candidate that is no row of the table ready for `step`.
+    fn adopt(&self, _plan: &Plan) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs the stage; rows go to `tune.csv` after every shape.
+pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Result<()> {
+    let mut rows: Vec<Tuned> = record.rows(FILE)?;
+    let start = Instant::now();
+    let mut left_out = 0;
+    for weights in [Weights::Sparse24, Weights::Dense] {
+        let candidates = backend.candidates(weights, options.dtype);
+        let mut verdicts = HashMap::new();
+        for layer in LAYERS {
+            if options.only.as_ref().is_some_and(|only| !layer.label().contains(only.as_str())) {
+                continue;
+            }
+            let wants = |s: &Shape| options.tokens.is_empty() || options.tokens.contains(&s.n);
+            let shapes: Vec<Shape> = layer.shapes().filter(wants).collect();
+            let over = || start.elapsed() >= options.budget;
+            if shapes.is_empty() || over() {
+                left_out += shapes.len();
+                continue;
+            }
+            let weight = random(options.dtype, layer.m, layer.k, 1)?;
+            let mut uploaded = Uploaded::new(backend, &*weight, options.method);
+            for shape in shapes {
+                if over() {
+                    left_out += 1;
+                    continue;
+                }
+                let tuned = one(
+                    backend,
+                    weights,
+                    shape,
+                    &candidates,
+                    options,
+                    &mut uploaded,
+                    &mut verdicts,
+                );
+                if let Some(best) = tuned.iter().find(|row| row.rank == 1) {
+                    let (us, of) = (best.us.unwrap_or(0.0), tuned.len());
+                    println!(
+                        "{shape}, {}: {} {} {us:.1} µs, of {of}",
+                        best.weights, best.kernel, best.warps
+                    );
+                }
+                let key = |r: &Tuned| {
+                    (r.backend.clone(), r.weights.clone(), r.dtype.clone(), r.m, r.n, r.k)
+                };
+                rows.retain(|row| tuned.first().is_none_or(|new| key(row) != key(new)));
+                rows.extend(tuned);
+                record.write(FILE, &rows)?;
+            }
+        }
+    }
+    if left_out > 0 {
+        println!("{left_out} shapes were not reached in {} s", options.budget.as_secs());
+    }
+    match rows.iter().find(|row| row.status.starts_with("wrong")) {
+        Some(row) => Err(Error::Failed(format!("{} {}: {}", row.kernel, row.warps, row.status))),
+        None => Ok(()),
+    }
+}
+
+const FILE: &str = "tune.csv";
+
+/// All candidates on one shape. `verdicts` remembers which of them passed the checks.
+fn one<'a, B: Tunable>(
+    backend: &'a B,
+    weights: Weights,
+    shape: Shape,
+    candidates: &[&'static KernelSpec],
+    options: &Options,
+    uploaded: &mut Uploaded<'a, B>,
+    verdicts: &mut HashMap<KernelSpec, std::result::Result<(), String>>,
+) -> Vec<Tuned> {
+    let problem = problem(weights, options.dtype, shape.layer.m, shape.n, shape.layer.k);
+    let mut rows = Vec::new();
+    let mut contenders: Vec<Box<dyn Contender + '_>> = Vec::new();
+    let mut entered = Vec::new();
+    for spec in candidates {
+        let mut row = Tuned {
+            backend: backend.name().into(),
+            weights: if weights == Weights::Sparse24 { "2:4" } else { "dense" }.into(),
+            dtype: options.dtype.to_string(),
+            m: shape.layer.m,
+            n: shape.n,
+            k: shape.layer.k,
+            kernel: spec.to_string(),
+            warps: warps(spec),
+            ..Tuned::default()
+        };
+        // what the device or the shape forbids is no candidate
+        let Ok(plan) = spec.plan(&problem, backend.caps()) else { continue };
+        let adopt = |plan: &Plan| backend.adopt(plan);
+        let checked = verdicts.entry(**spec).or_insert_with(|| checked(backend, spec, adopt));
+        let made = match checked {
+            Ok(()) => Ours::new(uploaded, &plan).map_err(|why| why.cell()),
+            Err(why) => Err(format!("wrong: {why}")),
+        };
+        match made {
+            Ok(ours) => {
+                contenders.push(Box::new(ours));
+                entered.push(row);
+            }
+            Err(why) => {
+                row.status = why;
+                rows.push(row);
+            }
+        }
+    }
+    let figures = in_turn(&mut contenders, options.method.rounds, None);
+    for (mut row, figures) in entered.into_iter().zip(figures) {
+        match figures {
+            Ok(figures) => (row.us, row.status) = (Some(figures.us[1]), "ok".into()),
+            Err(why) => row.status = why.cell(),
+        }
+        rows.push(row);
+    }
+    // those without a figure last
+    rows.sort_by(|a, b| a.us.unwrap_or(f64::MAX).total_cmp(&b.us.unwrap_or(f64::MAX)));
+    for (i, row) in rows.iter_mut().enumerate().filter(|(_, row)| row.us.is_some()) {
+        row.rank = i as u32 + 1;
+    }
+    rows
+}
+
+/// Exhaustive on small ragged shapes: more than one tile, a ragged end on each side, more k than the
+/// pipeline is deep, an epilogue.
+pub fn checked<B: Backend>(
+    backend: &B,
+    spec: &'static KernelSpec,
+    adopt: impl Fn(&Plan) -> Result<()>,
+) -> std::result::Result<(), String> {
+    let quickpick::kernels::OpKind::Linear(weights) = spec.op else {
+        return Err("is no linear layer".into());
+    };
+    let (dtype, out) = (spec.dtype, DType::F32);
+    let full =
+        Epilogue { bias: true, activation: quickpick::kernels::Activation::Gelu, residual: true };
+    for (m, n, k, fill, epilogue) in [
+        (257, 16, 544, Fill::Ramp, Epilogue::NONE),
+        (65, 259, 96, Fill::Random, full),
+        (300, 1, 32, Fill::OneHot, Epilogue::NONE),
+    ] {
+        let p = Linear { m, n, k, weights, dtype, out, epilogue };
+        let Ok(plan) = spec.plan(&Problem::Linear(p), backend.caps()) else { continue };
+        adopt(&plan).map_err(|why| why.cell())?;
+        check(backend, spec, &Case::linear(p, fill, 11))?;
+    }
+    Ok(())
+}
+
+fn warps(spec: &KernelSpec) -> String {
+    match spec.form {
+        quickpick::kernels::Form::Tiled { warps: (m, n), .. } => format!("{m}×{n}"),
+        _ => String::new(),
+    }
+}
+
+mod backends {
+    //! Which kernels each backend may choose from.
+
+    use super::*;
+    use crate::candidates;
+    use crate::stage::correct::kernels;
+    use quickpick::kernels::OpKind;
+    use quickpick::{Cpu, Cuda, Wgpu};
+
+    fn rows<B: Backend>(backend: &B, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec> {
+        let fits =
+            |spec: &&'static KernelSpec| spec.op == OpKind::Linear(weights) && spec.dtype == dtype;
+        kernels(backend.caps()).filter(fits).collect()
+    }
+
+    impl Tunable for Cpu {
+        fn candidates(&self, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec> {
+            rows(self, weights, dtype)
+        }
+    }
+
+    impl Tunable for Wgpu {
+        fn candidates(&self, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec> {
+            rows(self, weights, dtype)
+        }
+    }
+
+    impl Tunable for Cuda {
+        fn candidates(&self, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec> {
+            let all = candidates::cuda(weights, dtype);
+            // plans outlive the stage; a few kilobytes, once per run
+            all.into_iter().map(|spec| &*Box::leak(Box::new(spec))).collect()
+        }
+
+        #[allow(unsafe_code)] // the one place where generated text meets a device
+        fn adopt(&self, plan: &Plan) -> Result<()> {
+            if plan.spec.text().is_none()
+                && let Some(text) = quickpick_codegen::emit(plan.spec)
+            {
+                // SAFETY: the generator's tests run each candidate in the emulator, which grants
+                // every operand no byte more than the plan does (`candidates.rs`).
+                unsafe { Cuda::adopt(self, plan, &text) }?;
+            }
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickpick::Cpu;
+
+    #[test]
+    fn the_fastest_is_first_and_all_were_checked() {
+        let folder = std::env::temp_dir().join(format!("quickpick-tune-{}", std::process::id()));
+        let record = Record::open(&folder).unwrap();
+        let sample = Duration::from_micros(100);
+        let options = Options {
+            only: Some("ragged/narrow".into()),
+            tokens: vec![3],
+            dtype: DType::F32,
+            budget: Duration::from_secs(60),
+            method: Method { rounds: 2, sample, rotate_bytes: 0 },
+        };
+        run(&Cpu::new(), &options, &record).unwrap();
+        let rows: Vec<Tuned> = record.rows(FILE).unwrap();
+        assert_eq!(rows.len(), 2); // one host row each for 2:4 and dense
+        assert!(rows.iter().all(|row| row.rank == 1 && row.status == "ok" && row.us > Some(0.0)));
+        run(&Cpu::new(), &options, &record).unwrap();
+        assert_eq!(record.rows::<Tuned>(FILE).unwrap().len(), 2, "rows are replaced");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
