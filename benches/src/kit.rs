@@ -23,16 +23,21 @@ const SKIPPED: u8 = 77;
 struct Kit {
     #[command(subcommand)]
     stage: Stage,
-    /// Folder of the record. Default: a new one, named by date, revision and machine, below `record`.
+    /// Folder of the record. Default: one named by date, revision and machine
     #[arg(long, global = true)]
     record: Option<PathBuf>,
-    /// The git revision of this program, for the record.
+    /// Where that default is
+    #[arg(long, global = true, default_value = "record")]
+    records: PathBuf,
+    /// The git revision of this program, for the record
     #[arg(long, global = true, default_value = "unknown")]
     revision: String,
 }
 
 #[derive(Subcommand)]
 enum Stage {
+    /// Prints the folder of the record
+    Where,
     /// What this machine is: GPU, driver, clocks, power, adapters
     Doctor,
     /// Every kernel against the f64 oracle: ragged shapes, all data, epilogues and output types
@@ -163,6 +168,10 @@ macro_rules! on {
 
 fn run(kit: &Kit) -> Result<()> {
     match &kit.stage {
+        Stage::Where => {
+            println!("{}", folder(kit).display());
+            Ok(())
+        }
         Stage::Doctor => doctor(&record(kit)?),
         Stage::Correct { backend, kernel: Some(kernel), .. } => {
             on!(*backend, b => correct::one(&**b, kernel))
@@ -190,10 +199,14 @@ fn run(kit: &Kit) -> Result<()> {
     }
 }
 
+fn folder(kit: &Kit) -> PathBuf {
+    let name = || format!("{}_{}_{}", machine::now("%Y-%m-%d"), kit.revision, machine::slug());
+    kit.record.clone().unwrap_or_else(|| kit.records.join(name()))
+}
+
 /// The record's folder, with the facts of the machine in it.
 fn record(kit: &Kit) -> Result<Record> {
-    let name = || format!("{}_{}_{}", machine::now("%Y-%m-%d"), kit.revision, machine::slug());
-    let folder = kit.record.clone().unwrap_or_else(|| PathBuf::from("record").join(name()));
+    let folder = folder(kit);
     let record = Record::open(&folder)?;
     record.facts(machine::facts(&kit.revision))?;
     println!("record: {}", folder.display());

@@ -182,7 +182,7 @@ fn diff(path: &Path, have: &str, want: &str) -> String {
 }
 
 /// Writes beside and renames, so that a reader never meets half a file.
-fn write(path: &Path, text: &str) -> Result<()> {
+pub fn write(path: &Path, text: &str) -> Result<()> {
     let beside = path.with_extension("new");
     fs::write(&beside, text).map_err(Error::file(&beside))?;
     fs::rename(&beside, path).map_err(Error::file(path))

@@ -1,10 +1,12 @@
 //! Project tasks: `cargo xtask <task>`.
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod error;
 mod gen_kernels;
 mod ladder;
 mod marks;
+mod record;
 mod run;
 mod sass;
 mod tools;
@@ -51,6 +53,27 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Time every shape here, beside its rivals, and record it below benches/record
+    Bench {
+        /// cpu, wgpu or cuda
+        #[arg(long, default_value = "cpu")]
+        backend: String,
+        /// Arguments of the kit's stage `time`: `-- --only llama-3-8b --tokens 1,16 --seconds 60`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Write the README's tables of figures from the newest records
+    Record {
+        /// Change nothing; fail if a table is not what the records say
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the GPU kit: one folder that proves, records, tunes and times on a GPU host
+    Bundle {
+        /// The folder
+        #[arg(long, default_value = "target/quickpick-kit")]
+        out: PathBuf,
+    },
     /// Assemble every PTX kernel and print what its main loop is made of
     Sass {
         /// Only kernels whose name contains this
@@ -65,6 +88,9 @@ fn main() -> ExitCode {
         Task::Test { require } => ladder::run(&root(), &require),
         Task::Demo { args } => run::quickpick(&root(), "demo", &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
+        Task::Bench { backend, args } => run::bench(&root(), &backend, &args),
+        Task::Record { check } => record::run(&root(), check),
+        Task::Bundle { out } => bundle::run(&root(), &out),
         Task::Sass { only } => tools::nvidia(&root()).and_then(|(new, old, disassembler)| {
             sass::run(&root(), &new, &old, &disassembler, only.as_deref()).map(drop)
         }),

@@ -73,7 +73,45 @@ fn count(line: &str, word: &str) -> usize {
     words.windows(2).find(|w| w[1] == word).and_then(|w| w[0].parse().ok()).unwrap_or(0)
 }
 
-fn cargo(root: &Path) -> Command {
+/// `cargo xtask bench`: the kit's stage `time` here, its record below benches/record.
+pub fn bench(root: &Path, backend: &str, args: &[String]) -> Result<()> {
+    let run = ["run", "--release", "--quiet", "-p", "quickpick-benches", "--bin", "kit", "--"];
+    let revision = revision(root)?;
+    let records = ["--records", RECORDS, "--revision", &revision];
+    let status = cargo(root)
+        .args(run)
+        .args(["time", "--backend", backend])
+        .args(records)
+        .args(args)
+        .status()
+        .map_err(Error::file("cargo".as_ref()))?;
+    if status.success() { Ok(()) } else { failed(format!("kit time: {status}")) }
+}
+
+/// Where records are, from the root.
+pub const RECORDS: &str = "benches/record";
+
+/// The commit that is checked out, short; `…-dirty` where a tracked file differs from it, records
+/// apart: one that grows does not change the code that it measures.
+pub fn revision(root: &Path) -> Result<String> {
+    let git = |args: &[&str]| -> Result<String> {
+        let out = Command::new("git").current_dir(root).args(args).output();
+        let out = out.map_err(Error::file("git".as_ref()))?;
+        match out.status.success() {
+            true => Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned()),
+            false => {
+                failed(format!("git {}: {}", args[0], String::from_utf8_lossy(&out.stderr).trim()))
+            }
+        }
+    };
+    let commit = git(&["rev-parse", "--short", "HEAD"])?;
+    let but_records = format!(":!{RECORDS}");
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", &but_records])?;
+    Ok(if changed.is_empty() { commit } else { commit + "-dirty" })
+}
+
+/// cargo, in the root.
+pub fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.current_dir(root);
     command
