@@ -14,9 +14,10 @@
 //! end
 //! ```
 //!
-//! A line of a sweep is a trial's number and the words of D that differ from the reference: zeros, or
-//! another trial's D. A trial that is not listed gave the reference. `inputs` is the digest of the
-//! inputs, which are not stored. The sweep `all-codes` may hold `3 error ...` lines.
+//! A line of a sweep is a trial's number, or the first and last (`4-7`) of several that gave the same,
+//! and the words of D that differ from the reference: zeros, or another trial's D. A trial that is not
+//! listed gave the reference. `inputs` is the digest of the inputs, which are not stored. The sweep
+//! `all-codes` may hold `3 error ...` lines.
 
 use super::forms::{Form, form};
 use super::runs::{self, Numbers};
@@ -91,17 +92,25 @@ pub fn write(file: &File) -> String {
         let trials = answers.len();
         let _ =
             writeln!(out, "\nsweep {sweep} trials {trials} inputs {inputs:016x} reference {name}");
-        for (trial, answer) in answers.iter().enumerate() {
-            let is_reference = name == trial.to_string();
-            let zero = vec![0; reference.len()];
-            let text = match answer {
-                Err(why) => format!("error {}", one_line(why)),
-                Ok(d) if is_reference => runs::write(d, &zero, numbers),
-                Ok(d) => runs::write(d, &reference, numbers),
+        let zero = vec![0; reference.len()];
+        let said = |trial: usize| match &answers[trial] {
+            Err(why) => format!(" error {}", one_line(why)),
+            Ok(d) if name == trial.to_string() => format!(" {}", runs::write(d, &zero, numbers)),
+            Ok(d) => match runs::write(d, &reference, numbers) {
+                runs if runs.is_empty() => runs,
+                runs => format!(" {runs}"),
+            },
+        };
+        let lines: Vec<String> = (0..trials).map(said).collect();
+        let mut first = 0;
+        for alike in lines.chunk_by(|a, b| a == b) {
+            let (last, line) = (first + alike.len() - 1, alike[0].trim_end());
+            let _ = match (alike[0].is_empty(), first == last) {
+                (true, _) => Ok(()), // the reference
+                (_, true) => writeln!(out, "{first}{line}"),
+                (_, false) => writeln!(out, "{first}-{last}{line}"),
             };
-            if is_reference || !text.is_empty() {
-                let _ = writeln!(out, "{}", format!("{trial} {text}").trim_end());
-            }
+            first = last + 1;
         }
     }
     out + "end\n"
@@ -215,8 +224,10 @@ impl Open {
 
     fn trial(&mut self, text: &str) -> Result<(), String> {
         let (number, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let slot = number.parse().ok().and_then(|n: usize| self.lines.get_mut(n));
-        let slot = slot.ok_or_else(|| format!("`{number}` is no trial of {}", self.sweep))?;
+        let (first, last) = number.split_once('-').unwrap_or((number, number));
+        let range = first.parse::<usize>().ok().zip(last.parse::<usize>().ok());
+        let slots = range.and_then(|(a, b)| self.lines.get_mut(a..=b)).filter(|s| !s.is_empty());
+        let slots = slots.ok_or_else(|| format!("`{number}` is no trial of {}", self.sweep))?;
         let said = match rest.strip_prefix("error") {
             Some(why) => Err(why.trim().to_string()),
             None => Ok(rest.to_string()),
@@ -226,10 +237,11 @@ impl Open {
             let form = self.sweep.form;
             runs::read(runs, &vec![0; form.d_words()], numbers(form))?;
         }
-        match slot.replace(said) {
-            Some(_) => Err(format!("trial {number} stands twice")),
-            None => Ok(()),
+        if slots.iter().any(Option::is_some) {
+            return Err(format!("trial {number} stands twice"));
         }
+        slots.fill(Some(said));
+        Ok(())
     }
 
     fn close(self) -> Result<Recorded, String> {

@@ -280,10 +280,10 @@ impl Form {
         }
     }
 
-    /// Every how many trials of its long sweeps are kept. A wide D tells its map by one-hot B alone;
-    /// the maps of A and of the metadata are those of the narrow form, so a sample of them will do.
-    pub const fn thinning(&self) -> usize {
-        if self.n > 16 { 13 } else { 1 }
+    /// Whether it is recorded for the map of its many columns. One-hot B tells that map whole; of A a
+    /// sample will do, and metadata is varied at random only: their maps are the narrow form's.
+    pub const fn is_wide(&self) -> bool {
+        self.n > 16
     }
 }
 

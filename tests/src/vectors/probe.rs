@@ -42,14 +42,13 @@ fn shared_bytes(form: &Form) -> usize {
 fn warp(form: &Form, selector: u32) -> String {
     let mut w = Writer::head(form, selector);
     let (a, b, d) = (form.a_registers(), form.b_registers(), form.d_registers());
-    let acc = form.element.accumulator();
     w.declare(".b32", &format!("%thread, %block, %a<{a}>, %b<{b}>{}", w.metadata(", %metadata")));
-    w.declare(accumulator_class(acc), &format!("%c<{d}>, %d<{d}>"));
+    w.declare(&format!(".{}", d_class(form)), &format!("%c<{d}>, %d<{d}>"));
     w.addresses();
     w.section("one fragment per lane");
     w.fragment("a", "b32", a);
     w.fragment("b", "b32", b);
-    w.fragment("c", acc, d);
+    w.fragment("c", d_class(form), d);
     w.load_metadata();
     w.section("the multiply");
     let mut operands = ["d", "a", "b", "c"].map(|o| vector(o, w.registers(o))).join(", ");
@@ -66,14 +65,13 @@ fn warp(form: &Form, selector: u32) -> String {
 fn warpgroup(form: &Form, selector: u32) -> String {
     let mut w = Writer::head(form, selector);
     let d = form.d_registers();
-    let acc = form.element.accumulator();
     let mut words = String::from("%thread, %block, %word, %smem, %to, %enc, %one");
     if form.a == Place::Registers {
         words += &format!(", %a<{}>", form.a_registers());
     }
     w.declare(".pred", "%accumulate");
     w.declare(".b32", &(words + w.metadata(", %metadata")));
-    w.declare(accumulator_class(acc), &format!("%d<{d}>"));
+    w.declare(&format!(".{}", d_class(form)), &format!("%d<{d}>"));
     w.addresses();
     w.inst("mov.u32", "%smem, smem");
 
@@ -105,7 +103,10 @@ fn warpgroup(form: &Form, selector: u32) -> String {
         w.fragment("a", "b32", form.a_registers());
     }
     for r in 0..d {
-        w.inst(&format!("ld.global.{acc}"), &format!("%d{r}, [%c_at+{}]", 4 * r * w.lanes));
+        w.inst(
+            &format!("ld.global.{}", d_class(form)),
+            &format!("%d{r}, [%c_at+{}]", 4 * r * w.lanes),
+        );
     }
     w.load_metadata();
 
@@ -162,9 +163,9 @@ fn describe(image: Image) -> String {
     }
 }
 
-/// The class in which an accumulator is declared.
-fn accumulator_class(ty: &str) -> &'static str {
-    if ty == "f32" { ".f32" } else { ".b32" }
+/// The class of a lane's registers of C and D.
+fn d_class(form: &Form) -> &'static str {
+    if form.element.accumulator() == "f32" { "f32" } else { "b32" }
 }
 
 /// `{%a0, %a1}`
@@ -305,10 +306,9 @@ impl<'a> Writer<'a> {
 
     fn store_d(&mut self) {
         self.section("D");
-        let acc = self.form.element.accumulator();
+        let class = d_class(self.form);
         for r in 0..self.form.d_registers() {
             let offset = 4 * r * self.lanes;
-            let class = if acc == "f32" { "f32" } else { "b32" };
             self.inst(&format!("st.global.{class}"), &format!("[%d_at+{offset}], %d{r}"));
         }
         self.inst("ret", "");

@@ -26,7 +26,7 @@ pub struct Inputs {
 /// What a sweep varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Trial i: slot i of A is 1, the rest 0; slot j of B is digit `place` of j
+    /// Trial i: slot i of A (13i in a wide form) is 1, the rest 0; slot j of B is digit `place` of j
     /// ([`Element::digit`]). D names the columns that A's slot reaches, and the slots of B it meets.
     OneHotA {
         /// Which digit.
@@ -97,7 +97,7 @@ pub fn sweeps(form: &'static Form) -> Vec<Sweep> {
     for place in 0..element.digits(slots(form.a_words(), element)) {
         codes.iter().for_each(|&code| add(Kind::OneHotB { place, code }, 0));
     }
-    for selector in 0..form.selectors {
+    for selector in (0..form.selectors).filter(|_| !form.is_wide()) {
         add(Kind::Nibbles, selector);
         add(Kind::Codes, selector);
     }
@@ -108,9 +108,10 @@ pub fn sweeps(form: &'static Form) -> Vec<Sweep> {
     list
 }
 
-/// The sweep over all sixteen codes; none for a dense form.
+/// The sweep over all sixteen codes; none for a dense form, or a wide one.
 pub fn all_codes(form: &'static Form) -> Option<Sweep> {
-    form.is_sparse().then_some(Sweep { form, kind: Kind::AllCodes, selector: 0 })
+    let asked = form.is_sparse() && !form.is_wide();
+    asked.then_some(Sweep { form, kind: Kind::AllCodes, selector: 0 })
 }
 
 const fn slots(words: usize, element: Element) -> usize {
@@ -131,17 +132,21 @@ impl Sweep {
     /// How many trials it has.
     pub fn trials(&self) -> usize {
         let form = self.form;
-        let thin = |count: usize| count.div_ceil(form.thinning());
         match self.kind {
-            Kind::OneHotA { .. } => thin(slots(form.a_words(), form.element)),
+            Kind::OneHotA { .. } => slots(form.a_words(), form.element).div_ceil(self.stride()),
             Kind::OneHotB { .. } => slots(form.b_words(), form.element),
-            Kind::Nibbles => 1 + thin(NIBBLES * form.lanes()),
-            Kind::Codes => 1 + thin(QUAD * NIBBLES * (form.codes().len() - 1)),
+            Kind::Nibbles => 1 + NIBBLES * form.lanes(),
+            Kind::Codes => 1 + QUAD * NIBBLES * (form.codes().len() - 1),
             Kind::Accumulate => 2,
             // about as many numbers of D from each form
-            Kind::Random => (2048 / form.d_words()).clamp(1, 4),
+            Kind::Random => (1024 / form.d_words()).clamp(1, 4),
             Kind::AllCodes => 16,
         }
+    }
+
+    /// Slots of A from one trial of `OneHotA` to the next.
+    fn stride(&self) -> usize {
+        if self.form.is_wide() { 13 } else { 1 }
     }
 
     /// The inputs of one trial.
@@ -158,10 +163,10 @@ impl Sweep {
         // the same for all trials, so that a change of metadata is all that differs
         let (steady_a, steady_b) = (|| nonzero(1, a_slots), || nonzero(2, b_slots));
         let none = || vec![0; form.d_words()];
-        let step = trial.saturating_sub(1) * form.thinning();
+        let step = trial.saturating_sub(1);
         let (a, b, c, metadata) = match self.kind {
             Kind::OneHotA { place } => {
-                let a = one_hot(a_slots, trial * form.thinning());
+                let a = one_hot(a_slots, trial * self.stride());
                 (a, digits(b_slots, place), none(), self.uniform(FIRST))
             }
             Kind::OneHotB { place, code } => {

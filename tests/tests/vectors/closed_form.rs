@@ -146,19 +146,19 @@ pub fn multiply(form: &Form, selector: u32, inputs: &Inputs) -> Result<Vec<u32>,
         };
         Ok(width * group + position)
     };
+    // B once, not once per row
+    let b: Vec<Vec<i64>> = (0..form.k)
+        .map(|k| (0..form.n).map(|n| number(&inputs.b, b_at(form, k, n))).collect())
+        .collect();
     let mut d = vec![0; form.d_words()];
     for row in 0..form.m {
-        let mut terms = Vec::new();
+        let mut sums = vec![0; form.n];
         for j in 0..form.a_columns() {
-            let a = number(&inputs.a, a_at(form, row, j));
-            terms.push((a, logical(row, j)?));
+            let (a, k) = (number(&inputs.a, a_at(form, row, j)), logical(row, j)?);
+            sums.iter_mut().zip(&b[k]).for_each(|(sum, b)| *sum += a * b);
         }
-        // a zero of A adds nothing
-        terms.retain(|(a, _)| *a != 0);
-        for n in 0..form.n {
+        for (n, sum) in sums.into_iter().enumerate() {
             let at = d_at(form, row, n);
-            let product = |(a, k): &(i64, usize)| a * number(&inputs.b, b_at(form, *k, n));
-            let sum: i64 = terms.iter().map(product).sum();
             d[at] = match element {
                 Element::S8 => (inputs.c[at] as i32 + sum as i32) as u32,
                 _ => (f32::from_bits(inputs.c[at]) + sum as f32).to_bits(),
