@@ -7,6 +7,7 @@ pub mod data;
 pub mod emulated;
 pub mod shapes;
 pub mod trials;
+pub mod vectors;
 
 pub use case::{Case, Expected, Operand};
 pub use check::check;
