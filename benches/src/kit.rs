@@ -8,7 +8,7 @@ use quickpick::{Backend, Device, Kind};
 use quickpick_benches::contender::Method;
 use quickpick_benches::peer::Shared;
 use quickpick_benches::record::Record;
-use quickpick_benches::stage::{correct, once, time, tune};
+use quickpick_benches::stage::{correct, once, time, tune, vectors};
 use quickpick_benches::{Error, Result, machine, peer};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +51,15 @@ enum Stage {
         /// One kernel in this process, the verdict on a line: what the stage runs for each
         #[arg(long, hide = true)]
         kernel: Option<String>,
+    },
+    /// What the hardware says of each form of matrix multiply: lane maps, metadata
+    Record {
+        /// cuda
+        #[arg(long)]
+        backend: Kind,
+        /// One form in this process: what the stage runs for each
+        #[arg(long, hide = true)]
+        form: Option<String>,
     },
     /// Every shape: ours, the dense twin, and the peers that this machine has, in turn
     Time(Timing),
@@ -178,6 +187,15 @@ fn run(kit: &Kit) -> Result<()> {
         }
         Stage::Correct { backend, only, .. } => {
             on!(*backend, b => correct::run(&**b, only.as_deref(), &record(kit)?))
+        }
+        Stage::Record { backend: Kind::Cuda, form: Some(form) } => {
+            vectors::one(&Record::open(&folder(kit))?, &kit.revision, form)
+        }
+        Stage::Record { backend: Kind::Cuda, form: None } => {
+            vectors::run(&record(kit)?, &kit.revision)
+        }
+        Stage::Record { backend, .. } => {
+            Err(Error::Absent(format!("{backend} has no matrix multiplies to record")))
         }
         Stage::Time(t) => on!(t.backend, b => {
             let peers = peers(b.name()).inspect_err(|why| println!("{why}")).ok();

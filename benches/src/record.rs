@@ -13,6 +13,8 @@ pub struct Record {
     folder: PathBuf,
 }
 
+const MACHINE: &str = "machine.json";
+
 /// One contender on one shape. Stages `time` and `peers` write them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Timing {
@@ -109,17 +111,23 @@ impl Record {
         self.replace(&path, &bytes)
     }
 
+    /// The facts of `machine.json`, none if it does not exist.
+    pub fn known(&self) -> Result<BTreeMap<String, String>> {
+        let path = self.folder.join(MACHINE);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|why| {
+                let source = std::io::Error::other(why);
+                Error::File { path: path.clone(), source }
+            }),
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(why) => Err(Error::file(&path)(why)),
+        }
+    }
+
     /// Adds facts to `machine.json`; newer ones replace older ones.
     pub fn facts(&self, facts: impl IntoIterator<Item = (String, String)>) -> Result<()> {
-        let path = self.folder.join("machine.json");
-        let mut all: BTreeMap<String, String> = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|why| Error::File {
-                path: path.clone(),
-                source: std::io::Error::other(why),
-            })?,
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(why) => return Err(Error::file(&path)(why)),
-        };
+        let path = self.folder.join(MACHINE);
+        let mut all = self.known()?;
         all.extend(facts);
         let text = serde_json::to_string_pretty(&all).unwrap_or_default();
         self.replace(&path, (text + "\n").as_bytes())

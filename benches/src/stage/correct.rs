@@ -1,17 +1,13 @@
 //! Stage `correct`: every kernel of a backend over the cases of the test suite: ragged shapes; random,
 //! ramp and one-hot data; every epilogue and output type; poisoned outputs, inside poison.
-//!
-//! Each kernel has a process of its own: a fault on a GPU spoils the context of the whole process, and
-//! a kernel that hangs is killed without the others.
 
+use super::child;
 use crate::error::{Error, Result};
 use crate::record::Record;
 use quickpick::Backend;
 use quickpick::kernels::{Caps, KERNELS, KernelSpec, Target, Unsupported};
 use quickpick_tests::{check, shapes};
 use serde::{Deserialize, Serialize};
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A kernel that takes longer hangs.
@@ -126,36 +122,7 @@ pub fn one<B: Backend>(backend: &B, kernel: &str) -> Result<()> {
 }
 
 fn child(backend: &str, kernel: &str) -> Result<Verdict> {
-    let failed = |why: String| Error::Failed(why);
-    let program = std::env::current_exe().map_err(|why| failed(why.to_string()))?;
-    let mut child = Command::new(program)
-        .args(["correct", "--backend", backend, "--kernel", kernel])
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|why| failed(format!("its process does not start: {why}")))?;
-    let status = wait(&mut child)?;
-    let mut out = String::new();
-    if let Some(mut pipe) = child.stdout.take() {
-        // a verdict is far smaller than a pipe, so the child never waits for this read
-        pipe.read_to_string(&mut out).map_err(|why| failed(why.to_string()))?;
-    }
+    let out = child::run(&["correct", "--backend", backend, "--kernel", kernel], PATIENCE)?;
     let verdict = out.lines().find_map(|line| serde_json::from_str(line.strip_prefix(MARK)?).ok());
-    verdict.ok_or_else(|| failed(format!("its process ended without a verdict ({status})")))
-}
-
-/// Waits for the end, or kills.
-fn wait(child: &mut Child) -> Result<std::process::ExitStatus> {
-    let start = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(Error::Failed(format!("hangs: killed after {} s", PATIENCE.as_secs())));
-            }
-            Err(why) => return Err(Error::Failed(why.to_string())),
-        }
-    }
+    verdict.ok_or_else(|| Error::Failed("its process ended without a verdict".into()))
 }
