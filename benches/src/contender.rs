@@ -16,6 +16,11 @@ pub struct Method {
     pub rotate_bytes: u64,
 }
 
+/// Once a shape's samples have taken this long, [`LEAST_ROUNDS`] will do.
+const LONG: Duration = Duration::from_secs(5);
+/// A median needs them.
+const LEAST_ROUNDS: usize = 3;
+
 /// Most copies of one input.
 pub const MOST_COPIES: u64 = 64;
 
@@ -56,6 +61,8 @@ pub trait Contender {
 pub struct Figures {
     /// Microseconds of one launch: the lower quartile, the median, the upper quartile.
     pub us: [f64; 3],
+    /// Samples.
+    pub rounds: u32,
     /// Means while it ran, where a sensor tells.
     pub sensors: Option<Sensors>,
 }
@@ -75,7 +82,11 @@ pub fn in_turn(
     let track = || Track { us: vec![], spans: vec![], failed: None };
     let mut tracks: Vec<Track> = contenders.iter().map(|_| track()).collect();
     let count = contenders.len();
+    let begin = Instant::now();
     for round in 0..rounds as usize {
+        if round >= LEAST_ROUNDS && begin.elapsed() > LONG {
+            break;
+        }
         for turn in 0..count {
             let i = (round + turn) % count;
             let track = &mut tracks[i];
@@ -96,7 +107,8 @@ pub fn in_turn(
         Some(why) => Err(why),
         None => {
             let sensors = sampler.and_then(|s| s.mean(&track.spans));
-            Ok(Figures { us: quartiles(track.us), sensors })
+            let rounds = track.us.len() as u32;
+            Ok(Figures { us: quartiles(track.us), rounds, sensors })
         }
     });
     figures.collect()

@@ -127,32 +127,46 @@ impl<B: Timed> Stage<'_, B> {
         let own = own.filter(|_| self.options.ours);
         let weight = match own {
             // not even its making may outlast the stage
-            Some(own) if self.reaches(&shapes[0]) => Some(random(own, layer.m, layer.k, 1)?),
+            Some(own) if self.reaches(&shapes[0]).is_ok() => {
+                Some(random(own, layer.m, layer.k, 1)?)
+            }
             _ => None,
         };
         let mut uploaded =
             weight.as_deref().map(|w| Uploaded::new(self.backend, w, self.options.method));
         for shape in shapes {
-            if !self.reaches(shape) {
-                let status = format!("{NOT_REACHED} in {} s", self.options.budget.as_secs());
-                println!("{shape}, {dtype}: {status}");
-                self.rows.push(Timing { status, ..self.row(shape, dtype) });
-            } else {
-                let rows = self.shape(shape, dtype, weight.as_deref(), uploaded.as_mut())?;
-                self.work += work(shape);
-                println!("{shape}, {dtype}: {}", line(&rows));
-                self.rows.extend(rows);
-            }
+            let rows = match self.reaches(shape) {
+                Ok(()) => {
+                    let rows = self.shape(shape, dtype, weight.as_deref(), uploaded.as_mut())?;
+                    self.work += work(shape);
+                    println!("{shape}, {dtype}: {}", line(&rows));
+                    rows
+                }
+                Err(status) => {
+                    println!("{shape}, {dtype}: {status}");
+                    vec![Timing { status, ..self.row(shape, dtype) }]
+                }
+            };
+            self.rows.extend(rows);
             record.write(file, &self.rows)?;
         }
         Ok(())
     }
 
-    /// Whether a shape is likely to end in time, at the pace so far.
-    fn reaches(&self, shape: &Shape) -> bool {
-        let spent = self.start.elapsed().as_secs_f64();
+    /// Whether a shape is likely to end in time, at the pace so far; and no shape may take more than a
+    /// tenth of the time, or the largest would keep all others out.
+    fn reaches(&self, shape: &Shape) -> std::result::Result<(), String> {
+        let (spent, budget) =
+            (self.start.elapsed().as_secs_f64(), self.options.budget.as_secs_f64());
         let pace = if self.work > 0.0 { spent / self.work } else { 0.0 };
-        spent + pace * work(shape) < self.options.budget.as_secs_f64()
+        let takes = pace * work(shape);
+        let left = budget - spent;
+        match takes < (budget / 10.0).min(left) {
+            true => Ok(()),
+            false => Err(format!(
+                "{NOT_REACHED}: takes about {takes:.0} s, {left:.0} of {budget} s are left"
+            )),
+        }
     }
 
     fn row(&self, shape: &Shape, dtype: &str) -> Timing {
@@ -165,7 +179,6 @@ impl<B: Timed> Stage<'_, B> {
             n: shape.n,
             k,
             dtype: dtype.into(),
-            rounds: self.options.method.rounds,
             ..Timing::default()
         }
     }
@@ -205,6 +218,10 @@ impl<B: Timed> Stage<'_, B> {
             }
         }
         let (mut contenders, mut rows) = (Vec::new(), Vec::new());
+        if entries.is_empty() {
+            let status = "unsupported: nobody here computes this type".into();
+            rows.push(Timing { status, ..row.clone() });
+        }
         for (rival, made) in entries {
             match made {
                 Ok(contender) => contenders.push(contender),
@@ -224,7 +241,8 @@ impl<B: Timed> Stage<'_, B> {
                 ..row.clone()
             };
             match figures {
-                Ok(Figures { us: [low, median, high], sensors }) => {
+                Ok(Figures { us: [low, median, high], rounds, sensors }) => {
+                    row.rounds = rounds;
                     let us = |us| Some(rounded(us, 3));
                     (row.us_low, row.us, row.us_high) = (us(low), us(median), us(high));
                     row.tflops = Some(rounded(shape.operations() / median / 1e6, 4));
