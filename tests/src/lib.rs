@@ -1,5 +1,6 @@
 //! What the tests across crates share: problems with data, oracles for them, and the one check that
 //! judges every backend.
+#![deny(unsafe_code)] // `vectors/cuda.rs` launches kernels, and allows it for itself
 
 pub mod case;
 pub mod check;

@@ -11,7 +11,7 @@ pub trait Device {
     fn name(&self) -> String;
 
     /// Runs one trial per element of `trials`, and returns D of each: register r of lane l is word
-    /// r·lanes + l.
+    /// 2·(⌊r/2⌋·lanes + l) + r mod 2.
     fn run(&self, probe: &Probe, trials: &[Inputs]) -> Result<Vec<Vec<u32>>, Failure>;
 }
 

@@ -90,6 +90,9 @@ const SW128: Place = Shared(Swizzle::B128);
 
 #[rustfmt::skip] // one form, one line
 /// The forms. Versions and targets: PTX ISA, "Target ISA Notes" of each instruction.
+///
+/// For sm_90 ptxas 13.5 makes the warp's e4m3 and e5m2 forms of conversions and two f16 multiplies (its
+/// SASS has no QMMA there), so what Hopper records of these is the assembler's doing, not the unit's.
 pub const FORMS: &[Form] = &[
     //  name                              engine         m   n   k  type  A          B          selectors isa  target
     row("mma_m16n8k16_f16",               Mma,          16,  8, 16, F16,  Registers, Registers, 0,        70,  From(80)),
@@ -281,9 +284,16 @@ impl Form {
     }
 
     /// Whether it is recorded for the map of its many columns. One-hot B tells that map whole; of A a
-    /// sample will do, and metadata is varied at random only: their maps are the narrow form's.
+    /// sample will do, for its map is the narrow form's.
     pub const fn is_wide(&self) -> bool {
         self.n > 16
+    }
+
+    /// Whether metadata is varied nibble by nibble. In forms that differ from another one in the place
+    /// of an operand or in N only, random metadata confirms that the map is the same.
+    pub const fn explores_metadata(&self) -> bool {
+        let first = matches!((self.a, self.b), (Registers, Registers | PLAIN));
+        self.is_sparse() && first && !self.is_wide()
     }
 }
 

@@ -1,8 +1,10 @@
 //! The PTX of a probe: one kernel that executes one multiply per block, and nothing else of note.
 //!
-//! Block i takes words i·w..(i+1)·w of each operand, w being the words of a trial: register r of lane
-//! l is word r·lanes + l; an image in shared memory is copied as it is. Where an operand's elements
-//! belong in a matrix is not said here: that is what a probe is to find out.
+//! Block i takes words i·w..(i+1)·w of each operand, w being the words of a trial. Register r of lane l
+//! is word r·lanes + l of A and B. Registers of C and D go in pairs, as they hold neighbouring columns:
+//! register r of lane l is word 2·(⌊r/2⌋·lanes + l) + r mod 2. An image in shared memory is copied as it
+//! is. Where an operand's elements belong in a matrix is not said here: that is what a probe is to find
+//! out.
 
 use super::forms::{Engine, Form, Image, Place, Swizzle};
 
@@ -46,9 +48,9 @@ fn warp(form: &Form, selector: u32) -> String {
     w.declare(&format!(".{}", d_class(form)), &format!("%c<{d}>, %d<{d}>"));
     w.addresses();
     w.section("one fragment per lane");
-    w.fragment("a", "b32", a);
-    w.fragment("b", "b32", b);
-    w.fragment("c", d_class(form), d);
+    w.fragment("a", a);
+    w.fragment("b", b);
+    w.load_c("c");
     w.load_metadata();
     w.section("the multiply");
     let mut operands = ["d", "a", "b", "c"].map(|o| vector(o, w.registers(o))).join(", ");
@@ -100,14 +102,9 @@ fn warpgroup(form: &Form, selector: u32) -> String {
 
     w.section("fragments; D begins as C");
     if form.a == Place::Registers {
-        w.fragment("a", "b32", form.a_registers());
+        w.fragment("a", form.a_registers());
     }
-    for r in 0..d {
-        w.inst(
-            &format!("ld.global.{}", d_class(form)),
-            &format!("%d{r}, [%c_at+{}]", 4 * r * w.lanes),
-        );
-    }
+    w.load_c("d");
     w.load_metadata();
 
     w.section("the multiply: registers were written, so a fence comes first (9.7.15.7.1)");
@@ -261,14 +258,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// `%x_at` of each operand: this lane's word of this block's trial.
+    /// `%x_at` of each operand: where this lane begins in this block's trial.
     fn addresses(&mut self) {
         let mut wide: Vec<String> = self.operands().map(|o| format!("%{o}_at")).collect();
         for (operand, image) in [("a", self.form.a_image()), ("b", self.form.b_image())] {
             wide.extend(image.map(|_| format!("%{operand}_desc")));
         }
         self.declare(".b64", &wide.join(", "));
-        self.section("this lane's word of this block's trial");
+        self.section("where this lane begins in this block's trial");
         self.inst("mov.u32", "%thread, %tid.x");
         self.inst("mov.u32", "%block, %ctaid.x");
         for o in self.operands() {
@@ -276,16 +273,25 @@ impl<'a> Writer<'a> {
             self.inst("ld.param.u64", &format!("%{o}_at, [{o}]"));
             self.inst("cvta.to.global.u64", &format!("%{o}_at, %{o}_at"));
             self.inst("mad.wide.u32", &format!("%{o}_at, %block, {bytes}, %{o}_at"));
-            self.inst("mad.wide.u32", &format!("%{o}_at, %thread, 4, %{o}_at"));
+            let step = if matches!(o, "c" | "d") { 8 } else { 4 };
+            self.inst("mad.wide.u32", &format!("%{o}_at, %thread, {step}, %{o}_at"));
         }
     }
 
-    /// Loads a lane's registers of one operand.
-    fn fragment(&mut self, operand: &str, class: &str, count: usize) {
+    /// Loads a lane's registers of A or B.
+    fn fragment(&mut self, operand: &str, count: usize) {
         for r in 0..count {
             let offset = 4 * r * self.lanes;
-            let operands = format!("%{operand}{r}, [%{operand}_at+{offset}]");
-            self.inst(&format!("ld.global.{class}"), &operands);
+            self.inst("ld.global.b32", &format!("%{operand}{r}, [%{operand}_at+{offset}]"));
+        }
+    }
+
+    /// Loads a lane's registers of C, in pairs, into those called `role`.
+    fn load_c(&mut self, role: &str) {
+        let mnemonic = format!("ld.global.v2.{}", d_class(self.form));
+        for r in (0..self.form.d_registers()).step_by(2) {
+            let offset = 4 * r * self.lanes;
+            self.inst(&mnemonic, &format!("{{%{role}{r}, %{role}{}}}, [%c_at+{offset}]", r + 1));
         }
     }
 
@@ -306,10 +312,10 @@ impl<'a> Writer<'a> {
 
     fn store_d(&mut self) {
         self.section("D");
-        let class = d_class(self.form);
-        for r in 0..self.form.d_registers() {
+        let mnemonic = format!("st.global.v2.{}", d_class(self.form));
+        for r in (0..self.form.d_registers()).step_by(2) {
             let offset = 4 * r * self.lanes;
-            self.inst(&format!("st.global.{class}"), &format!("[%d_at+{offset}], %d{r}"));
+            self.inst(&mnemonic, &format!("[%d_at+{offset}], {{%d{r}, %d{}}}", r + 1));
         }
         self.inst("ret", "");
         self.line("}");

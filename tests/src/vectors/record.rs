@@ -135,19 +135,23 @@ fn defined(device: &dyn Device, header: &Header, form: &'static Form) -> Result<
 }
 
 /// A sweep with a launch per trial, so that each has its own answer or error. Legal codes go first:
-/// they have their answers whatever an illegal one does to the device.
+/// they have their answers whatever an undefined one does. After an error a legal code is asked again;
+/// if that fails too, the device is lost, and what follows would be no answer of its own.
 fn one_by_one(device: &dyn Device, sweep: Sweep) -> Recorded {
     let probe = Probe::new(sweep.form, sweep.selector);
-    let legal = |trial: &usize| sweep.form.codes().contains(&(*trial as u32));
+    let ask = |trial: usize| match device.run(&probe, &[sweep.inputs(trial)]) {
+        Ok(answers) => answers.into_iter().next().ok_or_else(|| "no answer".to_string()),
+        Err(why) => Err(why.to_string()),
+    };
+    let codes = sweep.form.codes();
+    let legal = |trial: &usize| codes.contains(&(*trial as u32));
     let (first, last): (Vec<usize>, Vec<usize>) = (0..sweep.trials()).partition(legal);
-    let mut answers = vec![Err("not asked".to_string()); sweep.trials()];
+    let mut answers = vec![Err("not asked, for the device was lost".into()); sweep.trials()];
     for trial in first.into_iter().chain(last) {
-        let answer = device.run(&probe, &[sweep.inputs(trial)]).map(|d| d.into_iter().next());
-        answers[trial] = match answer {
-            Ok(Some(d)) => Ok(d),
-            Ok(None) => Err("no answer".into()),
-            Err(why) => Err(why.to_string()),
-        };
+        answers[trial] = ask(trial);
+        if answers[trial].is_err() && ask(codes[0] as usize).is_err() {
+            break;
+        }
     }
     Recorded { sweep, inputs: sweep.digest(), answers }
 }

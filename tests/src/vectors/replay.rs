@@ -13,7 +13,7 @@ pub struct Difference {
     pub sweep: Sweep,
     /// Its trial.
     pub trial: usize,
-    /// The word: register · lanes + lane.
+    /// The word: 2·(⌊register / 2⌋ · lanes + lane) + register mod 2.
     pub word: usize,
     /// In the file.
     pub recorded: u32,
@@ -26,7 +26,7 @@ impl fmt::Display for Difference {
         let Self { sweep, trial, word, recorded, computed } = self;
         let (form, lanes) = (sweep.form, sweep.form.lanes());
         let [recorded, computed] = [recorded, computed].map(|w| numbers(form).show(*w));
-        let (lane, register) = (word % lanes, word / lanes);
+        let (lane, register) = (word / 2 % lanes, word / (2 * lanes) * 2 + word % 2);
         write!(
             f,
             "{}: {sweep}, trial {trial}: D register {register} of lane {lane} is {recorded} in the \

@@ -17,7 +17,7 @@ pub struct Inputs {
     pub a: Vec<u32>,
     /// B.
     pub b: Vec<u32>,
-    /// C: register r of lane l is word r·lanes + l.
+    /// C: register r of lane l is word 2·(⌊r/2⌋·lanes + l) + r mod 2.
     pub c: Vec<u32>,
     /// A word per lane; empty for a dense form.
     pub metadata: Vec<u32>,
@@ -97,7 +97,7 @@ pub fn sweeps(form: &'static Form) -> Vec<Sweep> {
     for place in 0..element.digits(slots(form.a_words(), element)) {
         codes.iter().for_each(|&code| add(Kind::OneHotB { place, code }, 0));
     }
-    for selector in (0..form.selectors).filter(|_| !form.is_wide()) {
+    for selector in (0..form.selectors).filter(|_| form.explores_metadata()) {
         add(Kind::Nibbles, selector);
         add(Kind::Codes, selector);
     }
@@ -108,19 +108,18 @@ pub fn sweeps(form: &'static Form) -> Vec<Sweep> {
     list
 }
 
-/// The sweep over all sixteen codes; none for a dense form, or a wide one.
+/// The sweep over all sixteen codes, where metadata is explored.
 pub fn all_codes(form: &'static Form) -> Option<Sweep> {
-    let asked = form.is_sparse() && !form.is_wide();
-    asked.then_some(Sweep { form, kind: Kind::AllCodes, selector: 0 })
+    form.explores_metadata().then_some(Sweep { form, kind: Kind::AllCodes, selector: 0 })
 }
 
 const fn slots(words: usize, element: Element) -> usize {
     words * element.per_word()
 }
 
-/// Keeps every position of every group: positions 0 and 1 of four, or the first of two.
+/// Keeps positions 0 and 1 of four, or the first of two.
 const FIRST: u32 = 0x4;
-/// The last two of four, or the second of two.
+/// Keeps the last two of four, or the second of two.
 const LAST: u32 = 0xE;
 
 /// Nibbles of a metadata word.

@@ -48,10 +48,11 @@ fn b_at(form: &Form, k: usize, n: usize) -> At {
     (k / (4 * e) * form.lanes() + 4 * n + k / e % 4, k % e)
 }
 
-/// D's word, and C's, of a row and a column.
+/// D's word, and C's, of a row and a column. A pair of registers holds two columns; of eight columns a
+/// lane has one pair in row g and one in row g + 8. Pairs of all lanes follow one another in memory.
 fn d_at(form: &Form, row: usize, n: usize) -> usize {
-    let register = 4 * (n / 8) + 2 * (row / 8 % 2) + n % 2;
-    register * form.lanes() + lane(row, n % 8 / 2)
+    let pair = 2 * (n / 8) + row / 8 % 2;
+    2 * (pair * form.lanes() + lane(row, n % 8 / 2)) + n % 2
 }
 
 /// Lane t of the quad that holds a row; a warp holds sixteen rows.
@@ -67,7 +68,7 @@ fn image_at(image: Image, element: Element, row: usize, column: usize) -> At {
     let (chunk, rest) = (column * bytes / 16, column * bytes % 16);
     let at = match image.swizzle {
         Swizzle::None => row / 8 * image.stride + chunk * image.leading + row % 8 * 16 + rest,
-        Swizzle::B128 => row / 8 * image.stride + row % 8 * 128 + (chunk ^ row % 8) * 16 + rest,
+        Swizzle::B128 => row / 8 * image.stride + row % 8 * 128 + (chunk ^ (row % 8)) * 16 + rest,
     };
     (at / 4, at % 4 / bytes)
 }
