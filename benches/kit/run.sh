@@ -49,7 +49,10 @@ stage_record() { kit record --backend cuda; }
 stage_peers() { kit peers --backend cuda --only square --dtypes s8,e4m3,f16 --rounds 5 --seconds $(($1 - 20)); }
 stage_time() { kit time --backend cuda --dtypes f16,bf16 --rounds 7 --sample 2 --seconds $(($1 - 20)); }
 stage_tune() { kit tune --backend cuda --only llama-3-8b --tokens 16,64,256,1024,4096 --rounds 3 --sample 1 --seconds $(($1 - 20)); }
-demo() { bin/quickpick demo --backend "$1" --corpus corpus --steps 40 --out "$record/demo"; }
+demo() {
+  bin/quickpick demo --backend "$1" --corpus corpus --steps 40 --out "$record/demo" || return
+  cp "$record"/demo/*/report-"$1".json "$record"
+}
 # a backend that is not there is a skip, which the demo itself cannot say
 stage_demo() { kit once --backend cuda --shape 64,16,64 || return; demo cuda; }
 stage_vulkan() {

@@ -4,6 +4,7 @@
 use quickpick_kernels::{Form, KernelSpec, OpKind, Tile, Weights};
 use quickpick_ptx::Half;
 
+use super::store;
 use crate::ptx::pieces;
 
 /// Columns of X that fill a row of 128 bytes in shared memory: `tile.k` of every tiled kernel.
@@ -60,21 +61,36 @@ impl Geometry {
         })
     }
 
-    /// Whether the generator can write this: whole fragments for each warp, a ring of B that closes
-    /// with the tile, and a Y that leaves through the memory of the stages, whole warps at a time.
+    /// Whether the generator can write this; each rule is an assumption of the file that it names.
     pub fn fits(&self) -> bool {
         let Self { tile, warps: (along_m, along_n), .. } = *self;
-        // a warp finds its place by masks, reads A and metadata of two m-tiles, B of one slice at a time
+        let threads = self.threads();
+        // fragments: a warp finds its place by masks, and takes whole pairs of m-tiles, whole slices
         let whole = along_m.is_power_of_two()
             && along_n.is_power_of_two()
             && tile.m % (32 * along_m) == 0
             && tile.n % (8 * self.slice * along_n) == 0;
-        if !whole || tile.k != K || self.stages < 2 || self.tile_slices() % RING != 0 {
+        if !whole || tile.k != K || self.stages < 2 {
             return false;
         }
+        // copies: each thread's rows are as far apart as the swizzle is long, or a multiple
+        let copied = |rows: u32, row_bytes: u32| {
+            let between = threads * 16 / row_bytes;
+            between % 8 == 0 && rows % between == 0
+        };
+        // copies, fragments: a thread copies one piece of metadata at most, one ldmatrix reads a step's
+        let metadata = !self.sparse || 2 * threads >= tile.m && self.m_tiles <= 4;
+        // main loop: the ring closes with the tile, and all copies come before the barrier's commit
+        let ring = self.tile_slices() % RING == 0 && self.tile_slices() >= 2 * RING;
+        // store: whole warps a part, whole trips a part, and a part that the stages hold
         let parts = self.store_parts();
-        let staged = 4 * self.staged_row() * tile.n / parts;
-        along_n % parts == 0 && staged <= self.shared_bytes()
+        let tokens = tile.n / parts;
+        let trip = threads / (tile.m / store::WIDE) * store::TOKENS;
+        let stored = along_n % parts == 0
+            && trip > 0
+            && tokens % trip == 0
+            && 4 * self.staged_row() * tokens <= self.shared_bytes();
+        copied(tile.m, self.a_row) && copied(tile.n, self.b_row) && metadata && ring && stored
     }
 
     pub fn threads(&self) -> u32 {

@@ -14,9 +14,9 @@ use quickpick_ptx::{
 };
 
 /// Features that a thread handles at once: 16 bytes of f32, 8 bytes of a 16-bit type.
-const WIDE: u32 = 4;
+pub(super) const WIDE: u32 = 4;
 /// Tokens that a thread handles in a trip, so that the residual's latency is paid once for all.
-const TOKENS: u32 = 4;
+pub(super) const TOKENS: u32 = 4;
 
 /// The accumulators' way into shared memory.
 struct Put {
