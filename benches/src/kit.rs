@@ -250,7 +250,8 @@ fn doctor(record: &Record) -> Result<()> {
 /// The peers that go with a backend.
 fn peers(backend: &str) -> Result<Shared> {
     match backend {
-        "cpu" | "cuda" => Shared::start(backend),
+        "cpu" => Shared::start("cpu"),
+        "cuda" => Shared::start("cuda"),
         _ => Err(Error::Absent(format!("no peers for {backend}"))),
     }
 }

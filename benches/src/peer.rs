@@ -18,6 +18,7 @@ const SCRIPT: &str = include_str!("../kit/peers.py");
 
 /// A running `peers.py`.
 struct Peers {
+    device: &'static str,
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
@@ -46,7 +47,13 @@ pub struct Shared(Rc<RefCell<Peers>>);
 impl Shared {
     /// Starts the script for `cuda` or `cpu`, with as many threads as we use. [`Error::Absent`] where
     /// the machine has no Python, no PyTorch, or no such device: in the script's words.
-    pub fn start(device: &str) -> Result<Self> {
+    pub fn start(device: &'static str) -> Result<Self> {
+        Ok(Self(Rc::new(RefCell::new(Peers::start(device)?))))
+    }
+}
+
+impl Peers {
+    fn start(device: &'static str) -> Result<Self> {
         let threads = rayon::current_num_threads().to_string();
         let absent = |why: String| Error::Absent(format!("no peers: {why}"));
         let mut child = Command::new("python3")
@@ -61,7 +68,7 @@ impl Shared {
         };
         let stdout = BufReader::new(stdout);
         let (hello, list) = (BTreeMap::new(), vec![]);
-        let mut peers = Peers { child, stdin, stdout, next: 0, hello, list };
+        let mut peers = Self { device, child, stdin, stdout, next: 0, hello, list };
         let first = peers.line().map_err(|why| absent(why.cell()))?;
         if let Some(why) = first["unavailable"].as_str() {
             return Err(absent(why.into()));
@@ -71,14 +78,24 @@ impl Shared {
             (Some(hello), Ok(list)) => {
                 peers.hello = hello;
                 peers.list = list;
-                Ok(Self(Rc::new(RefCell::new(peers))))
+                Ok(peers)
             }
             _ => Err(absent(format!("its first line is {first}"))),
         }
     }
-}
 
-impl Peers {
+    /// A library may have cost the script its CUDA context, upon which it ends: then a new one takes
+    /// over. What the old one had prepared is gone.
+    fn revive(&mut self) -> Result<()> {
+        let ended = self.child.try_wait().map_err(|why| failed("its process", why))?;
+        if ended.is_some() {
+            let next = self.next;
+            *self = Self::start(self.device)?;
+            self.next = next;
+        }
+        Ok(())
+    }
+
     fn line(&mut self) -> Result<Value> {
         let mut line = String::new();
         let read = self.stdout.read_line(&mut line).map_err(|why| failed("its output", why))?;
@@ -150,6 +167,7 @@ impl Shared {
         method: Method,
     ) -> Result<PeerContender> {
         let mut peers = self.0.borrow_mut();
+        peers.revive()?;
         peers.next += 1;
         let id = peers.next;
         // made first: whatever fails from here on, its drop releases what the script holds
@@ -222,4 +240,31 @@ pub fn name(dtype: DType) -> String {
 
 fn failed(peer: &str, why: impl ToString) -> Error {
     Error::Peer { peer: peer.into(), why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::LAYERS;
+    use std::time::Duration;
+
+    /// Where PyTorch is not installed, the script says so; where it is, it multiplies.
+    #[test]
+    fn the_script_multiplies_or_says_what_it_lacks() {
+        let peers = match Shared::start("cpu") {
+            Ok(peers) => peers,
+            Err(Error::Absent(why)) => {
+                assert!(why.contains("PyTorch") || why.contains("python3"), "{why}");
+                return eprintln!("skipped: {why}");
+            }
+            Err(why) => panic!("{why}"),
+        };
+        let list = peers.list();
+        let method = Method { rounds: 1, sample: Duration::from_micros(50), rotate_bytes: 0 };
+        let shape = LAYERS.iter().find(|l| l.m == 512).unwrap().shapes().next().unwrap();
+        let mut peer = peers.contender(&list[0], "f32", shape, method).unwrap();
+        assert!(peer.sample().unwrap() > 0.0 && peer.about().error <= 1.0, "{:?}", peer.about());
+        let why = peers.contender(&list[0], "f7", shape, method).err().unwrap();
+        assert!(matches!(&why, Error::Absent(text) if text.contains("f7")), "{why}");
+    }
 }

@@ -39,12 +39,22 @@ struct Ceiling {
     value: f64,
 }
 
+/// A row of `correct.csv`.
+#[derive(Clone, Debug, Deserialize)]
+struct Verdict {
+    backend: String,
+    cases: u32,
+    failed: u32,
+    worst: f64,
+}
+
 /// One folder below `benches/record`.
 struct Record {
     name: String,
     machine: BTreeMap<String, String>,
     timings: Vec<Timing>,
     ceilings: Vec<Ceiling>,
+    verdicts: Vec<Verdict>,
 }
 
 /// Writes, or with `check` compares, the README's tables.
@@ -114,6 +124,7 @@ impl Record {
             machine,
             timings: rows(path.join("time.csv"))?,
             ceilings: rows(path.join("ceilings.csv"))?,
+            verdicts: rows(path.join("correct.csv"))?,
         })
     }
 
@@ -137,6 +148,20 @@ impl Record {
             _ => format!("{}, {}", self.fact("cpu"), self.fact("cpu.backend")),
         };
         let mut out = format!("{device}. Record `{RECORDS}/{}`.", self.name);
+        let judged: Vec<_> = self.verdicts.iter().filter(|v| v.backend == backend).collect();
+        if !judged.is_empty() {
+            let sum = |of: fn(&Verdict) -> u32| judged.iter().map(|v| of(v)).sum::<u32>();
+            let worst = judged.iter().map(|v| v.worst).fold(0.0, f64::max);
+            // writing to a String cannot fail
+            let _ = write!(
+                out,
+                " {} kernels against the f64 oracle: {} of {} cases failed, the largest error is {worst:.2} \
+                 of its bound.",
+                judged.len(),
+                sum(|v| v.failed),
+                sum(|v| v.cases),
+            );
+        }
         let mine: Vec<&Timing> = self.timings.iter().filter(|t| t.backend == backend).collect();
         let mut dtypes: Vec<&str> = Vec::new();
         for timing in &mine {
@@ -293,6 +318,7 @@ mod tests {
                 timing("candle", 16, None),
             ],
             ceilings: vec![Ceiling { backend: "cpu".into(), what: "copy".into(), value: 59.4 }],
+            verdicts: vec![Verdict { backend: "cpu".into(), cases: 9, failed: 1, worst: 0.5 }],
         };
         let table = record.table("cpu");
         // 1024² × 9/8 + 4096 bytes in 100 µs are 11.8 GB/s
@@ -304,6 +330,10 @@ mod tests {
         assert!(table.contains("| geometric mean of all 2 shapes | | | | | 1.00× |"), "{table}");
         assert!(!table.contains("candle"), "a rival without a figure has no column: {table}");
         assert!(table.contains("dense product not measured"), "{table}");
+        assert!(
+            table.contains(" 1 kernels against the f64 oracle: 1 of 9 cases failed"),
+            "{table}"
+        );
     }
 
     #[test]
