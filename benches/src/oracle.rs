@@ -50,8 +50,8 @@ pub fn share(
             let i = t * features.len() + f;
             let (got, want, bound) = (row[feature as usize], wants[i], bounds[i]);
             let largest = (got - want).abs() / bound;
-            // once NaN, always NaN
-            if !(largest <= worst.largest) && !worst.largest.is_nan() {
+            // the first NaN is the worst of all
+            if !worst.largest.is_nan() && (largest > worst.largest || largest.is_nan()) {
                 worst = Share { largest, at: (token, feature), got, want, bound };
             }
         }

@@ -147,7 +147,7 @@ fn check<B: Timed>(
         let cells = bytes[(from - start) as usize..].chunks_exact(out).take(p.m as usize);
         Ok(cells.map(|cell| decode(p.out, cell)).collect())
     })?;
-    if !(share.largest <= 1.0) {
+    if share.largest > 1.0 || share.largest.is_nan() {
         return Err(Error::Wrong(share.to_string()));
     }
     if y_bytes <= WHOLE {
@@ -191,7 +191,7 @@ mod tests {
             let mut ours = Ours::new(&mut uploaded, &plan(&cpu, weights)).unwrap();
             let about = ours.about();
             assert_eq!(about.rival, rival);
-            assert!(about.copies > 1 && about.launches % about.copies == 0, "{about:?}");
+            assert!(about.copies > 1 && about.launches.is_multiple_of(about.copies), "{about:?}");
             assert!(about.error > 0.0 && about.error <= 1.0, "{about:?}");
             assert!(ours.sample().unwrap() > 0.0);
         }

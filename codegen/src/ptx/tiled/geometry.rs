@@ -76,19 +76,19 @@ impl Geometry {
         // copies: each thread's rows are as far apart as the swizzle is long, or a multiple
         let copied = |rows: u32, row_bytes: u32| {
             let between = threads * 16 / row_bytes;
-            between % 8 == 0 && rows % between == 0
+            between.is_multiple_of(8) && rows.is_multiple_of(between)
         };
         // copies, fragments: a thread copies one piece of metadata at most, one ldmatrix reads a step's
         let metadata = !self.sparse || 2 * threads >= tile.m && self.m_tiles <= 4;
         // main loop: the ring closes with the tile, and all copies come before the barrier's commit
-        let ring = self.tile_slices() % RING == 0 && self.tile_slices() >= 2 * RING;
+        let ring = self.tile_slices().is_multiple_of(RING) && self.tile_slices() >= 2 * RING;
         // store: whole warps a part, whole trips a part, and a part that the stages hold
         let parts = self.store_parts();
         let tokens = tile.n / parts;
         let trip = threads / (tile.m / store::WIDE) * store::TOKENS;
         let stored = along_n % parts == 0
             && trip > 0
-            && tokens % trip == 0
+            && tokens.is_multiple_of(trip)
             && 4 * self.staged_row() * tokens <= self.shared_bytes();
         copied(tile.m, self.a_row) && copied(tile.n, self.b_row) && metadata && ring && stored
     }
