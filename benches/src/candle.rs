@@ -2,7 +2,7 @@
 
 use crate::contender::{About, Contender, Method};
 use crate::error::{Error, Result};
-use crate::oracle;
+use crate::oracle::Oracle;
 use crate::weights::{Weight, activations};
 use candle_core::{DType as CandleType, Device, Tensor};
 use quickpick::kernels::{DType, Linear};
@@ -49,7 +49,7 @@ impl Candle {
             let row = row.and_then(|row| row.to_vec1::<f32>()).map_err(failed)?;
             Ok(row.into_iter().map(f64::from).collect())
         };
-        this.about.error = oracle::share(problem, weight, &x, row)?.largest;
+        this.about.error = Oracle::new(problem, weight, &x).share(row)?.largest;
         Ok(this)
     }
 

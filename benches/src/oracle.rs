@@ -27,36 +27,46 @@ impl fmt::Display for Share {
     }
 }
 
-/// Compares rows of Y at a sample of tokens and features, the first and the last among them.
-/// `row(token)` gives the m values of a token; `x` is `n × k` of the problem's type.
-pub fn share(
-    p: &Linear,
-    weight: &dyn Weight,
-    x: &[u8],
-    mut row: impl FnMut(u32) -> Result<Vec<f64>>,
-) -> Result<Share> {
-    let (tokens, features) = (spread(p.n, SAMPLE.0), spread(p.m, SAMPLE.1));
-    let (size, k) = (p.dtype.bytes(), p.k as usize);
-    let cells = |t: &u32| x[*t as usize * k * size..][..k * size].chunks_exact(size);
-    let xs: Vec<f64> = tokens.iter().flat_map(cells).map(|cell| decode(p.dtype, cell)).collect();
-    let ws: Vec<f64> = features.iter().flat_map(|f| weight.row(*f as usize)).collect();
-    let small = Linear { m: features.len() as u32, n: tokens.len() as u32, ..*p };
-    let wants = reference::linear(&small, &ws, &xs, &[], &[]);
-    let bounds = bound::linear(&small, &ws, &xs, &[], &[]);
-    let mut worst = Share { largest: -1.0, at: (0, 0), got: 0.0, want: 0.0, bound: 0.0 };
-    for (t, &token) in tokens.iter().enumerate() {
-        let row = row(token)?;
-        for (f, &feature) in features.iter().enumerate() {
-            let i = t * features.len() + f;
-            let (got, want, bound) = (row[feature as usize], wants[i], bounds[i]);
-            let largest = (got - want).abs() / bound;
-            // the first NaN is the worst of all
-            if !worst.largest.is_nan() && (largest > worst.largest || largest.is_nan()) {
-                worst = Share { largest, at: (token, feature), got, want, bound };
+/// What a sample of Y must be: some tokens and features, the first and the last among them.
+pub struct Oracle {
+    tokens: Vec<u32>,
+    features: Vec<u32>,
+    wants: Vec<f64>,
+    bounds: Vec<f64>,
+}
+
+impl Oracle {
+    /// For a problem without epilogue; `x` is `n × k` of its type.
+    pub fn new(p: &Linear, weight: &dyn Weight, x: &[u8]) -> Self {
+        let (tokens, features) = (spread(p.n, SAMPLE.0), spread(p.m, SAMPLE.1));
+        let (size, k) = (p.dtype.bytes(), p.k as usize);
+        let cells = |t: &u32| x[*t as usize * k * size..][..k * size].chunks_exact(size);
+        let xs: Vec<f64> =
+            tokens.iter().flat_map(cells).map(|cell| decode(p.dtype, cell)).collect();
+        let ws: Vec<f64> = features.iter().flat_map(|f| weight.row(*f as usize)).collect();
+        let small = Linear { m: features.len() as u32, n: tokens.len() as u32, ..*p };
+        let wants = reference::linear(&small, &ws, &xs, &[], &[]);
+        let bounds = bound::linear(&small, &ws, &xs, &[], &[]);
+        Self { tokens, features, wants, bounds }
+    }
+
+    /// Compares an answer; `row(token)` gives the m values of a token.
+    pub fn share(&self, mut row: impl FnMut(u32) -> Result<Vec<f64>>) -> Result<Share> {
+        let mut worst = Share { largest: -1.0, at: (0, 0), got: 0.0, want: 0.0, bound: 0.0 };
+        for (t, &token) in self.tokens.iter().enumerate() {
+            let row = row(token)?;
+            for (f, &feature) in self.features.iter().enumerate() {
+                let i = t * self.features.len() + f;
+                let (got, want, bound) = (row[feature as usize], self.wants[i], self.bounds[i]);
+                let largest = (got - want).abs() / bound;
+                // the first NaN is the worst of all
+                if !worst.largest.is_nan() && (largest > worst.largest || largest.is_nan()) {
+                    worst = Share { largest, at: (token, feature), got, want, bound };
+                }
             }
         }
+        Ok(worst)
     }
-    Ok(worst)
 }
 
 /// Up to `most` indices below `size`, the first and the last among them.

@@ -3,7 +3,7 @@
 use crate::clock::Timed;
 use crate::contender::{About, Contender, Method};
 use crate::error::{Error, Result};
-use crate::oracle;
+use crate::oracle::Oracle;
 use crate::weights::{Weight, activations};
 use quickpick::Slice;
 use quickpick::format::Order;
@@ -13,12 +13,22 @@ use quickpick_tests::data::decode;
 /// An output up to this size is poisoned before, and read back whole.
 const WHOLE: u64 = 64 << 20;
 
-/// A weight on a device, in each order that was asked for, copied until a rotation outgrows caches.
+/// A layer's operands on a device, shared by all its contenders: the weight in each order that was asked
+/// for, copied until a rotation outgrows caches; the activations of the last number of tokens.
 pub struct Uploaded<'a, B: Timed> {
     backend: &'a B,
     weight: &'a dyn Weight,
     method: Method,
     orders: Vec<(Option<Order>, Vec<Copy<B>>)>,
+    inputs: Option<Inputs<B>>,
+}
+
+/// X, as often as a rotation wants it, and what must come out.
+struct Inputs<B: Timed> {
+    n: u32,
+    bytes: Vec<u8>,
+    copies: Vec<B::Buffer>,
+    oracle: Oracle,
 }
 
 /// Values, and metadata unless dense.
@@ -27,12 +37,13 @@ type Copy<B> = (<B as quickpick::Backend>::Buffer, Option<<B as quickpick::Backe
 impl<'a, B: Timed> Uploaded<'a, B> {
     /// Nothing is uploaded before it is needed.
     pub fn new(backend: &'a B, weight: &'a dyn Weight, method: Method) -> Self {
-        Self { backend, weight, method, orders: vec![] }
+        Self { backend, weight, method, orders: vec![], inputs: None }
     }
 
-    fn get(&mut self, order: Option<Order>) -> Result<&[Copy<B>]> {
-        if let Some(i) = self.orders.iter().position(|(have, _)| *have == order) {
-            return Ok(&self.orders[i].1);
+    /// The weight's copies in an order; clones share memory.
+    fn weights(&mut self, order: Option<Order>) -> Result<Vec<Copy<B>>> {
+        if let Some((_, copies)) = self.orders.iter().find(|(have, _)| *have == order) {
+            return Ok(copies.clone());
         }
         let (values, metadata) = match order {
             None => (self.weight.dense(), None),
@@ -47,8 +58,23 @@ impl<'a, B: Timed> Uploaded<'a, B> {
             let metadata = metadata.as_ref().map(|bytes| self.backend.upload(bytes));
             copies.push((self.backend.upload(&values)?, metadata.transpose()?));
         }
-        self.orders.push((order, copies));
-        Ok(&self.orders[self.orders.len() - 1].1)
+        self.orders.push((order, copies.clone()));
+        Ok(copies)
+    }
+
+    /// X at least `count` times.
+    fn inputs(&mut self, p: &Linear, count: usize) -> Result<&Inputs<B>> {
+        let (backend, weight) = (self.backend, self.weight);
+        let kept = self.inputs.take().filter(|inputs| inputs.n == p.n);
+        let mut inputs = kept.unwrap_or_else(|| {
+            let bytes = activations(p.dtype, p.n, p.k, 2);
+            let oracle = Oracle::new(p, weight, &bytes);
+            Inputs { n: p.n, bytes, copies: vec![], oracle }
+        });
+        while inputs.copies.len() < count {
+            inputs.copies.push(backend.upload(&inputs.bytes)?);
+        }
+        Ok(self.inputs.insert(inputs))
     }
 }
 
@@ -65,16 +91,18 @@ impl<'a, B: Timed> Ours<'a, B> {
     ///
     /// Errors: [`Error::Wrong`] where an element is outside its derived bound, or was not written.
     pub fn new(uploaded: &mut Uploaded<'a, B>, plan: &Plan) -> Result<Self> {
-        let (backend, weight, method) = (uploaded.backend, uploaded.weight, uploaded.method);
+        let (backend, method) = (uploaded.backend, uploaded.method);
         let Problem::Linear(p) = plan.problem else {
             return Err(Error::Wrong(format!("{plan} is no linear layer")));
         };
-        let x = activations(p.dtype, p.n, p.k, 2);
-        let copies = uploaded.get(plan.spec.order())?;
-        let weight_bytes: u64 =
-            plan.bindings.iter().filter(|b| b.name != "y" && b.name != "x").map(|b| b.bytes).sum();
-        let count = method.copies(weight_bytes + x.len() as u64).min(copies.len());
-        let y_bytes = plan.bindings.iter().find(|b| b.name == "y").map_or(0, |b| b.bytes);
+        let weights = uploaded.weights(plan.spec.order())?;
+        let bytes = |name: &str| -> u64 {
+            plan.bindings.iter().filter(|b| b.name == name).map(|b| b.bytes).sum()
+        };
+        let read = bytes("values") + bytes("metadata") + bytes("x");
+        let count = method.copies(read).min(weights.len());
+        let inputs = uploaded.inputs(&p, count)?;
+        let y_bytes = bytes("y");
         let y = match y_bytes <= WHOLE {
             true => backend.upload(&vec![0xFF; y_bytes as usize])?,
             false => backend.buffer(y_bytes)?,
@@ -84,8 +112,7 @@ impl<'a, B: Timed> Ours<'a, B> {
             bytes => Some(backend.buffer(bytes)?),
         };
         let mut steps = Vec::new();
-        for (values, metadata) in &copies[..count] {
-            let x = backend.upload(&x)?;
+        for ((values, metadata), x) in weights.iter().zip(&inputs.copies).take(count) {
             let operands = plan.bindings.iter().map(|binding| match binding.name {
                 "values" => Some(Slice::from(values.clone())),
                 "metadata" => metadata.clone().map(Slice::from),
@@ -99,7 +126,7 @@ impl<'a, B: Timed> Ours<'a, B> {
         let mut error = 0f64;
         for i in [0, count - 1] {
             backend.run(&steps[i..=i])?;
-            error = error.max(check(backend, &p, weight, &x, &y, y_bytes)?);
+            error = error.max(check(backend, &p, &inputs.oracle, &y, y_bytes)?);
         }
         let clock = backend.clock(steps, &y, method.sample)?;
         let about = About {
@@ -132,14 +159,13 @@ impl<B: Timed> Contender for Ours<'_, B> {
 fn check<B: Timed>(
     backend: &B,
     p: &Linear,
-    weight: &dyn Weight,
-    x: &[u8],
+    oracle: &Oracle,
     y: &B::Buffer,
     y_bytes: u64,
 ) -> Result<f64> {
     let out = p.out.bytes();
     let row_bytes = u64::from(p.m) * out as u64;
-    let share = oracle::share(p, weight, x, |token| {
+    let share = oracle.share(|token| {
         // reads are of whole words
         let from = u64::from(token) * row_bytes;
         let start = from / 4 * 4;
@@ -198,30 +224,30 @@ mod tests {
     }
 
     #[test]
-    fn another_weights_answer_is_wrong() {
+    fn poison_and_another_weights_answer_are_wrong() {
         let cpu = Cpu::new();
-        let p = Linear { m: 129, n: 19, k: 160, ..linear(&plan(&cpu, Weights::Sparse24)) };
-        let (mine, other) =
-            (random(DType::F16, 129, 160, 1).unwrap(), random(DType::F16, 129, 160, 9).unwrap());
+        let plan = plan(&cpu, Weights::Sparse24);
+        let p = linear(&plan);
+        let [mine, other] = [1, 9].map(|seed| random(DType::F16, 129, 160, seed).unwrap());
         let x = activations(DType::F16, 19, 160, 2);
-        let y = cpu.upload(&vec![0xFF; 129 * 19 * 2]).unwrap();
-        let poison = check(&cpu, &p, &*mine, &x, &y, 129 * 19 * 2).unwrap_err();
+        let [mine_oracle, other_oracle] = [&mine, &other].map(|w| Oracle::new(&p, &**w, &x));
+        let bytes = 129 * 19 * 2;
+        let y = cpu.upload(&vec![0xFF; bytes as usize]).unwrap();
+        let poison = check(&cpu, &p, &mine_oracle, &y, bytes).unwrap_err();
         assert!(poison.to_string().contains("NaN"), "{poison}");
         let mut uploaded = Uploaded::new(&cpu, &*other, METHOD);
-        let copies = uploaded.get(Some(Order::RowMajor)).unwrap();
-        let plan = plan(&cpu, Weights::Sparse24);
-        let operands = [
-            Some(copies[0].0.clone().into()),
-            copies[0].1.clone().map(Slice::from),
-            Some(cpu.upload(&x).unwrap().into()),
-            None,
-            None,
-            Some(y.clone().into()),
-        ];
-        let step = cpu.step(&plan, &operands[..plan.bindings.len()]).unwrap();
+        let (values, metadata) = uploaded.weights(plan.spec.order()).unwrap().remove(0);
+        let operands = plan.bindings.iter().map(|binding| match binding.name {
+            "values" => Some(values.clone().into()),
+            "metadata" => metadata.clone().map(Slice::from),
+            "x" => Some(cpu.upload(&x).unwrap().into()),
+            "y" => Some(y.clone().into()),
+            _ => None,
+        });
+        let step = cpu.step(&plan, &Vec::from_iter(operands)).unwrap();
         cpu.run(&[step]).unwrap();
-        assert!(check(&cpu, &p, &*other, &x, &y, 129 * 19 * 2).is_ok());
-        assert!(check(&cpu, &p, &*mine, &x, &y, 129 * 19 * 2).is_err());
+        assert!(check(&cpu, &p, &other_oracle, &y, bytes).is_ok());
+        assert!(check(&cpu, &p, &mine_oracle, &y, bytes).is_err());
     }
 
     fn linear(plan: &Plan) -> Linear {
