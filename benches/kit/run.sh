@@ -15,6 +15,8 @@ cd "$(dirname "$0")" || exit 1
 # stage, seconds; together at most 480
 STAGES="doctor:15 correct:75 record:40 peers:45 time:150 tune:70 demo:25 vulkan:25 sanitize:20 profile:15"
 
+# without it, Vulkan's loader complains on every start
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}"
 revision=$(cat revision)
 record=
 require=
@@ -109,7 +111,7 @@ for stage in $wanted; do
   esac
   failed=$((failed + bad))
   why=
-  [ "$state" = ran ] || why=$(grep -E '^(skipped|error)' "$record/$stage.log" | tail -n 1 | cut -c 1-110)
+  [ "$state" = ran ] || why=$(grep -E '^(skipped|error)|panicked at|Missing symbol' "$record/$stage.log" | tail -n 1 | cut -c 1-110)
   table="$table$(printf '%-9s %-12s %4s s  %s' "$stage" "$state" $(($(date +%s) - start)) "$why")
 "
 done

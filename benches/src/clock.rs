@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// Most launches of one sample: enough to fill it, few enough that a graph of them stays small.
 const MOST_LAUNCHES: u32 = 2000;
 
+/// The driver, as CUDA's major × 1000 + minor × 10, from which on events tell their times through the
+/// symbol that cudarc's bindings of CUDA 13 name.
+const LEAST_DRIVER: u32 = 12_080;
+
 /// A backend that can be timed.
 pub trait Timed: Backend {
     /// A rotation of steps, repeated until a sample is long enough.
@@ -31,6 +35,16 @@ pub trait Timed: Backend {
 
     /// One sample, microseconds per launch.
     fn sample(&self, clock: &Self::Clock) -> Result<f64>;
+
+    /// Whether the device still answers. A fault of one kernel may have cost it to the whole process.
+    fn alive(&self) -> bool {
+        self.upload(&[1; 16]).and_then(|buffer| self.read(&buffer, 0, 16)).is_ok()
+    }
+
+    /// Where `nvidia-smi` finds the device, if it does.
+    fn sensor(&self) -> Option<String> {
+        None
+    }
 
     /// The bandwidth of a large copy within the device, 10⁹ bytes per second, read plus written.
     fn copy_gbps(&self) -> Result<f64>;
@@ -167,6 +181,14 @@ impl Timed for Cuda {
     type Clock = Replay;
 
     fn clock(&self, steps: Vec<CudaStep>, _: &CudaBuffer, least: Duration) -> Result<Replay> {
+        let driver = quickpick::cuda::probe()?;
+        if driver < LEAST_DRIVER {
+            return Err(Error::Absent(format!(
+                "the driver serves CUDA {}.{}, and timing needs 12.8 (cuEventElapsedTime_v2)",
+                driver / 1000,
+                driver % 1000 / 10
+            )));
+        }
         let launches = steps.len() as u32;
         let once = Replay::capture(self, steps, 1)?;
         self.sample(&once)?; // warm
@@ -194,12 +216,23 @@ impl Timed for Cuda {
         Ok(f64::from(milliseconds) * 1e3 / f64::from(clock.launches))
     }
 
+    fn sensor(&self) -> Option<String> {
+        use sys::CUdevice_attribute as Attribute;
+        let get = |which| self.stream().context().attribute(which).ok();
+        let domain = get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?;
+        let bus = get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?;
+        let device = get(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?;
+        Some(format!("{domain:08X}:{bus:02X}:{device:02X}.0"))
+    }
+
     fn copy_gbps(&self) -> Result<f64> {
-        const BYTES: usize = 2 << 30;
         let stream = self.stream();
         let copied = |why| failed("copying within the device", why);
-        let from = stream.alloc_zeros::<u8>(BYTES).map_err(copied)?;
-        let mut to = stream.alloc_zeros::<u8>(BYTES).map_err(copied)?;
+        // others may hold some of the memory
+        let (free, _) = stream.context().mem_get_info().map_err(copied)?;
+        let bytes = (2usize << 30).min(free / 4);
+        let from = stream.alloc_zeros::<u8>(bytes).map_err(copied)?;
+        let mut to = stream.alloc_zeros::<u8>(bytes).map_err(copied)?;
         let (begin, end) = (event(self)?, event(self)?);
         let mut copy = || -> std::result::Result<f32, DriverError> {
             begin.record(stream)?;
@@ -210,7 +243,7 @@ impl Timed for Cuda {
         let mut once = || -> Result<Duration> {
             Ok(Duration::from_secs_f64(f64::from(copy().map_err(copied)?) / 1e3))
         };
-        rate(BYTES, &mut once)
+        rate(bytes, &mut once)
     }
 }
 

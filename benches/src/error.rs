@@ -31,6 +31,9 @@ pub enum Error {
     /// The answer is wrong: a wrong kernel's time means nothing.
     #[error("wrong: {0}")]
     Wrong(String),
+    /// The device answers no more, as CUDA does after a fault: this process can do nothing with it.
+    #[error("the device is lost: {0}")]
+    Lost(String),
     /// The stage ran, and found faults.
     #[error("{0}")]
     Failed(String),

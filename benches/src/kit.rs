@@ -11,11 +11,13 @@ use quickpick_benches::record::Record;
 use quickpick_benches::stage::{correct, once, time, tune, vectors};
 use quickpick_benches::{Error, Result, machine, peer};
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 /// What a shell takes for "skipped" (the Automake manual, "Scripts-based Testsuites").
 const SKIPPED: u8 = 77;
+/// A stage that loses its device more often is broken throughout.
+const MOST_LOST: u32 = 8;
 
 /// Prove, record, time and tune every kernel on this machine.
 #[derive(Parser)]
@@ -32,6 +34,12 @@ struct Kit {
     /// The git revision of this program, for the record
     #[arg(long, global = true, default_value = "unknown")]
     revision: String,
+    /// How often this stage has lost its device, each time to a process like this one
+    #[arg(long, global = true, default_value_t = 0, hide = true)]
+    lost: u32,
+    /// The seconds that those processes have used up
+    #[arg(long, global = true, default_value_t = 0, hide = true)]
+    spent: u64,
 }
 
 #[derive(Subcommand)]
@@ -118,7 +126,11 @@ impl Timing {
         }
     }
 
-    fn tune(&self) -> Result<Vec<tune::Options>> {
+    fn budget(&self, kit: &Kit) -> Duration {
+        Duration::from_secs(self.seconds.saturating_sub(kit.spent))
+    }
+
+    fn tune(&self, kit: &Kit) -> Result<Vec<tune::Options>> {
         let known = [DType::F16, DType::BF16, DType::F32];
         let one = |name: &String| match known.into_iter().find(|d| peer::name(*d) == *name) {
             None => Err(Error::Failed(format!("{name} is no type of our kernels"))),
@@ -126,28 +138,35 @@ impl Timing {
                 only: self.only.clone(),
                 tokens: self.tokens.clone(),
                 dtype,
-                budget: Duration::from_secs(self.seconds),
+                budget: self.budget(kit),
                 method: self.method(),
+                again: kit.lost > 0,
             }),
         };
         self.dtypes.iter().map(one).collect()
     }
 
-    fn options(&self, ours: bool) -> time::Options {
+    fn time(&self, kit: &Kit, ours: bool) -> time::Options {
         time::Options {
             only: self.only.clone(),
             tokens: self.tokens.clone(),
             dtypes: self.dtypes.clone(),
-            budget: Duration::from_secs(self.seconds),
+            budget: self.budget(kit),
             method: self.method(),
             ours,
+            again: kit.lost > 0,
         }
     }
 }
 
 fn main() -> ExitCode {
-    match run(&Kit::parse()) {
+    let (kit, start) = (Kit::parse(), Instant::now());
+    match run(&kit) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(why @ Error::Lost(_)) if kit.lost < MOST_LOST => {
+            eprintln!("error: {why}; another process goes on");
+            go_on(&kit, start)
+        }
         Err(Error::Absent(why)) => {
             println!("skipped: {why}");
             ExitCode::from(SKIPPED)
@@ -175,6 +194,25 @@ macro_rules! on {
     };
 }
 
+/// A device that is lost is lost to this process alone: another goes on behind what cost it.
+fn go_on(kit: &Kit, start: Instant) -> ExitCode {
+    let again =
+        [("--lost", u64::from(kit.lost) + 1), ("--spent", kit.spent + start.elapsed().as_secs())];
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    // those of an earlier loss are the last two pairs
+    args.truncate(args.len() - if kit.lost > 0 { 4 } else { 0 });
+    let record = ["--record".into(), folder(kit).into_os_string()];
+    args.extend(record.into_iter().filter(|_| kit.record.is_none()));
+    let again = again.into_iter().flat_map(|(flag, value)| [flag.into(), value.to_string().into()]);
+    args.extend(again);
+    let status = std::env::current_exe().and_then(|exe| Command::new(exe).args(args).status());
+    // what was lost is a failure, whatever came after it
+    match status.map(|status| status.code()) {
+        Ok(Some(0)) | Ok(None) | Err(_) => ExitCode::FAILURE,
+        Ok(Some(code)) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+    }
+}
+
 fn run(kit: &Kit) -> Result<()> {
     match &kit.stage {
         Stage::Where => {
@@ -199,17 +237,17 @@ fn run(kit: &Kit) -> Result<()> {
         }
         Stage::Time(t) => on!(t.backend, b => {
             let peers = peers(b.name()).inspect_err(|why| println!("{why}")).ok();
-            time::run(&**b, peers.as_ref(), &t.options(true), &record(kit)?, "time.csv")
+            time::run(&**b, peers.as_ref(), &t.time(kit, true), &record(kit)?, "time.csv")
         }),
         Stage::Peers(t) => on!(t.backend, b => {
             let (peers, record) = (peers(b.name())?, record(kit)?);
             let named = |(name, value)| (format!("peers.{name}"), value);
             record.facts(peers.hello().into_iter().map(named))?;
-            time::run(&**b, Some(&peers), &t.options(false), &record, "peers.csv")
+            time::run(&**b, Some(&peers), &t.time(kit, false), &record, "peers.csv")
         }),
         Stage::Tune(t) => on!(t.backend, b => {
             let record = record(kit)?;
-            t.tune()?.iter().try_for_each(|options| tune::run(&**b, options, &record))
+            t.tune(kit)?.iter().try_for_each(|options| tune::run(&**b, options, &record))
         }),
         Stage::Once { backend, kernel, shape } => {
             on!(*backend, b => once::run(&**b, kernel.as_deref(), *shape))
@@ -232,7 +270,7 @@ fn record(kit: &Kit) -> Result<Record> {
 }
 
 fn doctor(record: &Record) -> Result<()> {
-    for (name, value) in machine::facts("") {
+    for (name, value) in record.known()? {
         println!("{name:28} {value}");
     }
     match quickpick::open(Kind::Cuda) {

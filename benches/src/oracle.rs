@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::weights::Weight;
-use quickpick::kernels::{Linear, bound, reference};
+use quickpick::kernels::{DType, Linear, bound, reference};
 use quickpick_tests::data::decode;
 use std::fmt;
 
@@ -14,16 +14,34 @@ const SAMPLE: (u32, u32) = (16, 64);
 pub struct Share {
     /// |got − want| / bound; NaN for one that is no number.
     pub largest: f64,
+    /// ‖got − want‖ / ‖want‖ over the sample.
+    pub norm: f64,
     at: (u32, u32),
     got: f64,
     want: f64,
     bound: f64,
 }
 
+impl Share {
+    /// Whether the answer is right: every element within its bound, and the sample as a whole within
+    /// twice what rounding to `out` leaves. At large k a bound, made for the worst case, would let a
+    /// lost product pass; its part of the norm, √(1/k), would not.
+    pub fn is_right(&self, out: DType) -> bool {
+        let rounding = match out {
+            DType::F16 => 2f64.powi(-11),
+            DType::BF16 => 2f64.powi(-8),
+            // nothing but the sums' own errors
+            DType::F32 | DType::I8 => 2f64.powi(-16),
+        };
+        self.largest <= 1.0 && self.norm <= 2.0 * rounding
+    }
+}
+
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at: (token, feature), got, want, bound, .. } = self;
-        write!(f, "y[{token}][{feature}] is {got}, not {want} ± {bound:.3e}")
+        let Self { at: (token, feature), got, want, bound, norm, .. } = self;
+        write!(f, "y[{token}][{feature}] is {got}, not {want} ± {bound:.3e}; ")?;
+        write!(f, "the sample is off by {norm:.1e} of its norm")
     }
 }
 
@@ -52,19 +70,24 @@ impl Oracle {
 
     /// Compares an answer; `row(token)` gives the m values of a token.
     pub fn share(&self, mut row: impl FnMut(u32) -> Result<Vec<f64>>) -> Result<Share> {
-        let mut worst = Share { largest: -1.0, at: (0, 0), got: 0.0, want: 0.0, bound: 0.0 };
+        let mut worst =
+            Share { largest: -1.0, norm: 0.0, at: (0, 0), got: 0.0, want: 0.0, bound: 0.0 };
+        let (mut off, mut all) = (0.0, 0.0);
         for (t, &token) in self.tokens.iter().enumerate() {
             let row = row(token)?;
             for (f, &feature) in self.features.iter().enumerate() {
                 let i = t * self.features.len() + f;
                 let (got, want, bound) = (row[feature as usize], self.wants[i], self.bounds[i]);
                 let largest = (got - want).abs() / bound;
+                off += (got - want) * (got - want);
+                all += want * want;
                 // the first NaN is the worst of all
                 if !worst.largest.is_nan() && (largest > worst.largest || largest.is_nan()) {
-                    worst = Share { largest, at: (token, feature), got, want, bound };
+                    worst = Share { largest, at: (token, feature), got, want, bound, ..worst };
                 }
             }
         }
+        worst.norm = (off / all).sqrt();
         Ok(worst)
     }
 }
@@ -86,6 +109,34 @@ fn spread(size: u32, most: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ours::problem;
+    use crate::weights::{activations, random};
+    use quickpick::kernels::{Problem, Weights};
+
+    #[test]
+    fn a_lost_group_is_wrong_at_any_depth() {
+        let (m, n, k) = (40, 12, 16384);
+        let Problem::Linear(p) = problem(Weights::Dense, DType::F16, m, n, k) else { panic!() };
+        let weight = random(DType::F16, m, k, 1).unwrap();
+        let x = activations(DType::F16, n, k, 2);
+        let answer = |kept: std::ops::Range<usize>| {
+            let row = |token: u32| {
+                let x = &x[token as usize * k as usize * 2..][..k as usize * 2];
+                let x: Vec<f64> = x.chunks(2).map(|cell| decode(DType::F16, cell)).collect();
+                let dot = |w: Vec<f64>| kept.clone().map(|i| w[i] * x[i]).sum::<f64>();
+                Ok((0..m as usize).map(|r| half(dot(weight.row(r)))).collect())
+            };
+            Oracle::new(&p, &*weight, &x).share(row).unwrap()
+        };
+        assert!(answer(0..k as usize).is_right(DType::F16));
+        let lost = answer(4..k as usize);
+        assert!(lost.largest < 1.0, "the bound alone would do: {lost}");
+        assert!(!lost.is_right(DType::F16), "{lost}");
+    }
+
+    fn half(value: f64) -> f64 {
+        quickpick::f16::from_f64(value).to_f64()
+    }
 
     #[test]
     fn samples_hold_both_ends() {

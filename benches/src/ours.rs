@@ -173,7 +173,7 @@ fn check<B: Timed>(
         let cells = bytes[(from - start) as usize..].chunks_exact(out).take(p.m as usize);
         Ok(cells.map(|cell| decode(p.out, cell)).collect())
     })?;
-    if share.largest > 1.0 || share.largest.is_nan() {
+    if !share.is_right(p.out) {
         return Err(Error::Wrong(share.to_string()));
     }
     if y_bytes <= WHOLE {

@@ -16,19 +16,19 @@ pub struct Sensors {
 
 type Log = Arc<Mutex<Vec<(Instant, Sensors)>>>;
 
-/// Reads the sensors of the first GPU until it is dropped.
+/// Reads the sensors of a GPU until it is dropped.
 pub struct Sampler {
     child: Child,
     log: Log,
 }
 
 impl Sampler {
-    /// `None` where `nvidia-smi` does not start.
-    pub fn start() -> Option<Self> {
+    /// `id` is a PCI address. `None` where `nvidia-smi` does not start.
+    pub fn start(id: &str) -> Option<Self> {
         let query = ["--query-gpu=clocks.sm,power.draw", "--format=csv,noheader,nounits"];
         let mut child = Command::new("nvidia-smi")
             .args(query)
-            .args(["--loop-ms=50", "--id=0"])
+            .args(["--loop-ms=50", &format!("--id={id}")])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -2,16 +2,22 @@
 //! ramp and one-hot data; every epilogue and output type; poisoned outputs, inside poison.
 
 use super::child;
+use crate::clock::Timed;
 use crate::error::{Error, Result};
 use crate::record::Record;
 use quickpick::Backend;
 use quickpick::kernels::{Caps, KERNELS, KernelSpec, Target, Unsupported};
 use quickpick_tests::{check, shapes};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// A kernel that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// A kernel that takes longer hangs. On a GPU all cases are the oracle's two seconds; the stage must
+/// outlive several hangs.
+fn patience(backend: &str) -> Duration {
+    Duration::from_secs(if backend == "cuda" { 15 } else { 90 })
+}
+
 /// What the parent finds in a child's output.
 const MARK: &str = "verdict ";
 
@@ -84,8 +90,18 @@ pub fn run<B: Backend>(backend: &B, only: Option<&str>, record: &Record) -> Resu
 
 const FILE: &str = "correct.csv";
 
+/// Kernels of a backend that this record has found wrong: they are not timed.
+pub fn wrong(record: &Record, backend: &str) -> Result<HashSet<String>> {
+    let rows: Vec<Verdict> = record.rows(FILE)?;
+    let bad = rows.into_iter().filter(|row| row.backend == backend && row.failed > 0);
+    Ok(bad.map(|row| row.kernel).collect())
+}
+
+/// Why a kernel of [`wrong`] is not run.
+pub const FOUND_WRONG: &str = "stage correct has found it wrong";
+
 /// The child's part: all cases of one kernel, the verdict on a line of its own.
-pub fn one<B: Backend>(backend: &B, kernel: &str) -> Result<()> {
+pub fn one<B: Timed>(backend: &B, kernel: &str) -> Result<()> {
     let found = kernels(backend.caps()).find(|spec| spec.to_string() == kernel);
     let spec = found.ok_or_else(|| Error::Failed(format!("no kernel is called {kernel}")))?;
     let start = Instant::now();
@@ -95,12 +111,12 @@ pub fn one<B: Backend>(backend: &B, kernel: &str) -> Result<()> {
         status: "ok".into(),
         ..Verdict::default()
     };
-    for (name, makes) in shapes::cases(spec) {
+    'cases: for (name, makes) in shapes::cases(spec) {
         for make in makes {
             let case = make();
             if let Err(why @ Unsupported::Feature(_)) = spec.plan(&case.problem, backend.caps()) {
                 verdict.status = format!("skipped: {why}");
-                break;
+                break 'cases;
             }
             verdict.cases += 1;
             match check(backend, spec, &case) {
@@ -111,6 +127,10 @@ pub fn one<B: Backend>(backend: &B, kernel: &str) -> Result<()> {
                             format!("{name}: {}: {why}", case.problem).replace('\n', "; ");
                     }
                     verdict.failed += 1;
+                    if !backend.alive() {
+                        verdict.status += "; the device is lost, and no further case was run";
+                        break 'cases;
+                    }
                 }
             }
         }
@@ -122,7 +142,8 @@ pub fn one<B: Backend>(backend: &B, kernel: &str) -> Result<()> {
 }
 
 fn child(backend: &str, kernel: &str) -> Result<Verdict> {
-    let out = child::run(&["correct", "--backend", backend, "--kernel", kernel], PATIENCE)?;
+    let out =
+        child::run(&["correct", "--backend", backend, "--kernel", kernel], patience(backend))?;
     let verdict = out.lines().find_map(|line| serde_json::from_str(line.strip_prefix(MARK)?).ok());
     verdict.ok_or_else(|| Error::Failed("its process ended without a verdict".into()))
 }

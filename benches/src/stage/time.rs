@@ -9,8 +9,10 @@ use crate::peer::{self, Shared};
 use crate::record::{Ceiling, Record, Timing};
 use crate::sampler::Sampler;
 use crate::shapes::{LAYERS, Layer, Shape};
+use crate::stage::correct;
 use crate::weights::{Weight, random};
 use quickpick::kernels::{DType, Problem, Weights, select};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// What is timed, and for how long.
@@ -28,6 +30,8 @@ pub struct Options {
     pub method: Method,
     /// Whether our kernels run: stage `peers` is without.
     pub ours: bool,
+    /// Whether this goes on after a device was lost: what failed is not tried again.
+    pub again: bool,
 }
 
 /// Runs the stage; rows go to `file` after every shape, so that a killed run goes on where it was.
@@ -44,14 +48,18 @@ pub fn run<B: Timed>(
         backend,
         peers,
         options,
-        sampler: if backend.name() == "cuda" { Sampler::start() } else { None },
+        sampler: backend.sensor().and_then(|id| Sampler::start(&id)),
         start: Instant::now(),
         work: 0.0,
         rows: record.rows(file)?,
+        wrong: correct::wrong(record, backend.name())?,
     };
-    // what an earlier run had no time for is tried again
-    stage.rows.retain(|row| !row.status.starts_with(NOT_REACHED));
-    ceilings(backend, peers, record)?;
+    if !options.again {
+        stage.forget();
+    }
+    if let Err(why) = ceilings(backend, peers, record) {
+        println!("no ceilings: {}", why.cell());
+    }
     for dtype in &options.dtypes {
         for layer in LAYERS.iter().filter(|l| wanted(&options.only, l)) {
             let shapes: Vec<_> = layer.shapes().filter(|s| stage.wants(s, dtype)).collect();
@@ -61,15 +69,13 @@ pub fn run<B: Timed>(
         }
     }
     best_dense(&stage.rows, record)?;
-    let mine = |row: &&Timing| row.rival == "2:4" || row.rival == "dense";
-    let bad: Vec<_> =
-        stage.rows.iter().filter(mine).filter(|row| row.status.starts_with(FAILED)).collect();
+    let bad: Vec<_> = stage.rows.iter().filter(|row| failed(row)).collect();
     match bad.first() {
         None => Ok(()),
         Some(row) => Err(Error::Failed(format!(
             "{} of our {} figures failed, the first at {}×{}×{}: {}: {}",
             bad.len(),
-            stage.rows.iter().filter(mine).count(),
+            stage.rows.iter().filter(|row| ours(row)).count(),
             row.m,
             row.n,
             row.k,
@@ -81,6 +87,15 @@ pub fn run<B: Timed>(
 
 const NOT_REACHED: &str = "not reached";
 const FAILED: &str = "failed";
+
+fn ours(row: &Timing) -> bool {
+    row.rival == "2:4" || row.rival == "dense"
+}
+
+/// One of our kernels was wrong, or broke.
+fn failed(row: &Timing) -> bool {
+    ours(row) && row.status.starts_with(FAILED)
+}
 
 fn wanted(only: &Option<String>, layer: &Layer) -> bool {
     only.as_ref().is_none_or(|only| layer.label().contains(only.as_str()))
@@ -95,9 +110,22 @@ struct Stage<'a, B: Timed> {
     /// Work of all shapes so far, for the pace.
     work: f64,
     rows: Vec<Timing>,
+    /// Kernels that are not run, because they are known to be wrong.
+    wrong: HashSet<String>,
 }
 
 impl<B: Timed> Stage<'_, B> {
+    /// What an earlier run had no time for, and every shape where it failed, is tried again.
+    fn forget(&mut self) {
+        let bad = |row: &Timing| failed(row) || row.status.starts_with(NOT_REACHED);
+        let key = |row: &Timing| {
+            let Timing { backend, family, layer, dtype, m, n, k, .. } = row.clone();
+            (backend, family, layer, dtype, m, n, k)
+        };
+        let again: HashSet<_> = self.rows.iter().filter(|row| bad(row)).map(key).collect();
+        self.rows.retain(|row| !again.contains(&key(row)));
+    }
+
     fn wants(&self, shape: &Shape, dtype: &str) -> bool {
         let tokens = &self.options.tokens;
         let name = self.backend.name();
@@ -147,8 +175,12 @@ impl<B: Timed> Stage<'_, B> {
                     vec![Timing { status, ..self.row(shape, dtype) }]
                 }
             };
+            let suspect = rows.iter().any(failed);
             self.rows.extend(rows);
             record.write(file, &self.rows)?;
+            if suspect && !self.backend.alive() {
+                return Err(Error::Lost(format!("at {shape}")));
+            }
         }
         Ok(())
     }
@@ -193,28 +225,36 @@ impl<B: Timed> Stage<'_, B> {
     ) -> Result<Vec<Timing>> {
         let method = self.options.method;
         let row = self.row(shape, dtype);
-        let mut entries: Vec<(String, Result<Box<dyn Contender + '_>>)> = Vec::new();
+        let mut entries: Vec<(String, String, Result<Box<dyn Contender + '_>>)> = Vec::new();
         if let (Some(weight), Some(uploaded)) = (weight, &mut uploaded) {
             let of = |w| problem(w, weight.dtype(), shape.layer.m, shape.n, shape.layer.k);
             for (rival, problem) in [("2:4", of(Weights::Sparse24)), ("dense", of(Weights::Dense))]
             {
-                let chosen = select(&problem, self.backend.caps());
-                let made = match chosen {
-                    Ok(selection) => Ours::new(uploaded, &selection.plan),
+                let (kernel, made) = match select(&problem, self.backend.caps()) {
                     // the reason is the device's, not a fault
-                    Err(why) => Err(Error::Absent(why.to_string())),
+                    Err(why) => (String::new(), Err(Error::Absent(why.to_string()))),
+                    Ok(selection) => {
+                        let kernel = selection.plan.spec.to_string();
+                        let made = match self.wrong.contains(&kernel) {
+                            true => Err(Error::Wrong(correct::FOUND_WRONG.into())),
+                            false => Ours::new(uploaded, &selection.plan),
+                        };
+                        (kernel, made)
+                    }
                 };
-                entries.push((rival.into(), made.map(|ours| Box::new(ours) as _)));
+                entries.push((rival.into(), kernel, made.map(|ours| Box::new(ours) as _)));
             }
             if let (Problem::Linear(p), "cpu") = (of(Weights::Dense), self.backend.name()) {
                 let made = Candle::new(weight, &p, method);
-                entries.push(("candle".into(), made.map(|candle| Box::new(candle) as _)));
+                let made = made.map(|candle| Box::new(candle) as _);
+                entries.push(("candle".into(), String::new(), made));
             }
         }
         if let Some(peers) = self.peers {
             for peer in peers.list().iter().filter(|p| p.dtypes.iter().any(|d| d == dtype)) {
                 let made = peers.contender(peer, dtype, *shape, method);
-                entries.push((peer.name.clone(), made.map(|peer| Box::new(peer) as _)));
+                let made = made.map(|peer| Box::new(peer) as _);
+                entries.push((peer.name.clone(), String::new(), made));
             }
         }
         let (mut contenders, mut rows) = (Vec::new(), Vec::new());
@@ -222,10 +262,12 @@ impl<B: Timed> Stage<'_, B> {
             let status = "unsupported: nobody here computes this type".into();
             rows.push(Timing { status, ..row.clone() });
         }
-        for (rival, made) in entries {
+        for (rival, kernel, made) in entries {
             match made {
                 Ok(contender) => contenders.push(contender),
-                Err(why) => rows.push(Timing { rival, status: status(&why), ..row.clone() }),
+                Err(why) => {
+                    rows.push(Timing { rival, kernel, status: status(&why), ..row.clone() });
+                }
             }
         }
         let figures = in_turn(&mut contenders, method.rounds, self.sampler.as_ref());

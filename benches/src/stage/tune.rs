@@ -7,12 +7,13 @@ use crate::error::{Error, Result};
 use crate::ours::{Ours, Uploaded, problem};
 use crate::record::Record;
 use crate::shapes::{LAYERS, Shape};
+use crate::stage::correct;
 use crate::weights::random;
 use quickpick::Backend;
-use quickpick::kernels::{DType, Epilogue, KernelSpec, Linear, Plan, Problem, Weights};
+use quickpick::kernels::{DType, Epilogue, KERNELS, KernelSpec, Linear, Plan, Problem, Weights};
 use quickpick_tests::{Case, Fill, check};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// A candidate on a shape.
@@ -55,6 +56,9 @@ pub struct Options {
     pub budget: Duration,
     /// How a figure is taken.
     pub method: Method,
+    /// Whether this goes on after a device was lost: shapes that are done, and candidates that failed,
+    /// are not tried again.
+    pub again: bool,
 }
 
 /// A backend whose kernels can be chosen from.
@@ -72,15 +76,23 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
     let mut rows: Vec<Tuned> = record.rows(FILE)?;
     let start = Instant::now();
     let mut left_out = 0;
+    let wrong = correct::wrong(record, backend.name())?;
     for weights in [Weights::Sparse24, Weights::Dense] {
         let candidates = backend.candidates(weights, options.dtype);
-        let mut verdicts = HashMap::new();
+        let mut verdicts = known(&candidates, &wrong, if options.again { &rows } else { &[] });
         for layer in LAYERS {
             if options.only.as_ref().is_some_and(|only| !layer.label().contains(only.as_str())) {
                 continue;
             }
             let wants = |s: &Shape| options.tokens.is_empty() || options.tokens.contains(&s.n);
-            let shapes: Vec<Shape> = layer.shapes().filter(wants).collect();
+            let done = |s: &Shape| {
+                let key = (backend.name(), name(weights), s.layer.m, s.n, s.layer.k);
+                let same =
+                    |r: &Tuned| (r.backend.as_str(), r.weights.as_str(), r.m, r.n, r.k) == key;
+                let ranked = |r: &&Tuned| r.rank == 1 && r.dtype == options.dtype.to_string();
+                options.again && rows.iter().filter(ranked).any(same)
+            };
+            let shapes: Vec<Shape> = layer.shapes().filter(|s| wants(s) && !done(s)).collect();
             let over = || start.elapsed() >= options.budget;
             if shapes.is_empty() || over() {
                 left_out += shapes.len();
@@ -113,15 +125,19 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
                     (r.backend.clone(), r.weights.clone(), r.dtype.clone(), r.m, r.n, r.k)
                 };
                 rows.retain(|row| tuned.first().is_none_or(|new| key(row) != key(new)));
+                let suspect = tuned.iter().any(|row| row.rank == 0);
                 rows.extend(tuned);
                 record.write(FILE, &rows)?;
+                if suspect && !backend.alive() {
+                    return Err(Error::Lost(format!("at {shape}")));
+                }
             }
         }
     }
     if left_out > 0 {
         println!("{left_out} shapes were not reached in {} s", options.budget.as_secs());
     }
-    match rows.iter().find(|row| row.status.starts_with("wrong")) {
+    match rows.iter().find(|row| row.rank == 0) {
         Some(row) => Err(Error::Failed(format!("{} {}: {}", row.kernel, row.warps, row.status))),
         None => Ok(()),
     }
@@ -129,7 +145,31 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
 
 const FILE: &str = "tune.csv";
 
-/// All candidates on one shape. `verdicts` remembers which of them passed the checks.
+fn name(weights: Weights) -> &'static str {
+    if weights == Weights::Sparse24 { "2:4" } else { "dense" }
+}
+
+type Verdicts = HashMap<KernelSpec, std::result::Result<(), String>>;
+
+/// Candidates that need no further check: stage `correct`, or this stage before it lost the device, has
+/// found them wrong.
+fn known(candidates: &[&'static KernelSpec], wrong: &HashSet<String>, rows: &[Tuned]) -> Verdicts {
+    let mut verdicts = Verdicts::new();
+    for spec in candidates {
+        let (kernel, warps) = (spec.to_string(), warps(spec));
+        if KERNELS.contains(spec) && wrong.contains(&kernel) {
+            verdicts.insert(**spec, Err(correct::FOUND_WRONG.into()));
+        }
+        let same = |row: &&Tuned| row.rank == 0 && row.kernel == kernel && row.warps == warps;
+        if let Some(row) = rows.iter().find(same) {
+            verdicts.insert(**spec, Err(row.status.clone()));
+        }
+    }
+    verdicts
+}
+
+/// All candidates on one shape. `verdicts` remembers which of them passed the checks. Where one loses
+/// the device, only those without a figure so far are returned, the culprit last.
 fn one<'a, B: Tunable>(
     backend: &'a B,
     weights: Weights,
@@ -137,7 +177,7 @@ fn one<'a, B: Tunable>(
     candidates: &[&'static KernelSpec],
     options: &Options,
     uploaded: &mut Uploaded<'a, B>,
-    verdicts: &mut HashMap<KernelSpec, std::result::Result<(), String>>,
+    verdicts: &mut Verdicts,
 ) -> Vec<Tuned> {
     let problem = problem(weights, options.dtype, shape.layer.m, shape.n, shape.layer.k);
     let mut rows = Vec::new();
@@ -146,7 +186,7 @@ fn one<'a, B: Tunable>(
     for spec in candidates {
         let mut row = Tuned {
             backend: backend.name().into(),
-            weights: if weights == Weights::Sparse24 { "2:4" } else { "dense" }.into(),
+            weights: name(weights).into(),
             dtype: options.dtype.to_string(),
             m: shape.layer.m,
             n: shape.n,
@@ -158,11 +198,9 @@ fn one<'a, B: Tunable>(
         // what the device or the shape forbids is no candidate
         let Ok(plan) = spec.plan(&problem, backend.caps()) else { continue };
         let adopt = |plan: &Plan| backend.adopt(plan);
-        let checked = verdicts.entry(**spec).or_insert_with(|| checked(backend, spec, adopt));
-        let made = match checked {
-            Ok(()) => Ours::new(uploaded, &plan).map_err(|why| why.cell()),
-            Err(why) => Err(format!("wrong: {why}")),
-        };
+        let verdict = verdicts.entry(**spec).or_insert_with(|| checked(backend, spec, adopt));
+        let made = verdict.clone();
+        let made = made.and_then(|()| Ours::new(uploaded, &plan).map_err(|why| why.cell()));
         match made {
             Ok(ours) => {
                 contenders.push(Box::new(ours));
@@ -171,6 +209,9 @@ fn one<'a, B: Tunable>(
             Err(why) => {
                 row.status = why;
                 rows.push(row);
+                if !backend.alive() {
+                    return rows;
+                }
             }
         }
     }
@@ -287,6 +328,7 @@ mod tests {
             dtype: DType::F32,
             budget: Duration::from_secs(60),
             method: Method { rounds: 2, sample, rotate_bytes: 0 },
+            again: false,
         };
         run(&Cpu::new(), &options, &record).unwrap();
         let rows: Vec<Tuned> = record.rows(FILE).unwrap();

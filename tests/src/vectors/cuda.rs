@@ -109,7 +109,8 @@ impl Device for CudaDevice {
             memory.push(cuda.upload(&bytes).map_err(failed(name))?);
         }
         let d_bytes = 4 * (form.d_words() * trials.len()) as u64;
-        memory.push(cuda.buffer(d_bytes).map_err(failed("d"))?);
+        // poison: a device that writes nothing must not pass for one that answers zeros
+        memory.push(cuda.upload(&vec![0xFF; d_bytes as usize]).map_err(failed("d"))?);
         let pointers: Vec<u64> = memory.iter().map(|buffer| buffer.pointer()).collect();
         let stream = cuda.stream();
         let mut launch = stream.launch_builder(&function);
