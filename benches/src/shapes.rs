@@ -1,5 +1,6 @@
 //! Shapes as data: what is timed, tuned and compared, on every backend.
 
+use crate::error::{Error, Result};
 use std::fmt;
 
 /// A linear layer of a model: output features m, input features k.
@@ -73,6 +74,25 @@ const fn ragged(name: &'static str, m: u32, k: u32, tokens: &'static [u32]) -> L
     Layer { family: "ragged", name, m, k, tokens }
 }
 
+/// The table's layers whose label contains `only`, each with its shapes of these numbers of tokens; no
+/// numbers: all of them.
+///
+/// Errors: [`Error::Failed`] if that is nothing.
+pub fn selected(only: Option<&str>, tokens: &[u32]) -> Result<Vec<(Layer, Vec<Shape>)>> {
+    let shapes = |layer: &Layer| -> Vec<Shape> {
+        layer.shapes().filter(|s| tokens.is_empty() || tokens.contains(&s.n)).collect()
+    };
+    let named = LAYERS.iter().filter(|l| only.is_none_or(|only| l.label().contains(only)));
+    let with_shapes = named.map(|layer| (*layer, shapes(layer)));
+    let found: Vec<_> = with_shapes.filter(|(_, shapes)| !shapes.is_empty()).collect();
+    if found.is_empty() {
+        let only = only.unwrap_or_default();
+        let why = format!("no layer of the table is called {only:?} and has {tokens:?} tokens");
+        return Err(Error::Failed(why));
+    }
+    Ok(found)
+}
+
 impl Layer {
     /// Its shapes, few tokens first.
     pub fn shapes(self) -> impl Iterator<Item = Shape> {
@@ -103,6 +123,19 @@ impl fmt::Display for Shape {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_selection_is_never_empty() {
+        let labels = |only, tokens: &[u32]| {
+            let found = selected(only, tokens);
+            found.map(|all| all.iter().map(|(l, s)| (l.label(), s.len())).collect::<Vec<_>>())
+        };
+        let one = labels(Some("8b/qkv"), &[1, 64, 3]).unwrap();
+        assert_eq!(one, [("llama-3-8b/qkv".to_string(), 2)]);
+        assert_eq!(labels(None, &[]).unwrap().len(), LAYERS.len());
+        let why = labels(Some("square"), &[1]).unwrap_err().to_string();
+        assert!(why.contains("square") && why.contains("[1]"), "{why}");
+    }
 
     #[test]
     fn every_shape_is_named_once_and_can_be_planned() {

@@ -8,7 +8,7 @@ use crate::ours::{Ours, Uploaded, problem};
 use crate::peer::{self, Shared};
 use crate::record::{Ceiling, Record, Timing};
 use crate::sampler::Sampler;
-use crate::shapes::{LAYERS, Layer, Shape};
+use crate::shapes::{Layer, Shape, selected};
 use crate::stage::correct;
 use crate::weights::{Weight, random};
 use quickpick::kernels::{DType, Problem, Weights, select};
@@ -44,6 +44,7 @@ pub fn run<B: Timed>(
     record: &Record,
     file: &str,
 ) -> Result<()> {
+    let layers = selected(options.only.as_deref(), &options.tokens)?;
     let mut stage = Stage {
         backend,
         peers,
@@ -61,10 +62,11 @@ pub fn run<B: Timed>(
         println!("no ceilings: {}", why.cell());
     }
     for dtype in &options.dtypes {
-        for layer in LAYERS.iter().filter(|l| wanted(&options.only, l)) {
-            let shapes: Vec<_> = layer.shapes().filter(|s| stage.wants(s, dtype)).collect();
-            if !shapes.is_empty() {
-                stage.layer(*layer, &shapes, dtype, record, file)?;
+        for (layer, shapes) in &layers {
+            let left = shapes.iter().filter(|shape| stage.wants(shape, dtype));
+            let left: Vec<Shape> = left.copied().collect();
+            if !left.is_empty() {
+                stage.layer(*layer, &left, dtype, record, file)?;
             }
         }
     }
@@ -97,10 +99,6 @@ fn failed(row: &Timing) -> bool {
     ours(row) && row.status.starts_with(FAILED)
 }
 
-fn wanted(only: &Option<String>, layer: &Layer) -> bool {
-    only.as_ref().is_none_or(|only| layer.label().contains(only.as_str()))
-}
-
 struct Stage<'a, B: Timed> {
     backend: &'a B,
     peers: Option<&'a Shared>,
@@ -117,7 +115,10 @@ struct Stage<'a, B: Timed> {
 impl<B: Timed> Stage<'_, B> {
     /// What an earlier run had no time for, and every shape where it failed, is tried again.
     fn forget(&mut self) {
-        let bad = |row: &Timing| failed(row) || row.status.starts_with(NOT_REACHED);
+        let mine = self.backend.name();
+        let bad = |row: &Timing| {
+            row.backend == mine && (failed(row) || row.status.starts_with(NOT_REACHED))
+        };
         let key = |row: &Timing| {
             let Timing { backend, family, layer, dtype, m, n, k, .. } = row.clone();
             (backend, family, layer, dtype, m, n, k)
@@ -127,7 +128,6 @@ impl<B: Timed> Stage<'_, B> {
     }
 
     fn wants(&self, shape: &Shape, dtype: &str) -> bool {
-        let tokens = &self.options.tokens;
         let name = self.backend.name();
         let Layer { family, name: layer, m, k, .. } = shape.layer;
         let done = |row: &Timing| {
@@ -138,7 +138,7 @@ impl<B: Timed> Stage<'_, B> {
                 && is(&row.dtype, dtype)
                 && (row.m, row.n, row.k) == (m, shape.n, k)
         };
-        (tokens.is_empty() || tokens.contains(&shape.n)) && !self.rows.iter().any(done)
+        !self.rows.iter().any(done)
     }
 
     /// All shapes of a layer; its weight is made and uploaded once.

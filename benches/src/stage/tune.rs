@@ -6,7 +6,7 @@ use crate::contender::{Contender, Method, in_turn};
 use crate::error::{Error, Result};
 use crate::ours::{Ours, Uploaded, problem};
 use crate::record::Record;
-use crate::shapes::{LAYERS, Shape};
+use crate::shapes::{Shape, selected};
 use crate::stage::correct;
 use crate::weights::random;
 use quickpick::Backend;
@@ -80,11 +80,7 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
     for weights in [Weights::Sparse24, Weights::Dense] {
         let candidates = backend.candidates(weights, options.dtype);
         let mut verdicts = known(&candidates, &wrong, if options.again { &rows } else { &[] });
-        for layer in LAYERS {
-            if options.only.as_ref().is_some_and(|only| !layer.label().contains(only.as_str())) {
-                continue;
-            }
-            let wants = |s: &Shape| options.tokens.is_empty() || options.tokens.contains(&s.n);
+        for (layer, mut shapes) in selected(options.only.as_deref(), &options.tokens)? {
             let done = |s: &Shape| {
                 let key = (backend.name(), name(weights), s.layer.m, s.n, s.layer.k);
                 let same =
@@ -92,7 +88,7 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
                 let ranked = |r: &&Tuned| r.rank == 1 && r.dtype == options.dtype.to_string();
                 options.again && rows.iter().filter(ranked).any(same)
             };
-            let shapes: Vec<Shape> = layer.shapes().filter(|s| wants(s) && !done(s)).collect();
+            shapes.retain(|shape| !done(shape));
             let over = || start.elapsed() >= options.budget;
             if shapes.is_empty() || over() {
                 left_out += shapes.len();
