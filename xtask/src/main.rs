@@ -53,7 +53,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Time every shape here, beside its rivals, and record it below benches/record
+    /// Check every kernel here, time every shape beside its rivals, and record it below benches/record
     Bench {
         /// cpu, wgpu or cuda
         #[arg(long, default_value = "cpu")]

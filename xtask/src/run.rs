@@ -73,19 +73,20 @@ fn count(line: &str, word: &str) -> usize {
     words.windows(2).find(|w| w[1] == word).and_then(|w| w[0].parse().ok()).unwrap_or(0)
 }
 
-/// `cargo xtask bench`: the kit's stage `time` here, its record below benches/record.
+/// `cargo xtask bench`: the kit's stages `correct` and `time` here, their record below benches/record.
 pub fn bench(root: &Path, backend: &str, args: &[String]) -> Result<()> {
-    let run = ["run", "--release", "--quiet", "-p", "quickpick-benches", "--bin", "kit", "--"];
     let revision = revision(root)?;
-    let records = ["--records", RECORDS, "--revision", &revision];
-    let status = cargo(root)
-        .args(run)
-        .args(["time", "--backend", backend])
-        .args(records)
-        .args(args)
-        .status()
-        .map_err(Error::file("cargo".as_ref()))?;
-    if status.success() { Ok(()) } else { failed(format!("kit time: {status}")) }
+    let stage = |name: &str, args: &[String]| -> Result<()> {
+        let status = cargo(root)
+            .args(["run", "--release", "--quiet", "-p", "quickpick-benches", "--bin", "kit", "--"])
+            .args([name, "--backend", backend, "--records", RECORDS, "--revision", &revision])
+            .args(args)
+            .status()
+            .map_err(Error::file("cargo".as_ref()))?;
+        if status.success() { Ok(()) } else { failed(format!("kit {name}: {status}")) }
+    };
+    stage("correct", &[])?;
+    stage("time", args)
 }
 
 /// Where records are, from the root.
