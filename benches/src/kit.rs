@@ -236,13 +236,13 @@ fn run(kit: &Kit) -> Result<()> {
             Err(Error::Absent(format!("{backend} has no matrix multiplies to record")))
         }
         Stage::Time(t) => on!(t.backend, b => {
-            let peers = peers(b.name()).inspect_err(|why| println!("{why}")).ok();
-            time::run(&**b, peers.as_ref(), &t.time(kit, true), &record(kit)?, "time.csv")
+            let record = record(kit)?;
+            let peers = peers(b.name(), &record).inspect_err(|why| println!("{why}")).ok();
+            time::run(&**b, peers.as_ref(), &t.time(kit, true), &record, "time.csv")
         }),
         Stage::Peers(t) => on!(t.backend, b => {
-            let (peers, record) = (peers(b.name())?, record(kit)?);
-            let named = |(name, value)| (format!("peers.{name}"), value);
-            record.facts(peers.hello().into_iter().map(named))?;
+            let record = record(kit)?;
+            let peers = peers(b.name(), &record)?;
             time::run(&**b, Some(&peers), &t.time(kit, false), &record, "peers.csv")
         }),
         Stage::Tune(t) => on!(t.backend, b => {
@@ -285,11 +285,14 @@ fn doctor(record: &Record) -> Result<()> {
     }
 }
 
-/// The peers that go with a backend.
-fn peers(backend: &str) -> Result<Shared> {
-    match backend {
+/// The peers that go with a backend; their versions go to the record.
+fn peers(backend: &str, record: &Record) -> Result<Shared> {
+    let peers = match backend {
         "cpu" => Shared::start("cpu"),
         "cuda" => Shared::start("cuda"),
         _ => Err(Error::Absent(format!("no peers for {backend}"))),
-    }
+    }?;
+    let named = |(name, value)| (format!("peers.{backend}.{name}"), value);
+    record.facts(peers.hello().into_iter().map(named))?;
+    Ok(peers)
 }

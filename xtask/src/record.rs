@@ -148,11 +148,18 @@ impl Record {
             _ => format!("{}, {}", self.fact("cpu"), self.fact("cpu.backend")),
         };
         let mut out = format!("{device}. Record `{RECORDS}/{}`.", self.name);
+        if let Some(torch) = self.machine.get(&format!("peers.{backend}.torch")) {
+            let library = ["cublas", "cusparselt", "onednn"].into_iter().filter_map(|name| {
+                let version = self.machine.get(&format!("peers.{backend}.{name}"))?;
+                (version != "null").then(|| format!(", {name} {version}"))
+            });
+            let _ = write!(out, " Peers: PyTorch {torch}{}.", library.collect::<String>());
+        }
+        // writing to a String cannot fail
         let judged: Vec<_> = self.verdicts.iter().filter(|v| v.backend == backend).collect();
         if !judged.is_empty() {
             let sum = |of: fn(&Verdict) -> u32| judged.iter().map(|v| of(v)).sum::<u32>();
             let worst = judged.iter().map(|v| v.worst).fold(0.0, f64::max);
-            // writing to a String cannot fail
             let _ = write!(
                 out,
                 " {} kernels against the f64 oracle: {} of {} cases failed, the largest error is {worst:.2} \
@@ -189,7 +196,7 @@ impl Record {
             Some(value) => format!("{} {unit}", significant(value)),
             None => "not measured".into(),
         };
-        // writing to a String cannot fail
+        out.truncate(out.trim_end().len());
         let _ = writeln!(
             out,
             "\n\n{dtype}; ceilings: copy {}, dense product {}.\n",
@@ -249,7 +256,7 @@ impl Record {
         );
         let absent = timings.iter().filter(|t| t.status.starts_with("not reached")).count();
         if absent > 0 {
-            let _ = writeln!(out, "\n{absent} shapes were not reached in the time given.");
+            let _ = writeln!(out, "\nShapes that were not reached in the time given: {absent}.");
         }
     }
 }
