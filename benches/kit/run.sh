@@ -10,6 +10,7 @@
 # A stage that fails, hangs or runs out of its time stops no other, and what it wrote until then stays.
 # Exit status: 0, or 1 if a stage failed.
 set -u
+caller=$(pwd)
 cd "$(dirname "$0")" || exit 1
 
 # stage, seconds; together at most 480
@@ -35,8 +36,12 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$wanted" ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; echo "stages: $STAGES"; exit 1; }
 
-# one folder for the whole run, named by the program, which knows the machine
-[ -n "$record" ] || record=$(bin/kit --revision "$revision" where) || exit 1
+# one folder for the whole run: the caller's, or named by the program, which knows the machine
+case $record in
+  '') record=$(bin/kit --revision "$revision" where) || exit 1 ;;
+  /*) ;;
+  *) record=$caller/$record ;;
+esac
 mkdir -p "$record" || exit 1
 
 kit() { bin/kit --revision "$revision" --record "$record" "$@"; }
