@@ -1,5 +1,6 @@
 //! The rival that every Rust user has: candle's matmul (the `gemm` crate underneath) on the CPU.
 
+use crate::clock::MOST_LAUNCHES;
 use crate::contender::{About, Contender, Method};
 use crate::error::{Error, Result};
 use crate::oracle::Oracle;
@@ -11,7 +12,7 @@ use std::time::Instant;
 /// candle on a shape.
 pub struct Candle {
     inputs: Vec<(Tensor, Tensor)>,
-    rotations: u32,
+    next: usize,
     about: About,
 }
 
@@ -35,14 +36,13 @@ impl Candle {
             inputs.push((tensor(&x, n)?, tensor(&w, m)?.t().map_err(failed)?));
         }
         let kernel = format!("candle {} matmul", ty.as_str());
-        let copies = inputs.len() as u32;
-        let about = About { rival: "candle".into(), kernel, copies, ..About::default() };
-        let mut this = Self { inputs, rotations: 1, about };
-        this.rotation()?; // warm
-        let one = this.sample()? * f64::from(copies) / 1e6;
-        let most = 2000 / copies;
-        this.rotations = ((method.sample.as_secs_f64() / one).ceil() as u32).clamp(1, most.max(1));
-        this.about.launches = this.rotations * copies;
+        let (rival, copies) = ("candle".into(), inputs.len() as u32);
+        let about = About { rival, kernel, copies, launches: copies, ..About::default() };
+        let mut this = Self { inputs, next: 0, about };
+        this.sample()?; // warm
+        let one = this.sample()? / 1e6;
+        this.about.launches =
+            ((method.sample.as_secs_f64() / one).ceil() as u32).clamp(1, MOST_LAUNCHES);
         let y = this.inputs[0].0.matmul(&this.inputs[0].1).map_err(failed)?;
         let row = |token| {
             let row = y.get(token as usize).and_then(|row| row.to_dtype(CandleType::F32));
@@ -51,13 +51,6 @@ impl Candle {
         };
         this.about.error = Oracle::new(problem, weight, &x).share(row)?.largest;
         Ok(this)
-    }
-
-    fn rotation(&self) -> Result<()> {
-        for (x, w) in &self.inputs {
-            std::hint::black_box(x.matmul(w).map_err(failed)?);
-        }
-        Ok(())
     }
 }
 
@@ -68,9 +61,12 @@ impl Contender for Candle {
 
     fn sample(&mut self) -> Result<f64> {
         let start = Instant::now();
-        (0..self.rotations).try_for_each(|_| self.rotation())?;
-        let launches = f64::from(self.rotations) * self.inputs.len() as f64;
-        Ok(start.elapsed().as_secs_f64() * 1e6 / launches)
+        for _ in 0..self.about.launches {
+            let (x, w) = &self.inputs[self.next];
+            std::hint::black_box(x.matmul(w).map_err(failed)?);
+            self.next = (self.next + 1) % self.inputs.len();
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(self.about.launches))
     }
 }
 

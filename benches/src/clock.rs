@@ -7,10 +7,11 @@ use quickpick::cuda::api::driver::{CudaEvent, CudaGraph, DriverError, sys};
 use quickpick::cuda::{CudaBuffer, CudaStep};
 use quickpick::{Backend, Cpu, Cuda, Wgpu};
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Most launches of one sample: enough to fill it, few enough that a graph of them stays small.
-const MOST_LAUNCHES: u32 = 2000;
+pub const MOST_LAUNCHES: u32 = 2000;
 
 /// The driver, as CUDA's major × 1000 + minor × 10, from which on events tell their times through the
 /// symbol that cudarc's bindings of CUDA 13 name.
@@ -18,11 +19,10 @@ const LEAST_DRIVER: u32 = 12_080;
 
 /// A backend that can be timed.
 pub trait Timed: Backend {
-    /// A rotation of steps, repeated until a sample is long enough.
+    /// A rotation of steps, gone on with until a sample is long enough.
     type Clock;
 
-    /// A clock whose samples last about `least`, in whole rotations of `steps`. The last step writes
-    /// `y`.
+    /// A clock whose samples last about `least`, from a rotation of `steps`, each of which writes `y`.
     fn clock(
         &self,
         steps: Vec<Self::Step>,
@@ -99,37 +99,37 @@ fn rotations(steps: usize, one: Duration, least: Duration) -> u32 {
     (wanted as u32).clamp(1, (MOST_LAUNCHES / steps.max(1) as u32).max(1))
 }
 
-/// The host's clock around runs.
+/// The host's clock around runs. A sample begins where the last one ended, so that it need not be a whole
+/// rotation.
 pub struct Wall<B: Backend> {
     steps: Vec<B::Step>,
     y: B::Buffer,
-    rotations: u32,
+    launches: usize,
+    next: Cell<usize>,
 }
 
 impl<B: Backend> Wall<B> {
     fn new(backend: &B, steps: Vec<B::Step>, y: &B::Buffer, least: Duration) -> Result<Self> {
-        let mut clock = Self { steps, y: y.clone(), rotations: 1 };
-        clock.run(backend)?; // warm
-        let one = clock.run(backend)?;
-        clock.rotations = rotations(clock.steps.len(), one, least);
+        let launches = steps.len();
+        let mut clock = Self { steps, y: y.clone(), launches, next: Cell::new(0) };
+        clock.sample(backend)?; // warm
+        let one = Duration::from_secs_f64(clock.sample(backend)? / 1e6);
+        clock.launches = rotations(1, one, least) as usize;
         Ok(clock)
     }
 
-    fn launches(&self) -> u32 {
-        self.rotations * self.steps.len() as u32
-    }
-
-    fn run(&self, backend: &B) -> Result<Duration> {
+    fn sample(&self, backend: &B) -> Result<f64> {
         let start = Instant::now();
-        for _ in 0..self.rotations {
-            backend.run(&self.steps)?;
+        let mut left = self.launches;
+        while left > 0 {
+            let from = self.next.get();
+            let to = self.steps.len().min(from + left);
+            backend.run(&self.steps[from..to])?;
+            self.next.set(to % self.steps.len());
+            left -= to - from;
         }
         backend.read(&self.y, 0, 4)?; // waits
-        Ok(start.elapsed())
-    }
-
-    fn sample(&self, backend: &B) -> Result<f64> {
-        Ok(self.run(backend)?.as_secs_f64() * 1e6 / f64::from(self.launches()))
+        Ok(start.elapsed().as_secs_f64() * 1e6 / self.launches as f64)
     }
 }
 
@@ -148,7 +148,7 @@ macro_rules! by_wall {
             }
 
             fn launches(clock: &Wall<Self>) -> u32 {
-                clock.launches()
+                clock.launches as u32
             }
 
             fn sample(&self, clock: &Wall<Self>) -> Result<f64> {
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_are_whole_rotations() {
+    fn rotations_fill_a_sample() {
         let ms = Duration::from_millis;
         assert_eq!(rotations(3, ms(1), ms(4)), 4);
         assert_eq!(rotations(3, ms(9), ms(4)), 1);

@@ -217,7 +217,7 @@ mod tests {
             let mut ours = Ours::new(&mut uploaded, &plan(&cpu, weights)).unwrap();
             let about = ours.about();
             assert_eq!(about.rival, rival);
-            assert!(about.copies > 1 && about.launches.is_multiple_of(about.copies), "{about:?}");
+            assert!(about.copies > 1 && about.launches > 0, "{about:?}");
             assert!(about.error > 0.0 && about.error <= 1.0, "{about:?}");
             assert!(ours.sample().unwrap() > 0.0);
         }

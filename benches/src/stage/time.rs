@@ -52,6 +52,7 @@ pub fn run<B: Timed>(
         sampler: backend.sensor().and_then(|id| Sampler::start(&id)),
         start: Instant::now(),
         work: 0.0,
+        seconds: 0.0,
         rows: record.rows(file)?,
         wrong: correct::wrong(record, backend.name())?,
     };
@@ -105,8 +106,9 @@ struct Stage<'a, B: Timed> {
     options: &'a Options,
     sampler: Option<Sampler>,
     start: Instant,
-    /// Work of all shapes so far, for the pace.
+    /// Work of all shapes so far and the seconds that they took, for the pace.
     work: f64,
+    seconds: f64,
     rows: Vec<Timing>,
     /// Kernels that are not run, because they are known to be wrong.
     wrong: HashSet<String>,
@@ -150,6 +152,7 @@ impl<B: Timed> Stage<'_, B> {
         record: &Record,
         file: &str,
     ) -> Result<()> {
+        let mut begin = Instant::now();
         let own =
             [DType::F16, DType::BF16, DType::F32].into_iter().find(|t| peer::name(*t) == dtype);
         let own = own.filter(|_| self.options.ours);
@@ -167,6 +170,8 @@ impl<B: Timed> Stage<'_, B> {
                 Ok(()) => {
                     let rows = self.shape(shape, dtype, weight.as_deref(), uploaded.as_mut())?;
                     self.work += work(shape);
+                    self.seconds += begin.elapsed().as_secs_f64();
+                    begin = Instant::now();
                     println!("{shape}, {dtype}: {}", line(&rows));
                     rows
                 }
@@ -190,7 +195,7 @@ impl<B: Timed> Stage<'_, B> {
     fn reaches(&self, shape: &Shape) -> std::result::Result<(), String> {
         let (spent, budget) =
             (self.start.elapsed().as_secs_f64(), self.options.budget.as_secs_f64());
-        let pace = if self.work > 0.0 { spent / self.work } else { 0.0 };
+        let pace = if self.work > 0.0 { self.seconds / self.work } else { 0.0 };
         let takes = pace * work(shape);
         let left = budget - spent;
         match takes < (budget / 10.0).min(left) {
