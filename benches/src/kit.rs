@@ -3,13 +3,12 @@
 #![forbid(unsafe_code)]
 
 use clap::{Args, Parser, Subcommand};
-use quickpick::kernels::DType;
 use quickpick::{Backend, Device, Kind};
 use quickpick_benches::contender::Method;
 use quickpick_benches::peer::Shared;
 use quickpick_benches::record::Record;
-use quickpick_benches::stage::{correct, once, time, tune, vectors};
-use quickpick_benches::{Error, Result, machine, peer};
+use quickpick_benches::stage::{Options, correct, once, time, tune, vectors};
+use quickpick_benches::{Error, Result, machine};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -126,34 +125,13 @@ impl Timing {
         }
     }
 
-    fn budget(&self, kit: &Kit) -> Duration {
-        Duration::from_secs(self.seconds.saturating_sub(kit.spent))
-    }
-
-    fn tune(&self, kit: &Kit) -> Result<Vec<tune::Options>> {
-        let known = [DType::F16, DType::BF16, DType::F32];
-        let one = |name: &String| match known.into_iter().find(|d| peer::name(*d) == *name) {
-            None => Err(Error::Failed(format!("{name} is no type of our kernels"))),
-            Some(dtype) => Ok(tune::Options {
-                only: self.only.clone(),
-                tokens: self.tokens.clone(),
-                dtype,
-                budget: self.budget(kit),
-                method: self.method(),
-                again: kit.lost > 0,
-            }),
-        };
-        self.dtypes.iter().map(one).collect()
-    }
-
-    fn time(&self, kit: &Kit, ours: bool) -> time::Options {
-        time::Options {
+    fn options(&self, kit: &Kit) -> Options {
+        Options {
             only: self.only.clone(),
             tokens: self.tokens.clone(),
             dtypes: self.dtypes.clone(),
-            budget: self.budget(kit),
+            budget: Duration::from_secs(self.seconds.saturating_sub(kit.spent)),
             method: self.method(),
-            ours,
             again: kit.lost > 0,
         }
     }
@@ -238,17 +216,16 @@ fn run(kit: &Kit) -> Result<()> {
         Stage::Time(t) => on!(t.backend, b => {
             let record = record(kit)?;
             let peers = peers(b.name(), &record).inspect_err(|why| println!("{why}")).ok();
-            time::run(&**b, peers.as_ref(), &t.time(kit, true), &record, "time.csv")
+            time::run(&**b, peers.as_ref(), true, &t.options(kit), &record, "time.csv")
         }),
         Stage::Peers(t) => on!(t.backend, b => {
             let record = record(kit)?;
             let peers = peers(b.name(), &record)?;
-            time::run(&**b, Some(&peers), &t.time(kit, false), &record, "peers.csv")
+            time::run(&**b, Some(&peers), false, &t.options(kit), &record, "peers.csv")
         }),
-        Stage::Tune(t) => on!(t.backend, b => {
-            let record = record(kit)?;
-            t.tune(kit)?.iter().try_for_each(|options| tune::run(&**b, options, &record))
-        }),
+        Stage::Tune(t) => {
+            on!(t.backend, b => tune::run(&**b, &t.options(kit), &record(kit)?))
+        }
         Stage::Once { backend, kernel, shape } => {
             on!(*backend, b => once::run(&**b, kernel.as_deref(), *shape))
         }

@@ -230,12 +230,9 @@ impl Drop for PeerContender {
     }
 }
 
-/// The name by which peers know a type.
-pub fn name(dtype: DType) -> String {
-    match dtype {
-        DType::I8 => "s8".into(),
-        other => other.to_string(),
-    }
+/// The type of our kernels that a peer's name means; `None` for s8 and e4m3, which only peers have.
+pub fn ours(name: &str) -> Option<DType> {
+    [DType::F16, DType::BF16, DType::F32].into_iter().find(|dtype| dtype.to_string() == name)
 }
 
 fn failed(peer: &str, why: impl ToString) -> Error {

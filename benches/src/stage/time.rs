@@ -2,44 +2,27 @@
 
 use crate::candle::Candle;
 use crate::clock::Timed;
-use crate::contender::{Contender, Figures, Method, in_turn};
+use crate::contender::{Contender, Figures, in_turn};
 use crate::error::{Error, Result};
 use crate::ours::{Ours, Uploaded, problem};
 use crate::peer::{self, Shared};
 use crate::record::{Ceiling, Record, Timing};
 use crate::sampler::Sampler;
 use crate::shapes::{Layer, Shape, selected};
-use crate::stage::correct;
+use crate::stage::{Options, correct};
 use crate::weights::{Weight, random};
-use quickpick::kernels::{DType, Problem, Weights, select};
+use quickpick::kernels::{Problem, Weights, select};
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// What is timed, and for how long.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Only layers whose label contains this.
-    pub only: Option<String>,
-    /// Only these numbers of tokens, where a layer lists them; none: all.
-    pub tokens: Vec<u32>,
-    /// Element types, by the names that peers use.
-    pub dtypes: Vec<String>,
-    /// No shape is begun that would not end within this time.
-    pub budget: Duration,
-    /// How a figure is taken.
-    pub method: Method,
-    /// Whether our kernels run: stage `peers` is without.
-    pub ours: bool,
-    /// Whether this goes on after a device was lost: what failed is not tried again.
-    pub again: bool,
-}
-
-/// Runs the stage; rows go to `file` after every shape, so that a killed run goes on where it was.
+/// Runs the stage, without our kernels where `own` is false: stage `peers`. Rows go to `file` after every
+/// shape, so that a killed run goes on where it was.
 ///
 /// Errors: [`Error::Failed`] at the end, if one of our kernels was wrong or failed.
 pub fn run<B: Timed>(
     backend: &B,
     peers: Option<&Shared>,
+    own: bool,
     options: &Options,
     record: &Record,
     file: &str,
@@ -48,6 +31,7 @@ pub fn run<B: Timed>(
     let mut stage = Stage {
         backend,
         peers,
+        own,
         options,
         sampler: backend.sensor().and_then(|id| Sampler::start(&id)),
         start: Instant::now(),
@@ -103,6 +87,7 @@ fn failed(row: &Timing) -> bool {
 struct Stage<'a, B: Timed> {
     backend: &'a B,
     peers: Option<&'a Shared>,
+    own: bool,
     options: &'a Options,
     sampler: Option<Sampler>,
     start: Instant,
@@ -153,9 +138,7 @@ impl<B: Timed> Stage<'_, B> {
         file: &str,
     ) -> Result<()> {
         let mut begin = Instant::now();
-        let own =
-            [DType::F16, DType::BF16, DType::F32].into_iter().find(|t| peer::name(*t) == dtype);
-        let own = own.filter(|_| self.options.ours);
+        let own = peer::ours(dtype).filter(|_| self.own);
         let weight = match own {
             // not even its making may outlast the stage
             Some(own) if self.reaches(&shapes[0]).is_ok() => {

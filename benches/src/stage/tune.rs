@@ -2,19 +2,20 @@
 //! of those that the generator can write besides. None may win that was not checked first.
 
 use crate::clock::Timed;
-use crate::contender::{Contender, Method, in_turn};
+use crate::contender::{Contender, in_turn};
 use crate::error::{Error, Result};
 use crate::ours::{Ours, Uploaded, problem};
+use crate::peer;
 use crate::record::Record;
 use crate::shapes::{Shape, selected};
-use crate::stage::correct;
+use crate::stage::{Options, correct};
 use crate::weights::random;
 use quickpick::Backend;
 use quickpick::kernels::{DType, Epilogue, KERNELS, KernelSpec, Linear, Plan, Problem, Weights};
 use quickpick_tests::{Case, Fill, check};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A candidate on a shape.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
@@ -43,24 +44,6 @@ pub struct Tuned {
     pub status: String,
 }
 
-/// What is tuned, and for how long.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Only layers whose label contains this.
-    pub only: Option<String>,
-    /// Only these numbers of tokens; none: all.
-    pub tokens: Vec<u32>,
-    /// Element type.
-    pub dtype: DType,
-    /// No shape is begun after this time.
-    pub budget: Duration,
-    /// How a figure is taken.
-    pub method: Method,
-    /// Whether this goes on after a device was lost: shapes that are done, and candidates that failed,
-    /// are not tried again.
-    pub again: bool,
-}
-
 /// A backend whose kernels can be chosen from.
 pub trait Tunable: Timed {
     /// What may run a linear layer.
@@ -77,15 +60,20 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
     let start = Instant::now();
     let mut left_out = 0;
     let wrong = correct::wrong(record, backend.name())?;
-    for weights in [Weights::Sparse24, Weights::Dense] {
-        let candidates = backend.candidates(weights, options.dtype);
+    let unknown = |name: &String| Error::Failed(format!("{name} is no type of our kernels"));
+    let typed = |name: &String| peer::ours(name).ok_or_else(|| unknown(name));
+    let dtypes: Vec<DType> = options.dtypes.iter().map(typed).collect::<Result<_>>()?;
+    // all of the sparse ones first: they are what it is about
+    let runs = [Weights::Sparse24, Weights::Dense].into_iter();
+    for (weights, dtype) in runs.flat_map(|w| dtypes.iter().map(move |d| (w, *d))) {
+        let candidates = backend.candidates(weights, dtype);
         let mut verdicts = known(&candidates, &wrong, if options.again { &rows } else { &[] });
         for (layer, mut shapes) in selected(options.only.as_deref(), &options.tokens)? {
             let done = |s: &Shape| {
                 let key = (backend.name(), name(weights), s.layer.m, s.n, s.layer.k);
                 let same =
                     |r: &Tuned| (r.backend.as_str(), r.weights.as_str(), r.m, r.n, r.k) == key;
-                let ranked = |r: &&Tuned| r.rank == 1 && r.dtype == options.dtype.to_string();
+                let ranked = |r: &&Tuned| r.rank == 1 && r.dtype == dtype.to_string();
                 options.again && rows.iter().filter(ranked).any(same)
             };
             shapes.retain(|shape| !done(shape));
@@ -94,7 +82,7 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
                 left_out += shapes.len();
                 continue;
             }
-            let weight = random(options.dtype, layer.m, layer.k, 1)?;
+            let weight = random(dtype, layer.m, layer.k, 1)?;
             let mut uploaded = Uploaded::new(backend, &*weight, options.method);
             for shape in shapes {
                 if over() {
@@ -103,10 +91,10 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
                 }
                 let tuned = one(
                     backend,
-                    weights,
+                    (weights, dtype),
                     shape,
                     &candidates,
-                    options,
+                    options.method.rounds,
                     &mut uploaded,
                     &mut verdicts,
                 );
@@ -168,14 +156,14 @@ fn known(candidates: &[&'static KernelSpec], wrong: &HashSet<String>, rows: &[Tu
 /// the device, only those without a figure so far are returned, the culprit last.
 fn one<'a, B: Tunable>(
     backend: &'a B,
-    weights: Weights,
+    (weights, dtype): (Weights, DType),
     shape: Shape,
     candidates: &[&'static KernelSpec],
-    options: &Options,
+    rounds: u32,
     uploaded: &mut Uploaded<'a, B>,
     verdicts: &mut Verdicts,
 ) -> Vec<Tuned> {
-    let problem = problem(weights, options.dtype, shape.layer.m, shape.n, shape.layer.k);
+    let problem = problem(weights, dtype, shape.layer.m, shape.n, shape.layer.k);
     let mut rows = Vec::new();
     let mut contenders: Vec<Box<dyn Contender + '_>> = Vec::new();
     let mut entered = Vec::new();
@@ -183,7 +171,7 @@ fn one<'a, B: Tunable>(
         let mut row = Tuned {
             backend: backend.name().into(),
             weights: name(weights).into(),
-            dtype: options.dtype.to_string(),
+            dtype: dtype.to_string(),
             m: shape.layer.m,
             n: shape.n,
             k: shape.layer.k,
@@ -211,7 +199,7 @@ fn one<'a, B: Tunable>(
             }
         }
     }
-    let figures = in_turn(&mut contenders, options.method.rounds, None);
+    let figures = in_turn(&mut contenders, rounds, None);
     for (mut row, figures) in entered.into_iter().zip(figures) {
         match figures {
             Ok(figures) => (row.us, row.status) = (Some(figures.us[1]), "ok".into()),
@@ -311,7 +299,9 @@ mod backends {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contender::Method;
     use quickpick::Cpu;
+    use std::time::Duration;
 
     #[test]
     fn the_fastest_is_first_and_all_were_checked() {
@@ -321,7 +311,7 @@ mod tests {
         let options = Options {
             only: Some("ragged/narrow".into()),
             tokens: vec![3],
-            dtype: DType::F32,
+            dtypes: vec!["f32".into()],
             budget: Duration::from_secs(60),
             method: Method { rounds: 2, sample, rotate_bytes: 0 },
             again: false,
