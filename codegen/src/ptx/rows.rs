@@ -29,7 +29,7 @@ pub(super) fn module(spec: &KernelSpec, about: &str, k: Kernel) -> Module {
 /// A kernel for exactly the row's block.
 pub(super) fn kernel(spec: &KernelSpec) -> Kernel {
     let mut k = Kernel::new(spec.to_string());
-    k.limits.threads = Some(threads(spec));
+    k.limits.threads = Some(threads(spec).into());
     k
 }
 

@@ -59,8 +59,8 @@ fn is_called_as_planned() {
         assert_eq!(names, wanted, "{spec}");
         assert_eq!(words.len(), plan.params.len(), "{spec}");
         assert!(module.kernel.params[..pointers.len()].iter().all(|p| p.kind == ParamKind::U64));
-        assert_eq!(module.kernel.limits.threads, Some(plan.block), "{spec}");
-        let dynamic = module.kernel.shared.is_some_and(|s| s.bytes.is_none());
+        assert_eq!(module.kernel.limits.threads, Some(plan.block.into()), "{spec}");
+        let dynamic = module.kernel.shared.iter().any(|s| s.bytes.is_none());
         assert_eq!(dynamic, plan.shared_bytes > 0, "{spec}");
     }
 }

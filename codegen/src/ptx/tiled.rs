@@ -24,7 +24,7 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     let mut k = Kernel::new(spec.to_string());
     let params = Params::declare(&mut k, g.sparse);
     let symbol = k.dynamic_shared("smem", 128);
-    k.limits.threads = Some(g.threads());
+    k.limits.threads = Some(g.threads().into());
     k.limits.min_blocks = Some(g.blocks_per_sm()).filter(|&blocks| blocks > 1);
     let smem = shared_base(&mut k, symbol);
     let place = raster::Place::new(&mut k, &g);

@@ -1,7 +1,10 @@
-//! Reading position in a text, and the names that are in scope there.
+//! Reading position in a text.
 
-use crate::reg::{Kind, MAX_NAME, Name};
-use std::collections::HashMap;
+use crate::modifier::Special;
+use crate::name::Name;
+use crate::operand::{Arg, Operand};
+use crate::reg::AnyReg;
+use crate::scope::Scope;
 
 /// What is wrong, and where (a byte offset).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,53 +13,55 @@ pub struct Fault {
     pub(crate) message: String,
 }
 
-/// What the declarations of a kernel have named.
-#[derive(Default)]
-pub(crate) struct Scope {
-    /// Role to class and, for arrays, count.
-    pub registers: HashMap<Name, (Kind, Option<u16>)>,
-    pub params: Vec<Name>,
-    pub symbol: Option<Name>,
-    pub labels: Vec<Name>,
-}
-
-/// A reading position. Whitespace is skipped before every token but inside no mnemonic.
+/// A reading position. Space and comments are skipped before every token but inside no mnemonic.
 pub struct Cursor<'a> {
     text: &'a str,
     at: usize,
     scope: &'a Scope,
+    /// The operand that is asked for next is an optional one that is absent.
+    absent: bool,
+}
+
+/// Whether a name may hold this character.
+pub(crate) fn in_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '$'
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a str, at: usize, scope: &'a Scope) -> Self {
-        Self { text, at, scope }
+        Self { text, at, scope, absent: false }
     }
 
     /// A second cursor here, to try with.
     pub(crate) fn fork(&self) -> Cursor<'a> {
-        Cursor { text: self.text, at: self.at, scope: self.scope }
+        Cursor { absent: false, ..*self }
     }
 
-    /// A comment, if one comes next: its text after `//` and one space.
+    /// A comment to the end of its line, if one comes next: its text after `//` and one space.
     pub(crate) fn comment(&mut self) -> Option<String> {
-        self.skip_space();
+        self.skip_blocks();
         let line = self.rest().strip_prefix("//")?;
         let line = line.split('\n').next().unwrap_or("");
         self.advance(2 + line.len());
         Some(line.strip_prefix(' ').unwrap_or(line).trim_end().to_string())
     }
 
-    /// A name of any length.
-    pub(crate) fn identifier_text(&mut self) -> Result<String, Fault> {
-        self.word().map(str::to_string)
-    }
-
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or("")
     }
 
+    /// Skips space and comments in `/* */`: what follows begins a line of the kernel.
+    pub(crate) fn skip_blocks(&mut self) {
+        loop {
+            self.at += self.rest().len() - self.rest().trim_ascii_start().len();
+            let Some(comment) = self.rest().strip_prefix("/*") else { return };
+            self.advance(2 + comment.find("*/").map_or(comment.len(), |end| end + 2));
+        }
+    }
+
+    /// Skips space and comments.
     pub(crate) fn skip_space(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_ascii_start().len();
+        while self.comment().is_some() {}
     }
 
     /// The byte offset of the next token.
@@ -65,13 +70,18 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// The next byte that is not whitespace.
+    /// The byte offset here.
+    pub(crate) fn here(&self) -> usize {
+        self.at
+    }
+
+    /// The next byte that is neither space nor of a comment.
     pub fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.rest().bytes().next()
     }
 
-    /// Whether exactly here, without skipping whitespace, stands `text`.
+    /// Whether exactly here, without skipping space, stands `text`.
     pub fn starts_with(&self, text: &str) -> bool {
         self.rest().starts_with(text)
     }
@@ -87,6 +97,16 @@ impl<'a> Cursor<'a> {
         let yes = self.starts_with(token);
         if yes {
             self.advance(token.len());
+        }
+        yes
+    }
+
+    /// Takes the directive or keyword if it comes next, as a whole word.
+    pub(crate) fn accept_word(&mut self, word: &str) -> bool {
+        self.skip_space();
+        let yes = self.rest().strip_prefix(word).is_some_and(|rest| !rest.starts_with(in_name));
+        if yes {
+            self.advance(word.len());
         }
         yes
     }
@@ -111,22 +131,17 @@ impl<'a> Cursor<'a> {
         Fault { position, message: message.to_string() }
     }
 
-    /// Letters, digits, `_` and `$`, beginning with no digit; at most [`MAX_NAME`] of them.
-    pub fn identifier(&mut self) -> Result<Name, Fault> {
-        let start = self.position();
-        let word = self.word()?;
-        if word.len() > MAX_NAME {
-            let message = format!("a name of {} bytes; at most {MAX_NAME} are known", word.len());
-            return Err(self.fault_at(start, &message));
-        }
-        Ok(Name::new(word))
+    /// What stands here up to space or a semicolon.
+    pub(crate) fn mnemonic(&self) -> &'a str {
+        let end = |c: char| c.is_ascii_whitespace() || c == ';';
+        self.rest().split(end).next().unwrap_or("")
     }
 
-    fn word(&mut self) -> Result<&'a str, Fault> {
+    /// Letters, digits, `_` and `$`, beginning with no digit.
+    pub(crate) fn word(&mut self) -> Result<&'a str, Fault> {
         self.skip_space();
         let rest = self.rest();
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
-        let len = rest.find(|c| !word(c)).unwrap_or(rest.len());
+        let len = rest.find(|c| !in_name(c)).unwrap_or(rest.len());
         if len == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(self.fault("a name is wanted here"));
         }
@@ -134,91 +149,162 @@ impl<'a> Cursor<'a> {
         Ok(&rest[..len])
     }
 
-    /// A declared register of this class: its role, and its index if the role is an array.
-    pub fn register(&mut self, kind: Kind) -> Result<(Name, Option<u16>), Fault> {
+    /// A word as a name.
+    pub fn identifier(&mut self) -> Result<Name, Fault> {
         let start = self.position();
-        self.expect("%")?;
-        let name = self.identifier()?;
-        let (role, index) = match self.scope.registers.get(&name) {
-            Some((_, None)) => (name, None),
-            _ => self.array_element(start, name)?,
-        };
-        let found = self.scope.registers.get(&role).map(|(k, _)| *k);
-        if found != Some(kind) {
-            let have = found.map_or("", Kind::directive);
-            let want = kind.directive();
-            return Err(self.fault_at(start, &format!("%{name} is {have}, {want} is wanted here")));
-        }
-        Ok((role, index))
+        let word = self.word()?;
+        self.name(start, word)
     }
 
-    fn array_element(&self, start: usize, name: Name) -> Result<(Name, Option<u16>), Fault> {
-        let text = name.as_str();
-        let undeclared = || self.fault_at(start, &format!("%{name} is not declared"));
-        let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
-        let digits = &text[stem.len()..];
-        let role = Name::new(stem);
-        let Some((_, Some(count))) = self.scope.registers.get(&role) else {
-            return Err(undeclared());
-        };
-        match digits.parse::<u16>() {
-            Ok(i) if i < *count && (digits == "0" || !digits.starts_with('0')) => {
-                Ok((role, Some(i)))
-            }
-            _ => Err(undeclared()),
-        }
+    pub(crate) fn name(&self, start: usize, word: &str) -> Result<Name, Fault> {
+        Name::try_new(word)
+            .ok_or_else(|| self.fault_at(start, "too many long names: the store for them is full"))
     }
 
-    /// A decimal or `0x` integer within `min..=max`.
+    /// A register's name as it is written, with its `%` if it has one.
+    pub(crate) fn register_text(&mut self) -> Result<&'a str, Fault> {
+        let start = self.position();
+        let percent = self.accept("%") as usize;
+        if percent == 1 && self.rest().starts_with(|c: char| c.is_ascii_whitespace()) {
+            return Err(self.fault_at(start, "a name is wanted after `%`"));
+        }
+        let word = self.word()?;
+        Ok(self.text.get(start..start + percent + word.len()).unwrap_or(word))
+    }
+
+    /// A declared register.
+    pub fn register(&mut self) -> Result<AnyReg, Fault> {
+        let start = self.position();
+        if !self.rest().starts_with(|c| c == '%' || in_name(c)) {
+            return Err(self.fault("an operand is wanted here"));
+        }
+        let text = self.register_text()?;
+        self.scope
+            .register(text)
+            .ok_or_else(|| self.fault_at(start, &format!("{text} is not declared")))
+    }
+
+    /// A special register, if one comes next.
+    pub(crate) fn special(&mut self) -> Option<Special> {
+        let mut ahead = self.fork();
+        if !ahead.starts_with("%") || ahead.register().is_ok() {
+            return None;
+        }
+        let mut ahead = self.fork();
+        let special = Special::parse(&mut ahead).ok()?;
+        if ahead.rest().starts_with(in_name) {
+            return None;
+        }
+        *self = ahead;
+        Some(special)
+    }
+
+    /// An array in shared memory, or a parameter, if its name comes next.
+    pub(crate) fn symbol(&mut self) -> Result<Option<Name>, Fault> {
+        let mut ahead = self.fork();
+        let Ok(word) = ahead.word() else { return Ok(None) };
+        if self.scope.register(word).is_some() {
+            return Ok(None);
+        }
+        let symbol = self.scope.symbol(word);
+        if symbol.is_some() {
+            *self = ahead;
+        }
+        Ok(symbol)
+    }
+
+    pub(crate) fn is_param(&self, name: Name) -> bool {
+        self.scope.params.contains(&name)
+    }
+
+    /// What the kernel calls the label of this name.
+    pub(crate) fn label(&self, name: Name) -> Option<Name> {
+        self.scope.label(name.as_str())
+    }
+
+    /// `_` by itself, or an optional operand that is absent.
+    pub(crate) fn sink(&mut self) -> bool {
+        std::mem::take(&mut self.absent) || self.accept_word("_")
+    }
+
+    /// Bytes after the base of an address: `+16`, `+-16` or `-16`.
+    pub(crate) fn offset(&mut self) -> Result<i32, Fault> {
+        if self.accept("+") || self.peek() == Some(b'-') {
+            return self.integer(i32::MIN as i128, i32::MAX as i128).map(|v| v as i32);
+        }
+        Ok(0)
+    }
+
+    /// An integer, or the bits of a float.
+    pub(crate) fn constant(&mut self) -> Result<Arg, Fault> {
+        if let Some(bits) = self.float_bits(["0f", "0F"], 8)? {
+            return Ok(Arg::F32(bits as u32));
+        }
+        if let Some(bits) = self.float_bits(["0d", "0D"], 16)? {
+            return Ok(Arg::F64(bits));
+        }
+        self.integer(i64::MIN as i128, u64::MAX as i128).map(Arg::Int)
+    }
+
+    fn float_bits(&mut self, prefixes: [&str; 2], digits: usize) -> Result<Option<u64>, Fault> {
+        let start = self.position();
+        let Some(rest) = prefixes.iter().find_map(|p| self.rest().strip_prefix(p)) else {
+            return Ok(None);
+        };
+        let len = rest.find(|c| !in_name(c)).unwrap_or(rest.len());
+        let bits = u64::from_str_radix(&rest[..len], 16).ok().filter(|_| len == digits);
+        let message = || format!("a float is wanted here: {} and {digits} digits", prefixes[0]);
+        let bits = bits.ok_or_else(|| self.fault_at(start, &message()))?;
+        self.advance(2 + len);
+        Ok(Some(bits))
+    }
+
+    /// An integer within `min..=max`, as its 64 bits: decimal, `0x`, `0b` or octal, with or without
+    /// the `U` of unsigned ones (manual, 4.5.1).
     pub fn integer(&mut self, min: i128, max: i128) -> Result<i64, Fault> {
         let start = self.position();
         let negative = self.accept("-");
         let rest = self.rest();
         let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        let digits = &rest[..len];
-        let magnitude = match digits.strip_prefix("0x") {
-            Some(hex) => i128::from_str_radix(hex, 16),
-            None => digits.parse(),
+        let digits = rest[..len].strip_suffix('U').unwrap_or(&rest[..len]);
+        let (digits, radix) = match digits.get(..2) {
+            Some("0x" | "0X") => (&digits[2..], 16),
+            Some("0b" | "0B") => (&digits[2..], 2),
+            Some(octal) if octal.starts_with('0') => (&digits[1..], 8),
+            _ => (digits, 10),
         };
-        let value = magnitude
-            .ok()
-            .filter(|_| !digits.contains(['+', '-']))
-            .map(|v: i128| if negative { -v } else { v });
-        let Some(value) = value else {
+        let Ok(magnitude) = i128::from_str_radix(digits, radix) else {
             return Err(self.fault_at(start, "an integer is wanted here"));
         };
+        let value = if negative { -magnitude } else { magnitude };
         if value < min || value > max {
             return Err(self.fault_at(start, &format!("{value} lies outside {min}..={max}")));
         }
         self.advance(len);
-        i64::try_from(value)
-            .map_err(|_| self.fault_at(start, "an integer of 64 bits is wanted here"))
+        Ok(value as i64)
     }
 
-    /// The bits of an f32 constant, `0f` and eight hexadecimal digits.
-    pub fn f32_bits(&mut self) -> Result<u32, Fault> {
+    /// The number after `prefix`, both exactly here.
+    pub(crate) fn digits_after(&mut self, prefix: &str) -> Option<u16> {
+        let rest = self.rest().strip_prefix(prefix)?;
+        let len = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest.get(..len).filter(|d| !d.starts_with('0'))?;
+        let value = digits.parse().ok()?;
+        self.advance(prefix.len() + len);
+        Some(value)
+    }
+
+    /// A text in quotes, without quotes or line breaks in it.
+    pub(crate) fn quoted(&mut self) -> Result<String, Fault> {
         let start = self.position();
-        let digits = self.rest().strip_prefix("0f").and_then(|r| r.get(..8));
-        let bits = digits
-            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
-            .and_then(|d| u32::from_str_radix(d, 16).ok());
-        match bits {
-            Some(bits) => {
-                self.advance(10);
-                Ok(bits)
+        let text = self.rest().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+        match text {
+            Some((text, _)) if !text.contains(['\n', '\\']) => {
+                self.advance(2 + text.len());
+                Ok(text.to_string())
             }
-            None => Err(self.fault_at(start, "an f32 is wanted here: 0f and eight hex digits")),
+            _ => Err(self.fault_at(start, "a text in quotes is wanted here")),
         }
-    }
-
-    pub(crate) fn has_label(&self, name: Name) -> bool {
-        self.scope.labels.contains(&name)
-    }
-    pub(crate) fn has_param(&self, name: Name) -> bool {
-        self.scope.params.contains(&name)
-    }
-    pub(crate) fn has_symbol(&self, name: Name) -> bool {
-        self.scope.symbol == Some(name)
     }
 
     /// Matches a row's template from here, handing each `{operand}` to `operand`.
@@ -231,7 +317,15 @@ impl<'a> Cursor<'a> {
         let mut in_mnemonic = true;
         while !rest.is_empty() {
             if let Some((name, after)) = rest.strip_prefix('{').and_then(|r| r.split_once('}')) {
-                operand(self, name)?;
+                if !in_mnemonic {
+                    self.skip_space();
+                }
+                let optional = name.strip_prefix(['|', ',']);
+                if optional.is_some() {
+                    self.absent = !self.accept(&name[..1]);
+                    self.skip_space();
+                }
+                operand(self, optional.unwrap_or(name))?;
                 rest = after;
                 continue;
             }

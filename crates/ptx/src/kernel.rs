@@ -1,17 +1,52 @@
-//! A kernel as lines, the builder that writes them, and the printer.
+//! A kernel as declarations and lines, and how they are added. The instructions' methods are in
+//! `builder.rs`, the printer in `print.rs`.
 
-use crate::operand::{Label, ParamName, Symbol};
-use crate::reg::{Class, Kind, Name, Pred, Reg, Vector};
+use crate::name::Name;
+use crate::reg::{Class, Kind, Pred, Reg, Vector};
 use crate::table::{BASE_ISA, BASE_SM, Inst};
-use std::fmt;
+use crate::typed::{Label, ParamName, Symbol};
 
 /// A text: its comment, then one kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
     /// Lines of the comment at the top, without slashes.
     pub header: Vec<String>,
+    /// PTX ISA version × 10, where it says a higher one than its kernel needs.
+    pub version: Option<u16>,
+    /// The target, where it says another one than its kernel needs.
+    pub target: Option<Target>,
     /// The kernel.
     pub kernel: Kernel,
+}
+
+/// A target: `sm_80`, `sm_90a`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Compute capability × 10.
+    pub sm: u16,
+    /// What it has beyond the capability.
+    pub features: Features,
+}
+
+/// Which instructions a target has beyond those that later ones have too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Features {
+    /// None.
+    Common,
+    /// `f`: those of its family.
+    Family,
+    /// `a`: its own.
+    Own,
+}
+
+impl Target {
+    /// Whether code for `self` may use what needs `least`.
+    pub fn has(self, least: Target) -> bool {
+        match least.features {
+            Features::Common => self.sm >= least.sm,
+            _ => self == least,
+        }
+    }
 }
 
 /// A kernel.
@@ -23,8 +58,8 @@ pub struct Kernel {
     pub params: Vec<Param>,
     /// Bounds on the launch.
     pub limits: Limits,
-    /// The array in shared memory.
-    pub shared: Option<Shared>,
+    /// The arrays in shared memory.
+    pub shared: Vec<Shared>,
     /// The body.
     pub lines: Vec<Line>,
     registers: Vec<Declared>,
@@ -40,28 +75,95 @@ pub struct Param {
     pub kind: ParamKind,
 }
 
-/// The type of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamKind {
-    /// `.u64`: a pointer.
-    U64,
-    /// `.u32`
-    U32,
-    /// `.f32`
-    F32,
+macro_rules! param_kinds {
+    ($($(#[$doc:meta])* $Kind:ident = $text:literal, $bytes:literal;)*) => {
+        /// The type of a parameter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ParamKind {
+            $($(#[$doc])* #[doc = concat!("`", $text, "`")] $Kind,)*
+            /// `.align A .b8 name[N]`: a value of the kernel's own type, such as a tensor map.
+            Bytes {
+                /// Alignment in bytes.
+                align: u32,
+                /// Bytes.
+                len: u32,
+            },
+        }
+
+        impl ParamKind {
+            /// Every type but the arrays.
+            pub const ALL: &[Self] = &[$(Self::$Kind),*];
+
+            /// As PTX writes it.
+            pub const fn directive(self) -> &'static str {
+                match self { $(Self::$Kind => $text,)* Self::Bytes { .. } => ".b8" }
+            }
+
+            /// Bytes.
+            pub const fn bytes(self) -> u32 {
+                match self { $(Self::$Kind => $bytes,)* Self::Bytes { len, .. } => len }
+            }
+
+            /// Alignment in bytes.
+            pub const fn align(self) -> u32 {
+                match self { Self::Bytes { align, .. } => align, scalar => scalar.bytes() }
+            }
+        }
+    };
 }
 
-impl ParamKind {
-    /// Every type.
-    pub const ALL: [Self; 3] = [Self::U64, Self::U32, Self::F32];
+param_kinds! {
+    /// A pointer, or a number.
+    U64 = ".u64", 8;
+    /// A number.
+    U32 = ".u32", 4;
+    /// A number.
+    F32 = ".f32", 4;
+    /// A number.
+    U16 = ".u16", 2;
+    /// A number.
+    U8 = ".u8", 1;
+    /// A number.
+    S64 = ".s64", 8;
+    /// A number.
+    S32 = ".s32", 4;
+    /// A number.
+    S16 = ".s16", 2;
+    /// A number.
+    S8 = ".s8", 1;
+    /// Bits.
+    B64 = ".b64", 8;
+    /// Bits.
+    B32 = ".b32", 4;
+    /// Bits.
+    B16 = ".b16", 2;
+    /// Bits.
+    B8 = ".b8", 1;
+    /// A number.
+    F64 = ".f64", 8;
+}
 
-    /// As PTX writes it.
-    pub const fn directive(self) -> &'static str {
-        match self {
-            Self::U64 => ".u64",
-            Self::U32 => ".u32",
-            Self::F32 => ".f32",
-        }
+/// Threads of a block, or blocks of a cluster, along x, y and z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Along x.
+    pub x: u32,
+    /// Along y; 1 if not said.
+    pub y: u32,
+    /// Along z; 1 if not said.
+    pub z: u32,
+}
+
+impl Extent {
+    /// How many in all.
+    pub fn count(self) -> u64 {
+        [self.x, self.y, self.z].into_iter().map(u64::from).fold(1, u64::saturating_mul)
+    }
+}
+
+impl From<u32> for Extent {
+    fn from(x: u32) -> Self {
+        Self { x, y: 1, z: 1 }
     }
 }
 
@@ -69,14 +171,29 @@ impl ParamKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// `.maxntid`: most threads of a block.
-    pub max_threads: Option<u32>,
+    pub max_threads: Option<Extent>,
     /// `.reqntid`: exactly so many.
-    pub threads: Option<u32>,
+    pub threads: Option<Extent>,
     /// `.minnctapersm`: blocks that a multiprocessor should hold.
     pub min_blocks: Option<u32>,
+    /// `.maxnreg`: registers of a thread.
+    pub max_registers: Option<u32>,
+    /// `.reqnctapercluster`: blocks of a cluster.
+    pub cluster: Option<Extent>,
+    /// `.maxclusterrank`: most blocks of a cluster.
+    pub max_cluster: Option<u32>,
+    /// `.explicitcluster`: the launch names the cluster.
+    pub explicit_cluster: bool,
 }
 
-/// The kernel's array of bytes in shared memory.
+impl Limits {
+    /// Whether clusters are mentioned: PTX 7.8 and sm_90.
+    fn clusters(&self) -> bool {
+        self.cluster.is_some() || self.max_cluster.is_some() || self.explicit_cluster
+    }
+}
+
+/// An array of bytes in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// Its name.
@@ -133,7 +250,7 @@ impl Kernel {
             name: name.into(),
             params: Vec::new(),
             limits: Limits::default(),
-            shared: None,
+            shared: Vec::new(),
             lines: Vec::new(),
             registers: Vec::new(),
             pending: None,
@@ -159,7 +276,7 @@ impl Kernel {
 
     fn set_shared(&mut self, name: &str, align: u32, bytes: Option<u32>) -> Symbol {
         let symbol = Symbol::from(name);
-        self.shared = Some(Shared { symbol, align, bytes });
+        self.shared.push(Shared { symbol, align, bytes });
         symbol
     }
 
@@ -240,14 +357,22 @@ impl Kernel {
         })
     }
 
-    /// The least PTX ISA version × 10 for all of its instructions.
+    /// The least PTX ISA version × 10 for all that it says.
     pub fn isa(&self) -> u16 {
-        self.instructions().map(Inst::isa).max().unwrap_or(BASE_ISA)
+        let limits = if self.limits.clusters() { 78 } else { BASE_ISA };
+        self.instructions().map(Inst::isa).fold(limits, u16::max)
     }
 
-    /// The least target for all of its instructions.
+    /// The least target for all that it says.
     pub fn sm(&self) -> u16 {
-        self.instructions().map(|i| i.row().sm).max().unwrap_or(BASE_SM)
+        let limits = if self.limits.clusters() { 90 } else { BASE_SM };
+        self.instructions().map(Inst::sm).fold(limits, u16::max)
+    }
+
+    /// The same with what the target must have beyond.
+    pub fn target(&self) -> Target {
+        let own = self.instructions().any(|i| i.row().exact);
+        Target { sm: self.sm(), features: if own { Features::Own } else { Features::Common } }
     }
 }
 
@@ -301,107 +426,7 @@ const ASCII: &[(&str, &str)] = &[
 impl Module {
     /// A kernel under a comment; each line of `header` is a line of it.
     pub fn new(header: &str, kernel: Kernel) -> Self {
-        Self { header: header.lines().map(one_line).collect(), kernel }
-    }
-}
-
-/// Operands begin in this column (from 0).
-const COLUMN: usize = 28;
-/// A longer statement has its operands on a line of their own.
-const WIDTH: usize = 100;
-
-impl fmt::Display for Module {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.header {
-            comment(f, "", line)?;
-        }
-        let k = &self.kernel;
-        writeln!(f, ".version {}.{}", k.isa() / 10, k.isa() % 10)?;
-        writeln!(f, ".target sm_{}", k.sm())?;
-        writeln!(f, ".address_size 64\n")?;
-        if let Some(Shared { symbol, align, bytes }) = k.shared {
-            match bytes {
-                None => writeln!(f, ".extern .shared .align {align} .b8 {symbol}[];\n")?,
-                Some(bytes) => writeln!(f, ".shared .align {align} .b8 {symbol}[{bytes}];\n")?,
-            }
-        }
-        writeln!(f, ".visible .entry {}(", k.name)?;
-        for (i, param) in k.params.iter().enumerate() {
-            let comma = if i + 1 < k.params.len() { "," } else { "" };
-            writeln!(f, "    .param {} {}{comma}", param.kind.directive(), param.name)?;
-        }
-        writeln!(f, ")")?;
-        let Limits { max_threads, threads, min_blocks } = k.limits;
-        let limits =
-            [(".maxntid", max_threads), (".reqntid", threads), (".minnctapersm", min_blocks)];
-        for (directive, value) in limits {
-            if let Some(value) = value {
-                writeln!(f, "{directive} {value}")?;
-            }
-        }
-        writeln!(f, "{{")?;
-        for kind in Kind::ALL {
-            declarations(f, kind, &k.registers)?;
-        }
-        for line in &k.lines {
-            fmt::Display::fmt(line, f)?;
-        }
-        writeln!(f, "}}")
-    }
-}
-
-fn comment(f: &mut fmt::Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
-    let space = if text.is_empty() { "" } else { " " };
-    writeln!(f, "{indent}//{space}{text}")
-}
-
-/// `.reg .b32 %m, %acc<4>;`, in lines of at most [`WIDTH`] columns.
-fn declarations(f: &mut fmt::Formatter<'_>, kind: Kind, all: &[Declared]) -> fmt::Result {
-    let mut line = String::new();
-    for d in all.iter().filter(|d| d.kind == kind) {
-        let item = match d.count {
-            None => format!("%{}", d.role),
-            Some(count) => format!("%{}<{count}>", d.role),
-        };
-        if line.is_empty() {
-            line = format!("    .reg {:<6}{item}", kind.directive());
-        } else if line.len() + item.len() + 3 > WIDTH {
-            writeln!(f, "{line};")?;
-            line = format!("    .reg {:<6}{item}", kind.directive());
-        } else {
-            line.push_str(", ");
-            line.push_str(&item);
-        }
-    }
-    if line.is_empty() { Ok(()) } else { writeln!(f, "{line};") }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Section(text) => {
-                writeln!(f)?;
-                comment(f, "    ", &format!("---- {text}"))
-            }
-            Self::Note(text) => comment(f, "    ", text),
-            Self::Label(label) => writeln!(f, "{label}:"),
-            Self::Inst { guard, inst } => {
-                let mut head = String::from("    ");
-                if let Some(Guard { pred, negated }) = guard {
-                    head.push_str(&format!("@{}{pred} ", if *negated { "!" } else { "" }));
-                }
-                let text = inst.text();
-                let Some((mnemonic, operands)) = text.split_once(' ') else {
-                    return writeln!(f, "{head}{text}");
-                };
-                head.push_str(mnemonic);
-                let width = head.len().max(COLUMN - 1) + 1 + operands.len();
-                if width > WIDTH && head.len() > COLUMN {
-                    writeln!(f, "{head}\n{:COLUMN$}{operands}", "")
-                } else {
-                    writeln!(f, "{head:<w$} {operands}", w = COLUMN - 1)
-                }
-            }
-        }
+        let header = header.lines().map(one_line).collect();
+        Self { header, version: None, target: None, kernel }
     }
 }

@@ -1,8 +1,9 @@
 //! The PTX language that Quickpick speaks: instruction table, builder, printer, parser.
 //!
-//! One row of [`TABLE`] gives an instruction's variant of [`Inst`], its builder method on
-//! [`Kernel`], its text, its reading and the least PTX version and target. `.version` and
-//! `.target` of a printed [`Module`] are the maxima over its instructions, never typed.
+//! One row of [`TABLE`] is a form of the language, for all of its types: it gives a variant of
+//! [`Inst`], its text, its reading, what its operands must be, and the least PTX version and target.
+//! The generator's methods on [`Kernel`] write such forms with register classes as types. `.version`
+//! and `.target` of a generated [`Module`] are the maxima over its instructions, never typed.
 //!
 //! ```
 //! use quickpick_ptx::{B32, B64, Cache, Kernel, Module, ParamKind, Special, parse};
@@ -22,22 +23,32 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod builder;
 mod cursor;
 mod kernel;
+mod modifier;
+mod name;
 mod operand;
 mod parse;
+mod print;
 mod reg;
+mod rule;
+mod scope;
 mod table;
+mod typed;
 
 pub use cursor::{Cursor, Fault};
-pub use kernel::{Declared, Guard, Kernel, Limits, Line, Module, Param, ParamKind, Shared};
-pub use operand::{
-    Addr, Cache, Cmp, Half, Imm, Int, Label, Operand, ParamName, Prefetch, Shuffle, Special, Src,
-    Symbol, Trans,
+pub use kernel::{
+    Declared, Extent, Features, Guard, Kernel, Limits, Line, Module, Param, ParamKind, Shared,
+    Target,
 };
-pub use parse::{Located, ParseError, parse, parse_located};
-pub use reg::{B16, B32, B64, Class, F32, Kind, MAX_NAME, Name, Pred, Reg, Vector};
+pub use modifier::*;
+pub use name::{MAX_NAME, Name};
+pub use operand::{Address, Arg, Base, Imm, Imms, Operand, Quoted, WgmmaShape};
+pub use parse::{Located, ParseError, parse, parse_entry, parse_located};
+pub use reg::{AnyReg, B16, B32, B64, Class, F32, F64, Kind, Pred, Reg, Vector};
 pub use table::{BASE_ISA, BASE_SM, Inst, Row, TABLE};
+pub use typed::{Addr, Label, ParamName, Src, Symbol};
 
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,27 @@
-//! What stands between the commas of an instruction, and inside its mnemonic: each kind of operand
-//! prints itself, reads itself back, and names the PTX version that it asks for.
+//! What stands between the commas of an instruction: each kind of operand prints itself and reads
+//! itself back. Whether it suits its instruction, the row's rule says (`rule.rs`).
 
 use crate::cursor::{Cursor, Fault};
-use crate::reg::{B32, B64, Class, F32, Kind, Name, Reg, Vector};
+use crate::modifier::Special;
+use crate::name::Name;
+use crate::reg::AnyReg;
+use crate::table::{BASE_ISA, BASE_SM};
+use crate::typed::Label;
 use std::fmt;
 
-/// A kind of operand.
+/// A kind of operand, or of modifier.
 pub trait Operand: Clone + PartialEq + fmt::Debug + fmt::Display + Sized {
     /// Reads what `Display` writes.
     fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault>;
 
     /// The least PTX ISA version × 10 that knows it.
     fn isa(&self) -> u16 {
-        crate::table::BASE_ISA
+        BASE_ISA
+    }
+
+    /// The least target that knows it.
+    fn sm(&self) -> u16 {
+        BASE_SM
     }
 
     /// Values that reach every form of its text; the tests of the table use them.
@@ -20,181 +29,210 @@ pub trait Operand: Clone + PartialEq + fmt::Debug + fmt::Display + Sized {
     fn samples() -> Vec<Self>;
 }
 
-impl<C: Class> Operand for Reg<C> {
-    fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
-        c.register(C::KIND).map(|(role, index)| Self::new(role, index))
-    }
-
-    #[cfg(test)]
-    fn samples() -> Vec<Self> {
-        let role = match C::KIND {
-            Kind::Pred => "p",
-            Kind::B16 => "h",
-            Kind::B32 => "r",
-            Kind::B64 => "rd",
-            Kind::F32 => "f",
-        };
-        let one = Name::new(&format!("{role}one"));
-        vec![Self::new(Name::new(role), Some(7)), Self::new(one, None)]
-    }
-}
-
-impl<C: Class, const N: usize> Operand for Vector<C, N> {
-    fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
-        c.expect("{")?;
-        let mut read = |i: usize| {
-            if i > 0 {
-                c.expect(",")?;
-            }
-            Reg::<C>::parse(c)
-        };
-        let mut regs = [read(0)?; N];
-        for (i, slot) in regs.iter_mut().enumerate().skip(1) {
-            *slot = read(i)?;
-        }
-        c.expect("}")?;
-        Ok(Self(regs))
-    }
-
-    #[cfg(test)]
-    fn samples() -> Vec<Self> {
-        let role = Reg::<C>::samples()[0].role();
-        vec![Self(std::array::from_fn(|i| Reg::new(role, Some(i as u16))))]
-    }
-}
-
-/// A register, or a constant in its place. Constants of f32 are written by their bits (`0f3F800000`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Src<C> {
+/// A source or a destination.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Arg {
     /// A register.
-    Reg(Reg<C>),
-    /// A constant; for f32 its 32 bits.
-    Imm(i64),
+    Reg(AnyReg),
+    /// `!%p`: the predicate's opposite.
+    Not(AnyReg),
+    /// `{a, b}`: registers, sinks or constants.
+    Vector(Vec<Arg>),
+    /// An integer; for 64 bits without sign, the same bits.
+    Int(i64),
+    /// The bits of an f32 constant.
+    F32(u32),
+    /// The bits of an f64 constant.
+    F64(u64),
+    /// A special register.
+    Special(Special),
+    /// The address of an array in shared memory, or of a parameter, plus so many bytes.
+    Symbol(Name, i32),
+    /// `_`: the value is dropped. Also an optional operand that is absent.
+    Sink,
 }
 
-impl<C> From<Reg<C>> for Src<C> {
-    fn from(reg: Reg<C>) -> Self {
+impl Arg {
+    /// The register, if it is one.
+    pub fn reg(&self) -> Option<AnyReg> {
+        match self {
+            Self::Reg(reg) => Some(*reg),
+            _ => None,
+        }
+    }
+
+    /// The elements of a vector, or the one operand.
+    pub fn elements(&self) -> &[Arg] {
+        match self {
+            Self::Vector(elements) => elements,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    fn element(c: &mut Cursor<'_>) -> Result<Self, Fault> {
+        if c.sink() {
+            return Ok(Self::Sink);
+        }
+        match c.peek() {
+            Some(b'-' | b'0'..=b'9') => c.constant(),
+            _ => c.register().map(Self::Reg),
+        }
+    }
+}
+
+impl From<AnyReg> for Arg {
+    fn from(reg: AnyReg) -> Self {
         Self::Reg(reg)
     }
 }
-impl From<i32> for Src<B32> {
-    fn from(value: i32) -> Self {
-        Self::Imm(value as i64)
-    }
-}
-impl From<u32> for Src<B32> {
-    fn from(value: u32) -> Self {
-        Self::Imm(value as i64)
-    }
-}
-impl From<i64> for Src<B64> {
-    fn from(value: i64) -> Self {
-        Self::Imm(value)
-    }
-}
-impl From<i32> for Src<B64> {
-    fn from(value: i32) -> Self {
-        Self::Imm(value as i64)
-    }
-}
-impl From<f32> for Src<F32> {
-    fn from(value: f32) -> Self {
-        Self::Imm(value.to_bits() as i64)
+
+impl From<Special> for Arg {
+    fn from(special: Special) -> Self {
+        Self::Special(special)
     }
 }
 
 /// From here on a constant is a mask or a pattern rather than a count: written in hexadecimal.
 const HEX_FROM: i64 = 1 << 16;
 
-impl<C: Class> fmt::Display for Src<C> {
+impl fmt::Display for Arg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Reg(reg) => fmt::Display::fmt(&reg, f),
-            Self::Imm(bits) if C::KIND == Kind::F32 => write!(f, "0f{bits:08X}"),
-            Self::Imm(value) if value >= HEX_FROM => write!(f, "{value:#x}"),
-            Self::Imm(value) => write!(f, "{value}"),
+        match self {
+            Self::Reg(reg) => fmt::Display::fmt(reg, f),
+            Self::Not(reg) => write!(f, "!{reg}"),
+            Self::Vector(elements) => {
+                f.write_str("{")?;
+                for (i, element) in elements.iter().enumerate() {
+                    f.write_str(if i == 0 { "" } else { ", " })?;
+                    fmt::Display::fmt(element, f)?;
+                }
+                f.write_str("}")
+            }
+            Self::Int(value) if *value >= HEX_FROM => write!(f, "{value:#x}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::F32(bits) => write!(f, "0f{bits:08X}"),
+            Self::F64(bits) => write!(f, "0d{bits:016X}"),
+            Self::Special(special) => fmt::Display::fmt(special, f),
+            Self::Symbol(name, 0) => fmt::Display::fmt(name, f),
+            Self::Symbol(name, offset) => write!(f, "{name}+{offset}"),
+            Self::Sink => f.write_str("_"),
         }
     }
 }
 
-impl<C: Class> fmt::Debug for Src<C> {
+impl fmt::Debug for Arg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl<C: Class> Operand for Src<C> {
+impl Operand for Arg {
     fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
-        if c.peek() == Some(b'%') {
-            return Reg::parse(c).map(Self::Reg);
+        if c.accept("!") {
+            return c.register().map(Self::Not);
         }
-        match C::KIND {
-            Kind::F32 => c.f32_bits().map(|bits| Self::Imm(bits as i64)),
-            Kind::B64 => c.integer(i64::MIN as i128, i64::MAX as i128).map(Self::Imm),
-            Kind::B32 => c.integer(i32::MIN as i128, u32::MAX as i128).map(Self::Imm),
-            Kind::B16 | Kind::Pred => Err(c.fault("a register is wanted here")),
+        if c.accept("{") {
+            let mut elements = vec![Self::element(c)?];
+            while c.accept(",") {
+                elements.push(Self::element(c)?);
+            }
+            c.expect("}")?;
+            return Ok(Self::Vector(elements));
         }
+        if c.sink() {
+            return Ok(Self::Sink);
+        }
+        if matches!(c.peek(), Some(b'-' | b'0'..=b'9')) {
+            return c.constant();
+        }
+        if let Some(special) = c.special() {
+            return Ok(Self::Special(special));
+        }
+        if let Some(symbol) = c.symbol()? {
+            return Ok(Self::Symbol(symbol, c.offset()?));
+        }
+        c.register().map(Self::Reg)
+    }
+
+    fn isa(&self) -> u16 {
+        if let Self::Special(special) = self { special.isa() } else { BASE_ISA }
+    }
+
+    fn sm(&self) -> u16 {
+        if let Self::Special(special) = self { special.sm() } else { BASE_SM }
     }
 
     #[cfg(test)]
     fn samples() -> Vec<Self> {
-        let mut all = vec![Self::Reg(Reg::samples()[0])];
-        match C::KIND {
-            Kind::F32 => {
-                all.extend([0.0f32, -1.5, f32::NAN].map(|v| Self::Imm(v.to_bits() as i64)))
-            }
-            Kind::B32 => all.extend([0, -7, 65535, 65536, 0xffff_ffff].map(Self::Imm)),
-            Kind::B64 => all.extend([0, i64::MIN, i64::MAX].map(Self::Imm)),
-            Kind::B16 | Kind::Pred => {}
-        }
-        all
+        Vec::new() // they come from the row's rule
     }
+}
+
+/// What an address counts from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Base {
+    /// A register.
+    Reg(AnyReg),
+    /// A parameter of the kernel.
+    Param(Name),
+    /// An array in shared memory.
+    Symbol(Name),
+    /// Zero.
+    Absolute,
 }
 
 /// An address, `[base+offset]`, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Addr<C> {
-    /// B64 for global memory, B32 for shared.
-    pub base: Reg<C>,
+pub struct Address {
+    /// What it counts from.
+    pub base: Base,
     /// Bytes.
     pub offset: i32,
 }
 
-impl<C> From<Reg<C>> for Addr<C> {
-    fn from(base: Reg<C>) -> Self {
-        Self { base, offset: 0 }
-    }
-}
-
-impl<C> fmt::Display for Addr<C> {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.base {
+            Base::Reg(reg) => write!(f, "[{reg}")?,
+            Base::Param(name) | Base::Symbol(name) => write!(f, "[{name}")?,
+            Base::Absolute => return write!(f, "[{}]", self.offset),
+        }
         match self.offset {
-            0 => write!(f, "[{}]", self.base),
-            offset => write!(f, "[{}+{offset}]", self.base),
+            0 => f.write_str("]"),
+            offset => write!(f, "+{offset}]"),
         }
     }
 }
 
-impl<C> fmt::Debug for Addr<C> {
+impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl<C: Class> Operand for Addr<C> {
+impl Operand for Address {
     fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
         c.expect("[")?;
-        let base = Reg::parse(c)?;
-        let offset =
-            if c.accept("+") { c.integer(i32::MIN as i128, i32::MAX as i128)? as i32 } else { 0 };
+        let base = match c.peek() {
+            Some(b'-' | b'0'..=b'9') => {
+                let offset = c.integer(i32::MIN as i128, i32::MAX as i128)? as i32;
+                c.expect("]")?;
+                return Ok(Self { base: Base::Absolute, offset });
+            }
+            _ => match c.symbol()? {
+                Some(name) if c.is_param(name) => Base::Param(name),
+                Some(name) => Base::Symbol(name),
+                None => Base::Reg(c.register()?),
+            },
+        };
+        let offset = c.offset()?;
         c.expect("]")?;
         Ok(Self { base, offset })
     }
 
     #[cfg(test)]
     fn samples() -> Vec<Self> {
-        let base = Reg::samples()[0];
-        [0, 16, -24].map(|offset| Self { base, offset }).to_vec()
+        Vec::new() // they come from the row's rule
     }
 }
 
@@ -221,200 +259,99 @@ impl Operand for Imm {
 
     #[cfg(test)]
     fn samples() -> Vec<Self> {
-        vec![Self(0), Self(16), Self(u32::MAX)]
+        [0, 1, 2, 4, 8, 16, 24, 0x96, u32::MAX].map(Self).to_vec()
     }
 }
 
-macro_rules! named {
-    ($(#[$doc:meta])* $Type:ident, $check:ident, $missing:literal, $sample:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-        pub struct $Type(pub Name);
+/// Constants that end a `wgmma`: signs of A and B, then which of them is transposed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Imms(pub Vec<i8>);
 
-        impl From<&str> for $Type {
-            fn from(name: &str) -> Self {
-                Self(Name::new(name))
-            }
-        }
-
-        impl fmt::Display for $Type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
-            }
-        }
-
-        impl Operand for $Type {
-            fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
-                let start = c.position();
-                let name = c.identifier()?;
-                if c.$check(name) { Ok(Self(name)) } else { Err(c.fault_at(start, $missing)) }
-            }
-
-            #[cfg(test)]
-            fn samples() -> Vec<Self> {
-                vec![Self::from($sample)]
-            }
-        }
-    };
+impl fmt::Display for Imms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|value| write!(f, ", {value}"))
+    }
 }
 
-named!(
-    /// A place in the kernel that a branch may name.
-    Label, has_label, "no such label in this kernel", "k_loop"
-);
-named!(
-    /// A parameter of the kernel.
-    ParamName, has_param, "no such parameter of this kernel", "x"
-);
-named!(
-    /// The kernel's array in shared memory; as an operand, its address.
-    Symbol, has_symbol, "no such array in shared memory", "smem"
-);
-
-/// A part of a mnemonic that takes one of a few spellings.
-macro_rules! modifier {
-    ($(#[$doc:meta])* $Type:ident { $( $(#[$vdoc:meta])* $Variant:ident = $text:literal $(isa $isa:literal)? ),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum $Type { $( $(#[$vdoc])* #[doc = concat!(" `", $text, "`")] $Variant ),* }
-
-        impl $Type {
-            /// Every spelling.
-            pub const ALL: &[Self] = &[$( Self::$Variant ),*];
+impl Operand for Imms {
+    fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
+        let mut list = Vec::new();
+        while list.len() < 4 && c.accept(",") {
+            list.push(c.integer(-1, 1)? as i8);
         }
+        Ok(Self(list))
+    }
 
-        impl fmt::Display for $Type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $( Self::$Variant => $text ),* })
-            }
-        }
-
-        impl Operand for $Type {
-            fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
-                let mut best: Option<(Self, &'static str)> = None;
-                $( if c.starts_with($text) && best.is_none_or(|(_, b)| b.len() < $text.len()) {
-                    best = Some((Self::$Variant, $text));
-                } )*
-                match best {
-                    Some((value, text)) => { c.advance(text.len()); Ok(value) }
-                    None => Err(c.fault(concat!("one of", $( " `", $text, "`" ),*, " is wanted here"))),
-                }
-            }
-
-            #[allow(unreachable_patterns)]
-            fn isa(&self) -> u16 {
-                match self { $( $( Self::$Variant => $isa, )? )* _ => crate::table::BASE_ISA }
-            }
-
-            #[cfg(test)]
-            fn samples() -> Vec<Self> {
-                Self::ALL.to_vec()
-            }
-        }
-    };
+    #[cfg(test)]
+    fn samples() -> Vec<Self> {
+        let lists: [&[i8]; 5] = [&[], &[1, -1], &[1, 1, 1], &[-1, 1, 0, 1], &[1, 1, 0, 0]];
+        lists.map(|list| Self(list.to_vec())).to_vec()
+    }
 }
 
-modifier!(
-    /// Special registers.
-    Special {
-        /// Thread in the block.
-        TidX = "%tid.x",
-        /// Threads of a block.
-        NtidX = "%ntid.x",
-        /// Block along x.
-        CtaidX = "%ctaid.x",
-        /// Block along y.
-        CtaidY = "%ctaid.y",
-        /// Block along z.
-        CtaidZ = "%ctaid.z",
-        /// Blocks along x.
-        NctaidX = "%nctaid.x",
-        /// Blocks along y.
-        NctaidY = "%nctaid.y",
-        /// Blocks along z.
-        NctaidZ = "%nctaid.z",
-        /// Lane in the warp.
-        LaneId = "%laneid",
+/// The shape of a warpgroup's product, `m64nNkK`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct WgmmaShape {
+    /// Columns of B and D: a multiple of 8, at most 256.
+    pub n: u16,
+    /// Depth, before the sparse half of A is left out.
+    pub k: u16,
+}
+
+impl fmt::Display for WgmmaShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m64n{}k{}", self.n, self.k)
     }
-);
-modifier!(
-    /// How a load from global memory uses the caches.
-    Cache {
-        /// Coherent.
-        Default = "",
-        /// Read-only data.
-        Nc = ".nc",
-        /// Read-only data that is read once: kept out of L1.
-        NcOnce = ".nc.L1::no_allocate" isa 74,
-        /// The same, and L2 fetches 128 bytes.
-        NcOnce128 = ".nc.L1::no_allocate.L2::128B" isa 74,
+}
+
+impl Operand for WgmmaShape {
+    fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
+        let start = c.position();
+        let extents = c.digits_after("m64n").zip(c.digits_after("k"));
+        let shape = extents.map(|(n, k)| Self { n, k });
+        let n_fits = |s: &Self| s.n % 8 == 0 && (8..=256).contains(&s.n);
+        shape.filter(|s| n_fits(s) && [8, 16, 32, 64].contains(&s.k)).ok_or_else(|| {
+            c.fault_at(start, "m64nNkK is wanted here: N a multiple of 8 up to 256, K of 8 to 64")
+        })
     }
-);
-modifier!(
-    /// How much L2 fetches beside what is asked.
-    Prefetch {
-        /// Nothing more.
-        None = "",
-        /// 128 bytes.
-        L2b128 = ".L2::128B" isa 74,
-        /// 256 bytes.
-        L2b256 = ".L2::256B" isa 74,
+
+    #[cfg(test)]
+    fn samples() -> Vec<Self> {
+        let n = [8, 24, 64, 256];
+        n.iter().flat_map(|&n| [8, 16, 32, 64].map(|k| Self { n, k })).collect()
     }
-);
-modifier!(
-    /// Whether `ldmatrix` transposes each 8×8 matrix.
-    Trans {
-        /// As stored.
-        No = "",
-        /// Transposed.
-        Yes = ".trans",
+}
+
+/// The text of a `.pragma`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Quoted(pub String);
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
     }
-);
-modifier!(
-    /// 16-bit types of the tensor units.
-    Half {
-        /// IEEE binary16.
-        F16 = "f16",
-        /// bfloat16.
-        BF16 = "bf16",
+}
+
+impl Operand for Quoted {
+    fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
+        c.quoted().map(Self)
     }
-);
-modifier!(
-    /// How an operation reads 32 bits as a number.
-    Int {
-        /// Unsigned.
-        U32 = "u32",
-        /// Two's complement.
-        S32 = "s32",
+
+    #[cfg(test)]
+    fn samples() -> Vec<Self> {
+        vec![Self("nounroll".to_string())]
     }
-);
-modifier!(
-    /// Comparisons; of floats the ordered ones: false with a NaN, but `ne` too.
-    Cmp {
-        /// =
-        Eq = "eq",
-        /// ≠
-        Ne = "ne",
-        /// <
-        Lt = "lt",
-        /// ≤
-        Le = "le",
-        /// >
-        Gt = "gt",
-        /// ≥
-        Ge = "ge",
+}
+
+impl Operand for Label {
+    fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
+        let start = c.position();
+        let name = c.identifier()?;
+        c.label(name).map(Self).ok_or_else(|| c.fault_at(start, "no such label in this kernel"))
     }
-);
-modifier!(
-    /// Which lane `shfl.sync` reads.
-    Shuffle {
-        /// lane xor b
-        Bfly = "bfly",
-        /// lane + b
-        Down = "down",
-        /// lane − b
-        Up = "up",
-        /// lane b
-        Idx = "idx",
+
+    #[cfg(test)]
+    fn samples() -> Vec<Self> {
+        vec![Self::from("k_loop")]
     }
-);
+}

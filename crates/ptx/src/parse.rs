@@ -1,10 +1,12 @@
-//! The inverse of the printer: what it prints, read back, is what was printed.
+//! Reading a module: the inverse of the printer, and wide enough for the PTX that nvcc writes. What
+//! the printer writes, read back, is what was printed; what is not understood is an error.
 
-use crate::cursor::{Cursor, Fault, Scope};
-use crate::kernel::{Declared, Guard, Kernel, Limits, Line, Module, Param, ParamKind, Shared};
-use crate::operand::{Label, Operand, Symbol};
-use crate::reg::{Kind, Reg};
-use crate::table::Inst;
+mod body;
+mod head;
+
+use crate::cursor::{Cursor, Fault};
+use crate::kernel::{Kernel, Module};
+use crate::scope::Scope;
 
 /// A text that is no module of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,14 +29,19 @@ pub struct Located {
     pub at: Vec<usize>,
 }
 
-/// Reads a module.
+/// Reads a module of one kernel.
 pub fn parse(text: &str) -> Result<Module, ParseError> {
-    parse_located(text).map(|located| located.module)
+    parse_entry(text, None).map(|located| located.module)
 }
 
-/// Reads a module, and keeps the line numbers.
+/// Reads a module of one kernel, and keeps the line numbers.
 pub fn parse_located(text: &str) -> Result<Located, ParseError> {
-    let (module, starts) = module(text).map_err(|fault| {
+    parse_entry(text, None)
+}
+
+/// Reads one kernel of a module, the named one or the only one, and keeps the line numbers.
+pub fn parse_entry(text: &str, entry: Option<&str>) -> Result<Located, ParseError> {
+    let (module, starts) = module(text, entry).map_err(|fault| {
         let before = text.get(..fault.position).unwrap_or(text);
         let start = before.rfind('\n').map_or(0, |i| i + 1);
         ParseError {
@@ -53,7 +60,7 @@ pub fn parse_located(text: &str) -> Result<Located, ParseError> {
 }
 
 /// The module, and the byte offset of each line of its body.
-fn module(text: &str) -> Result<(Module, Vec<usize>), Fault> {
+fn module(text: &str, entry: Option<&str>) -> Result<(Module, Vec<usize>), Fault> {
     if let Some(position) = text.bytes().position(|b| !b.is_ascii()) {
         return Err(Fault { position, message: "PTX is ASCII, comments too".to_string() });
     }
@@ -64,201 +71,57 @@ fn module(text: &str) -> Result<(Module, Vec<usize>), Fault> {
         header.push(line);
     }
     let versions = c.position();
-    let (isa, sm) = version(&mut c)?;
-    let shared = shared(&mut c)?;
-    c.expect(".visible")?;
-    c.expect(".entry")?;
-    let mut kernel = Kernel::new(c.identifier_text()?);
-    kernel.shared = shared;
-    kernel.params = params(&mut c)?;
-    kernel.limits = limits(&mut c)?;
-    c.expect("{")?;
-    while let Some(kind) = declaration(&mut c)? {
-        loop {
-            let declared = declared(&mut c, kind)?;
-            if kernel.registers().iter().any(|d| same_name(d, &declared)) {
-                return Err(c.fault(&format!("%{} is declared twice", declared.role)));
-            }
-            kernel.declare(declared);
-            if !c.accept(",") {
-                break;
-            }
+    let (isa, target) = head::version(&mut c)?;
+    let mut shared = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    let mut found: Option<(Kernel, Vec<usize>)> = None;
+    while c.peek().is_some() {
+        if head::shared(&mut c, &mut shared)? {
+            continue;
         }
-        c.expect(";")?;
-    }
-    let scope = scope(&kernel, text, c.position())?;
-    let mut c = Cursor::new(text, c.position(), &scope);
-    let mut starts = Vec::new();
-    loop {
         let start = c.position();
-        if c.accept("}") {
-            break;
+        let visible = c.accept_word(".visible") || c.accept_word(".weak");
+        if !c.accept_word(".entry") {
+            let what = if visible { "`.entry` is wanted here" } else { "a kernel is wanted here" };
+            let message = format!("{what}: `{}` is not read", c.mnemonic());
+            return Err(c.fault(&message));
         }
-        let line = line(&mut c)?;
-        starts.push(start);
-        kernel.lines.push(line);
+        let name = c.word()?;
+        if names.iter().any(|n| n == name) {
+            return Err(c.fault_at(start, &format!("kernel {name} stands twice")));
+        }
+        names.push(name.to_string());
+        if found.is_some() && entry.is_none() {
+            let message = format!("several kernels, one must be named: {}", names.join(", "));
+            return Err(c.fault_at(start, &message));
+        }
+        if entry.is_some_and(|wanted| wanted != name) {
+            body::skip(&mut c)?;
+            continue;
+        }
+        let mut kernel = Kernel::new(name);
+        kernel.shared = shared.clone();
+        kernel.params = head::params(&mut c)?;
+        kernel.limits = head::limits(&mut c)?;
+        c.expect("{")?;
+        let (starts, end) = body::body(&mut kernel, text, c.position())?;
+        found = Some((kernel, starts));
+        c = Cursor::new(text, end, &outside);
     }
-    if c.peek().is_some() {
-        return Err(c.fault("nothing may follow the kernel"));
-    }
-    if (isa, sm) != (kernel.isa(), kernel.sm()) {
-        let (isa, sm) = (kernel.isa(), kernel.sm());
-        let message = format!("its instructions want .version {}.{}, sm_{sm}", isa / 10, isa % 10);
+    let Some((kernel, starts)) = found else {
+        let message = match entry {
+            Some(wanted) => format!("no kernel {wanted}; there are: {}", names.join(", ")),
+            None => "a kernel is wanted here".to_string(),
+        };
+        return Err(c.fault(&message));
+    };
+    let (least, wanted) = (kernel.isa(), kernel.target());
+    if isa < least || !target.has(wanted) {
+        let message =
+            format!("its instructions want .version {}.{}, {wanted}", least / 10, least % 10);
         return Err(c.fault_at(versions, &message));
     }
-    Ok((Module { header, kernel }, starts))
-}
-
-fn version(c: &mut Cursor<'_>) -> Result<(u16, u16), Fault> {
-    c.expect(".version")?;
-    let major = c.integer(0, 99)? as u16;
-    c.expect(".")?;
-    let minor = c.integer(0, 9)? as u16;
-    c.expect(".target")?;
-    c.expect("sm_")?;
-    let sm = c.integer(0, 999)? as u16;
-    c.expect(".address_size")?;
-    c.expect("64")?;
-    Ok((major * 10 + minor, sm))
-}
-
-fn shared(c: &mut Cursor<'_>) -> Result<Option<Shared>, Fault> {
-    let dynamic = c.accept(".extern");
-    if !c.accept(".shared") {
-        return if dynamic { Err(c.fault("`.shared` is wanted here")) } else { Ok(None) };
-    }
-    c.expect(".align")?;
-    let align = c.integer(1, 1024)? as u32;
-    c.expect(".b8")?;
-    let symbol = Symbol(c.identifier()?);
-    c.expect("[")?;
-    let bytes = if dynamic { None } else { Some(c.integer(1, u32::MAX as i128)? as u32) };
-    c.expect("]")?;
-    c.expect(";")?;
-    Ok(Some(Shared { symbol, align, bytes }))
-}
-
-fn params(c: &mut Cursor<'_>) -> Result<Vec<Param>, Fault> {
-    let mut params: Vec<Param> = Vec::new();
-    c.expect("(")?;
-    while !c.accept(")") {
-        if !params.is_empty() {
-            c.expect(",")?;
-        }
-        c.expect(".param")?;
-        let Some(kind) = ParamKind::ALL.into_iter().find(|k| c.accept(k.directive())) else {
-            return Err(c.fault("`.u64`, `.u32` or `.f32` is wanted here"));
-        };
-        let start = c.position();
-        let name = c.identifier()?;
-        if params.iter().any(|p| p.name == name) {
-            return Err(c.fault_at(start, &format!("parameter {name} is named twice")));
-        }
-        params.push(Param { name, kind });
-    }
-    Ok(params)
-}
-
-fn limits(c: &mut Cursor<'_>) -> Result<Limits, Fault> {
-    let mut read = |directive| -> Result<Option<u32>, Fault> {
-        if c.accept(directive) { Ok(Some(c.integer(1, 1 << 16)? as u32)) } else { Ok(None) }
-    };
-    Ok(Limits {
-        max_threads: read(".maxntid")?,
-        threads: read(".reqntid")?,
-        min_blocks: read(".minnctapersm")?,
-    })
-}
-
-fn declaration(c: &mut Cursor<'_>) -> Result<Option<Kind>, Fault> {
-    if !c.accept(".reg") {
-        return Ok(None);
-    }
-    match Kind::ALL.into_iter().find(|k| c.accept(k.directive())) {
-        Some(kind) => Ok(Some(kind)),
-        None => Err(c.fault("`.pred`, `.b16`, `.b32`, `.b64` or `.f32` is wanted here")),
-    }
-}
-
-/// Whether two declarations share a register's name: `%a1` is also the second of `%a<4>`.
-fn same_name(a: &Declared, b: &Declared) -> bool {
-    let within = |scalar: &Declared, array: &Declared| {
-        let (name, stem) = (scalar.role, array.role);
-        let digits = name.as_str().strip_prefix(stem.as_str()).unwrap_or("");
-        let index = digits.parse::<u16>().ok().filter(|i| i.to_string() == digits);
-        scalar.count.is_none() && index.is_some_and(|i| array.count.is_some_and(|n| i < n))
-    };
-    a.role == b.role || within(a, b) || within(b, a)
-}
-
-fn declared(c: &mut Cursor<'_>, kind: Kind) -> Result<Declared, Fault> {
-    c.expect("%")?;
-    let role = c.identifier()?;
-    let mut count = None;
-    if c.accept("<") {
-        count = Some(c.integer(1, u16::MAX as i128)? as u16);
-        c.expect(">")?;
-    }
-    Ok(Declared { kind, role, count })
-}
-
-/// The names of the kernel; its labels are found by a first walk, for a branch may lead forward.
-fn scope(kernel: &Kernel, text: &str, body: usize) -> Result<Scope, Fault> {
-    let mut scope = Scope {
-        registers: kernel.registers().iter().map(|d| (d.role, (d.kind, d.count))).collect(),
-        params: kernel.params.iter().map(|p| p.name).collect(),
-        symbol: kernel.shared.map(|s| s.symbol.0),
-        labels: Vec::new(),
-    };
-    let outside = Scope::default();
-    let mut at = body;
-    for line in text.get(body..).unwrap_or("").split_inclusive('\n') {
-        if line.split_once(':').is_some_and(|(name, rest)| is_label(name, rest)) {
-            let mut c = Cursor::new(text, at, &outside);
-            let start = c.position();
-            let name = c.identifier()?;
-            if scope.labels.contains(&name) {
-                return Err(c.fault_at(start, &format!("label {name} stands twice")));
-            }
-            scope.labels.push(name);
-        }
-        at += line.len();
-    }
-    Ok(scope)
-}
-
-/// A line `name:` and nothing else.
-fn is_label(name: &str, rest: &str) -> bool {
-    let name = name.trim();
-    rest.trim().is_empty()
-        && !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$')
-}
-
-fn line(c: &mut Cursor<'_>) -> Result<Line, Fault> {
-    if let Some(text) = c.comment() {
-        return Ok(match text.strip_prefix("---- ") {
-            Some(title) => Line::Section(title.to_string()),
-            None => Line::Note(text),
-        });
-    }
-    if c.peek().is_none() {
-        return Err(c.fault("the kernel lacks its closing brace"));
-    }
-    if c.accept("@") {
-        let negated = c.accept("!");
-        let pred = Reg::parse(c)?;
-        c.skip_space();
-        return Ok(Line::Inst { guard: Some(Guard { pred, negated }), inst: Inst::parse(c)? });
-    }
-    let mut ahead = c.fork();
-    if let Ok(name) = ahead.identifier()
-        && c.has_label(name)
-        && ahead.accept(":")
-    {
-        *c = ahead;
-        return Ok(Line::Label(Label(name)));
-    }
-    Ok(Line::Inst { guard: None, inst: Inst::parse(c)? })
+    let version = (isa != least).then_some(isa);
+    let target = (target != wanted).then_some(target);
+    Ok((Module { header, version, target, kernel }, starts))
 }

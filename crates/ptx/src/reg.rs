@@ -1,55 +1,9 @@
 //! Registers, named by role: `%acc3`, `%meta`. A new role renumbers nothing.
 
+use crate::name::Name;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
-
-/// Longest identifier; a longer one is cut by [`Name::new`] and refused by the parser.
-pub const MAX_NAME: usize = 31;
-
-/// An identifier of at most [`MAX_NAME`] bytes, stored in place so that operands are `Copy`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name {
-    bytes: [u8; MAX_NAME],
-    len: u8,
-}
-
-impl Name {
-    /// The first [`MAX_NAME`] bytes of `text`; characters beyond ASCII become `_`.
-    pub fn new(text: &str) -> Self {
-        let mut bytes = [0; MAX_NAME];
-        let mut len = 0;
-        for (slot, c) in bytes.iter_mut().zip(text.chars()) {
-            *slot = if c.is_ascii() { c as u8 } else { b'_' };
-            len += 1;
-        }
-        Self { bytes, len }
-    }
-
-    /// The identifier.
-    pub fn as_str(&self) -> &str {
-        // only ASCII is ever stored
-        std::str::from_utf8(&self.bytes[..self.len as usize]).unwrap_or("")
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl From<&str> for Name {
-    fn from(text: &str) -> Self {
-        Self::new(text)
-    }
-}
 
 /// The register classes, in the order of their declarations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,11 +18,13 @@ pub enum Kind {
     B64,
     /// `.f32`
     F32,
+    /// `.f64`
+    F64,
 }
 
 impl Kind {
     /// Every class.
-    pub const ALL: [Self; 5] = [Self::Pred, Self::B16, Self::B32, Self::B64, Self::F32];
+    pub const ALL: [Self; 6] = [Self::Pred, Self::B16, Self::B32, Self::B64, Self::F32, Self::F64];
 
     /// As PTX writes it.
     pub const fn directive(self) -> &'static str {
@@ -78,6 +34,17 @@ impl Kind {
             Self::B32 => ".b32",
             Self::B64 => ".b64",
             Self::F32 => ".f32",
+            Self::F64 => ".f64",
+        }
+    }
+
+    /// Width; 1 for a predicate.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Pred => 1,
+            Self::B16 => 16,
+            Self::B32 | Self::F32 => 32,
+            Self::B64 | Self::F64 => 64,
         }
     }
 }
@@ -98,7 +65,7 @@ macro_rules! classes {
         }
     )* };
 }
-classes!(Pred, B16, B32, B64, F32);
+classes!(Pred, B16, B32, B64, F32, F64);
 
 /// A register: `%role`, or `%role3` as one of a declared array.
 pub struct Reg<C> {
@@ -162,6 +129,38 @@ impl<C> fmt::Display for Reg<C> {
 }
 
 impl<C> fmt::Debug for Reg<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A register whose class is a value: what an instruction holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AnyReg {
+    /// Its class.
+    pub kind: Kind,
+    /// What it is for.
+    pub role: Name,
+    /// Its place in the declared array of its role, if that is one.
+    pub index: Option<u16>,
+}
+
+impl<C: Class> From<Reg<C>> for AnyReg {
+    fn from(reg: Reg<C>) -> Self {
+        Self { kind: C::KIND, role: reg.role, index: reg.index }
+    }
+}
+
+impl fmt::Display for AnyReg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            None => write!(f, "%{}", self.role),
+            Some(i) => write!(f, "%{}{i}", self.role),
+        }
+    }
+}
+
+impl fmt::Debug for AnyReg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
