@@ -92,9 +92,13 @@ impl Form {
             }
         };
         form.check_k(&[k])?;
-        let step = if a.is_integer() && n > 32 { 16 } else { 8 };
+        let (step, ns) = if a.is_integer() && n > 32 {
+            (16, "8, 16, 24, 32 or a multiple of 16 up to 256")
+        } else {
+            (8, "a multiple of 8 up to 256")
+        };
         if n == 0 || n > 256 || !n.is_multiple_of(step) {
-            return Err(format!("{form}: n is no multiple of {step} in {step}..=256"));
+            return Err(format!("{form}: n is not {ns}"));
         }
         Ok(form)
     }

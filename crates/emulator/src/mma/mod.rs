@@ -19,9 +19,11 @@ mod warp;
 #[cfg(test)]
 mod tests;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "the language has no wgmma yet"))]
 pub(crate) use descriptor::Descriptor;
 pub(crate) use element::{Acc, Element};
 pub(crate) use form::{Form, Sparsity};
+#[cfg_attr(not(test), expect(unused_imports, reason = "the language has no wgmma yet"))]
 pub(crate) use group::{GroupA, group};
 pub(crate) use metadata::Metadata;
 pub(crate) use warp::warp;
