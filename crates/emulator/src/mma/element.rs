@@ -89,18 +89,19 @@ impl Element {
         }
     }
 
-    /// All elements of a register: `[i][lane]` is element i of a lane, for i < e. The type is looked
-    /// at once, and the loops over lanes have no branch.
-    pub fn unpack(self, register: &Lanes) -> [[f32; 32]; 4] {
-        let mut out = [[0.0; 32]; 4];
+    /// All elements of a register: `[i][lane]` is element i of a lane; E = e. The type is looked at
+    /// once, and the loops over lanes have no branch.
+    pub fn unpack<const E: usize>(self, register: &Lanes) -> [[f32; 32]; E] {
+        debug_assert_eq!(E, self.per_register(), "{self:?}");
+        let mut out = [[0.0; 32]; E];
         macro_rules! each {
             ($($element:ident)*) => {
                 match self {
                     $(Self::$element => {
-                        let bits = Self::$element.bits();
-                        for (i, row) in out.iter_mut().take(32 / bits as usize).enumerate() {
+                        for (i, row) in out.iter_mut().enumerate() {
+                            let shift = Self::$element.bits() * i as u32 % 32;
                             for (value, word) in row.iter_mut().zip(register) {
-                                *value = Self::$element.value(word >> (bits * i as u32));
+                                *value = Self::$element.value(word >> shift);
                             }
                         }
                     })*

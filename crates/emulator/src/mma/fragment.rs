@@ -20,38 +20,50 @@ pub(super) type Sums = [[f64; 8]; 16];
 
 /// Element i of register r is row g + 8·(r mod 2), column e·t + i + 4e·⌊r/2⌋.
 pub(super) fn a_tile(element: Element, a: &[Lanes]) -> Tile {
-    let e = element.per_register();
-    let mut out = [[0.0; 32]; 16];
-    for (r, register) in a.iter().take(4).enumerate() {
-        let values = element.unpack(register);
-        for (i, of_lanes) in values.iter().take(e).enumerate() {
-            for (g, quad) in of_lanes.chunks_exact(4).enumerate() {
+    fn of<const E: usize>(element: Element, a: &[Lanes]) -> Tile {
+        let mut out = [[0.0; 32]; 16];
+        for (r, register) in a.iter().take(4).enumerate() {
+            let values = element.unpack::<E>(register);
+            for g in 0..8 {
                 let row = &mut out[g + 8 * (r % 2)];
-                for (t, value) in quad.iter().enumerate() {
-                    row[(e * t + i + 4 * e * (r / 2)) % 32] = *value;
+                for t in 0..4 {
+                    for (i, of_lanes) in values.iter().enumerate() {
+                        row[E * t + i + 4 * E * (r / 2)] = of_lanes[4 * g + t];
+                    }
                 }
             }
         }
+        out
     }
-    out
+    match element.per_register() {
+        1 => of::<1>(element, a),
+        2 => of::<2>(element, a),
+        _ => of::<4>(element, a),
+    }
 }
 
 /// Element i of register r is row e·t + i + 4e·r, column g.
 pub(super) fn b_panel(element: Element, b: &[Lanes]) -> Panel {
-    let e = element.per_register();
-    let mut out = [[0.0; 8]; 64];
-    for (r, register) in b.iter().take(4).enumerate() {
-        let values = element.unpack(register);
-        for (i, of_lanes) in values.iter().take(e).enumerate() {
+    fn of<const E: usize>(element: Element, b: &[Lanes]) -> Panel {
+        let mut out = [[0.0; 8]; 64];
+        for (r, register) in b.iter().take(4).enumerate() {
+            let values = element.unpack::<E>(register);
             for t in 0..4 {
-                let row = &mut out[(e * t + i + 4 * e * r) % 64];
-                for (value, quad) in row.iter_mut().zip(of_lanes.chunks_exact(4)) {
-                    *value = quad[t] as f64;
+                for (i, of_lanes) in values.iter().enumerate() {
+                    let row = &mut out[E * t + i + 4 * E * r];
+                    for (g, value) in row.iter_mut().enumerate() {
+                        *value = of_lanes[4 * g + t] as f64;
+                    }
                 }
             }
         }
+        out
     }
-    out
+    match element.per_register() {
+        1 => of::<1>(element, b),
+        2 => of::<2>(element, b),
+        _ => of::<4>(element, b),
+    }
 }
 
 /// Σ A[row, j] · B[k(row, j), n] over the stored columns j, where k is j's logical column. In f64 the

@@ -61,10 +61,12 @@ fn known_numbers() {
 fn registers_are_unpacked_in_order() {
     let mut register = [0; 32];
     register[9] = 0x0403_0201;
-    let lane = |element: Element| element.unpack(&register).map(|row| row[9]);
-    assert_eq!(lane(Element::U8), [1.0, 2.0, 3.0, 4.0]);
-    let (low, high) = (Element::Bf16.value(0x0201), Element::Bf16.value(0x0403));
-    assert_eq!(lane(Element::Bf16), [low, high, 0.0, 0.0]);
+    let [a, b, c, d] = Element::U8.unpack(&register).map(|row| row[9]);
+    assert_eq!([a, b, c, d], [1.0, 2.0, 3.0, 4.0]);
+    let [low, high] = Element::Bf16.unpack(&register).map(|row| row[9]);
+    assert_eq!([low, high], [0x0201, 0x0403].map(|bits| Element::Bf16.value(bits)));
+    let [whole] = Element::Tf32.unpack(&register).map(|row| row[9]);
+    assert_eq!(whole, Element::Tf32.value(0x0403_0201));
 }
 
 /// Rounding to binary16: exact numbers, and the three points between each pair of neighbours.

@@ -59,7 +59,8 @@ mma.sp::ordered_metadata.m16n8k64.f16.e5m2.e5m2 4 4 2 1"
     }
     let forms = warp_forms();
     let mut have: Vec<String> = forms.iter().filter(|f| f.a == f.b).map(line).collect();
-    (have.sort(), want.sort());
+    have.sort();
+    want.sort();
     assert_eq!(have, want);
     // s8 with u8 and e4m3 with e5m2, both ways: dense 4 + 8, plain 4 + 2, ordered 4 + 4
     assert_eq!(forms.len() - have.len(), 12 + 6 + 8);

@@ -38,12 +38,18 @@ fn judge(case: &Case, shared: bool, what: &str) {
 
 #[test]
 fn one_element_at_a_time_with_a_in_registers() {
-    let mut swept = 0;
-    for form in group_forms(8).into_iter().filter(|form| form.a == form.b) {
-        sweep(form, |case, what| judge(case, false, what));
-        swept += 1;
-    }
-    assert_eq!(swept, 10 + 10);
+    assert_eq!(sweep_all(false), 10 + 10);
+}
+
+#[test]
+fn one_element_at_a_time_with_a_gathered() {
+    assert_eq!(sweep_all(true), 10 + 10);
+}
+
+fn sweep_all(shared: bool) -> usize {
+    let forms: Vec<Form> = group_forms(8).into_iter().filter(|form| form.a == form.b).collect();
+    forms.iter().for_each(|form| sweep(*form, |case, what| judge(case, shared, what)));
+    forms.len()
 }
 
 #[test]

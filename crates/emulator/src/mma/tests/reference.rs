@@ -143,7 +143,7 @@ impl Case {
             (true, Element::Tf32) => 2 * j + (self.codes[row][j] == 0xE) as usize,
             (true, _) => {
                 let code = self.codes[row][j / 2] as usize;
-                j / 2 * 4 + if j % 2 == 0 { code % 4 } else { code / 4 }
+                j / 2 * 4 + [code % 4, code / 4][j % 2]
             }
         }
     }
