@@ -131,7 +131,7 @@ fn the_manuals_examples() {
     assert_eq!(offset(128, 64, 0, 2, true, [8 + 5, 8 + 3]), 64 + 5 + 128 + 3 * 8);
     // MN-major bf16, 32 bytes: ((8,2,2),(8,2)):((1,8,128),(16,256))
     assert_eq!(offset(128, 256, 32, 2, true, [16 + 8 + 1, 8 + 2]), 128 + 8 + 1 + 256 + 2 * 16);
-    // MN-major bf16, 64 bytes: ((8,4,2),(8,2)):((1,8,256),(32,512)); row 2 is line 1, so chunk 1 goes to 0
+    // MN-major bf16, 64 bytes: ((8,4,2),(8,2)):((1,8,256),(32,512)), row 2 in line 1
     assert_eq!(offset(256, 512, 64, 2, true, [32 + 8 + 1, 8 + 2]), 256 + 1 + 512 + 2 * 32);
 }
 
