@@ -3,7 +3,7 @@
 
 use crate::block::Block;
 use crate::memory::Clash;
-use crate::mma::{Decode, dense_16816, sparse_16832};
+use crate::mma::{self, Acc, Element, Form, Metadata, Sparsity};
 use crate::trap::Fault;
 use crate::warp::{State, Warp, lanes};
 use quickpick_ptx::{B32, Class, Cmp, Half, Inst, Int, Reg, Shuffle, Special, Src};
@@ -26,11 +26,13 @@ fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
 
-fn decoder(ty: Half) -> Decode {
-    match ty {
-        Half::F16 => |h| half::f16::from_bits(h).to_f32(),
-        Half::BF16 => |h| half::bf16::from_bits(h).to_f32(),
-    }
+/// m16n8kK, summed in f32.
+fn form(ty: Half, k: u32, sparsity: Sparsity) -> Result<Form, Fault> {
+    let element = match ty {
+        Half::F16 => Element::F16,
+        Half::BF16 => Element::Bf16,
+    };
+    Form::warp(k, element, element, Acc::F32, sparsity, false).map_err(Fault::Launch)
 }
 
 fn encode(ty: Half, x: f32) -> u64 {
@@ -225,7 +227,9 @@ impl Block<'_> {
             Inst::Mma16816 { ty, d, a, b, c } => {
                 together(here, mask)?;
                 self.report.multiplies += 1;
-                let out = dense_16816(&w.all(a)?, &w.all(b)?, &w.all(c)?, decoder(ty));
+                let form = form(ty, 16, Sparsity::Dense)?;
+                let mut out = [[0; 32]; 4];
+                mma::warp(&form, &w.all(a)?, &w.all(b)?, &w.all(c)?, None, &mut out)?;
                 w.set_all(d, &out)?;
             }
             Inst::MmaSp16832 { ty, d, a, b, c, meta, selector } => {
@@ -233,7 +237,10 @@ impl Block<'_> {
                 self.report.multiplies += 1;
                 let [metadata] = w.all([meta].into())?;
                 let (a, b, c) = (w.all(a)?, w.all(b)?, w.all(c)?);
-                let out = sparse_16832(&a, &b, &c, &metadata, selector.0, decoder(ty))?;
+                let form = form(ty, 32, Sparsity::Sparse { ordered: true })?;
+                let meta = Metadata { word: &metadata, selector: selector.0, tolerant: false };
+                let mut out = [[0; 32]; 4];
+                mma::warp(&form, &a, &b, &c, Some(meta), &mut out)?;
                 w.set_all(d, &out)?;
             }
 

@@ -102,19 +102,26 @@ pub enum Fault {
         /// The lanes at the instruction.
         mask: u32,
     },
-    /// A metadata code that is not one of the six ordered pairs.
-    #[error("metadata of row {row}, group {group} is {code:#x}, which is no ordered pair")]
+    /// A metadata code that the instruction does not define.
+    #[error(
+        "metadata of row {row}, group {group} is {code:#x}, which the instruction leaves undefined"
+    )]
     Metadata {
         /// The row of the fragment.
         row: u32,
-        /// The group of four columns.
+        /// The group of four columns, or of two of tf32.
         group: u32,
         /// The code.
         code: u32,
     },
-    /// A selector that the shape does not have.
-    #[error("selector {0} is neither 0 nor 1")]
-    Selector(u32),
+    /// A selector that the form does not have.
+    #[error("selector is {selector}; the form has {count}, counted from 0")]
+    Selector {
+        /// The selector.
+        selector: u32,
+        /// How many the form has.
+        count: u32,
+    },
     /// A lane's source operand differs from the others' where it must not.
     #[error("lane {lane} passes another {what} than lane 0")]
     NotUniform {
