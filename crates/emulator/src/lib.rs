@@ -48,9 +48,13 @@ mod execute;
 mod memory;
 mod mma;
 mod program;
+mod tensor_map;
 mod trap;
 mod warp;
 
 pub use memory::Global;
 pub use program::{Arg, Launch, Program, Report};
+pub use tensor_map::{
+    Interleave, OobFill, Swizzle, TensorMap, TensorMapError, TensorType, TiledMap,
+};
 pub use trap::{Fault, Site, Trap};
