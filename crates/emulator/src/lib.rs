@@ -43,8 +43,14 @@
 #![forbid(unsafe_code)]
 
 mod access;
+#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod barriers;
 mod block;
+#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod bulk;
 mod execute;
+#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod mbarrier;
 mod memory;
 mod mma;
 mod program;

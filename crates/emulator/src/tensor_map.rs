@@ -5,7 +5,7 @@
 //! undocumented, so [`TensorMap::encode`] has a form of its own; nothing but this emulator reads it.
 
 mod image;
-#[cfg_attr(not(test), expect(dead_code, reason = "the core calls it once it has bulk copies"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
 pub(crate) mod tile;
 
 #[cfg(test)]
@@ -337,7 +337,7 @@ impl TensorMap {
 
 impl TiledMap<'_> {
     fn check_tensor(&self) -> Result<(), TensorMapError> {
-        if self.address % 16 != 0 {
+        if !self.address.is_multiple_of(16) {
             return Err(TensorMapError::Address(self.address));
         }
         for (dim, &size) in self.dims.iter().enumerate() {
@@ -347,7 +347,7 @@ impl TiledMap<'_> {
         }
         let row = self.dims[0] * self.element.bytes() as u64;
         for ((dim, &size), &stride) in self.dims.iter().enumerate().skip(1).zip(self.strides) {
-            if stride % 16 != 0 {
+            if !stride.is_multiple_of(16) {
                 return Err(TensorMapError::StrideAlign { dim, stride });
             }
             if stride >= STRIDE_LIMIT {
@@ -373,7 +373,7 @@ impl TiledMap<'_> {
             }
         }
         let bytes = self.box_dims[0] * self.element.bytes();
-        if bytes % 16 != 0 {
+        if !bytes.is_multiple_of(16) {
             return Err(TensorMapError::BoxBytes { bytes });
         }
         if let Some(span) = self.swizzle.span().filter(|span| bytes > *span) {

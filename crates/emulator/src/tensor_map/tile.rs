@@ -76,7 +76,7 @@ impl TensorMap {
         if coords.len() != rank {
             return Err(TileError::Rank { coords: coords.len(), rank });
         }
-        if shared % 128 != 0 {
+        if !shared.is_multiple_of(128) {
             return Err(TileError::Align(shared));
         }
         let total = self.box_bytes();
