@@ -43,15 +43,25 @@
 #![forbid(unsafe_code)]
 
 mod access;
+#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod barriers;
 mod block;
+#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod bulk;
 mod execute;
+#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod mbarrier;
 mod memory;
 #[cfg_attr(not(test), expect(dead_code, reason = "the language has two of these forms yet"))]
 mod mma;
 mod program;
+mod tensor_map;
 mod trap;
 mod warp;
 
 pub use memory::Global;
 pub use program::{Arg, Launch, Program, Report};
+pub use tensor_map::{
+    Interleave, OobFill, Swizzle, TensorMap, TensorMapError, TensorType, TiledMap,
+};
 pub use trap::{Fault, Site, Trap};
