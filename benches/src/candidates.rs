@@ -58,7 +58,7 @@ mod tests {
     /// the plan does, and traps on races and unwritten memory.
     #[test]
     fn every_candidate_is_right_in_the_emulator() {
-        let device = Emulated::new(false);
+        let device = Emulated::new(quickpick_emulator::Schedule::Early);
         let all = [Weights::Sparse24, Weights::Dense].map(|weights| cuda(weights, DType::F16));
         let wrong: Vec<String> = all
             .concat()

@@ -5,13 +5,13 @@
 
 use quickpick::kernels::{Access, Caps, CudaCaps, KernelSpec, Plan};
 use quickpick::{Backend, Error, Slice};
-use quickpick_emulator::{Arg, Global, Launch, Program, Report};
+use quickpick_emulator::{Arg, Global, Launch, Options, Program, Report, Schedule};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Runs the committed PTX in the emulator.
 pub struct Emulated {
     caps: Caps,
-    reversed: bool,
+    schedule: Schedule,
     programs: Mutex<Vec<(&'static KernelSpec, Arc<Program>)>>,
     report: Mutex<Report>,
 }
@@ -31,12 +31,12 @@ impl Emulated {
     /// A device with the limits of an A100's sm_80, but few multiprocessors, so that small problems
     /// split k as large ones do on a real one.
     ///
-    /// Blocks may run in any order: here first first, or `reversed`.
-    pub fn new(reversed: bool) -> Self {
+    /// What has no order happens in that of the schedule.
+    pub fn new(schedule: Schedule) -> Self {
         let caps = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 };
         Self {
             caps: Caps::Cuda(caps),
-            reversed,
+            schedule,
             programs: Mutex::default(),
             report: Mutex::default(),
         }
@@ -44,7 +44,7 @@ impl Emulated {
 
     /// What the last run counted.
     pub fn report(&self) -> Report {
-        *lock(&self.report)
+        lock(&self.report).clone()
     }
 
     fn program(&self, spec: &'static KernelSpec) -> Result<Arc<Program>, Error> {
@@ -132,12 +132,9 @@ impl Backend for Emulated {
             let pointers = args.clone();
             args.extend(plan.params.iter().map(|p| Arg::U32(*p)));
             let (grid, block, shared_bytes) = (plan.grid, plan.block, plan.shared_bytes);
-            let launch = Launch { grid, block, shared_bytes, args };
-            let report = if self.reversed {
-                program.run_reversed(&launch, &mut memory)
-            } else {
-                program.run(&launch, &mut memory)
-            };
+            let launch = Launch { shared_bytes, ..Launch::new(grid, block, args) };
+            let options = Options { schedule: self.schedule, ..Options::default() };
+            let report = program.run_with(&launch, &mut memory, &options);
             *lock(&self.report) = report.map_err(|trap| device(plan.spec, &trap))?;
             for (arg, operand) in pointers.into_iter().zip(operands) {
                 if let (Arg::U64(at), Some(slice)) = (arg, operand)

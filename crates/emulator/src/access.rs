@@ -1,215 +1,307 @@
-//! How instructions touch memory: loads, stores, `ldmatrix`, `cp.async`, atomics, bank conflicts.
+//! How a warp touches memory at once: loads, stores, atomics, `ldmatrix`, `stmatrix`.
 
-use crate::block::Block;
-use crate::execute::{ALL, Done, together};
+use crate::block::Place;
+use crate::code::{At, Slot, Space, Src};
+use crate::execute::{Done, Now};
+use crate::lower::F3;
+use crate::machine::Cluster;
+use crate::memory::{Releases, aligned};
+use crate::order::{ALL_LANES, Order, Party, Stamp, Timeline, lanes_of};
+use crate::shadow::{By, Clash};
 use crate::trap::Fault;
-use crate::warp::{Copy, Warp, lanes};
-use quickpick_ptx::{Addr, B32, B64, Class, Reg, Src, Trans};
+use crate::warp::{ALL, Row, Warp};
 
-impl Block<'_> {
-    /// `N` bytes a lane, spread evenly over the registers.
-    pub(crate) fn load_global<C: Class, const N: usize>(
-        &mut self,
-        w: &mut Warp<'_>,
-        d: impl AsRef<[Reg<C>]>,
-        a: Addr<B64>,
-        mask: u32,
-    ) -> Done {
-        for lane in lanes(mask) {
-            let data: [u8; N] = self.memory.read(global(w, a, lane)?)?;
-            spread(w, d.as_ref(), &data, lane)?;
+/// Most bytes that a lane loads at once: `.v8.b32`.
+const WIDEST: usize = 32;
+
+/// A stamp of one lane, strong if the access is.
+fn stamp(w: &Warp<'_>, lane: usize, pc: usize, order: Order) -> Stamp {
+    Stamp { strong: order.strong, ..w.timeline.stamp(lane as u8, pc) }
+}
+
+/// An ordinary access.
+fn by(timeline: &Timeline, stamp: Stamp) -> By<'_> {
+    By { stamp, timeline, is_async: false }
+}
+
+impl<'a> Cluster<'a> {
+    /// The places of the lanes' addresses, counted.
+    fn places(
+        &self,
+        now: &mut Now<'_, 'a>,
+        space: Space,
+        addresses: &Row,
+        bytes: usize,
+        write: bool,
+    ) -> Result<[Option<Place>; 32], Clash> {
+        let mut places = [None; 32];
+        let (mut global, mut shared) = (Vec::new(), Vec::new());
+        for lane in lanes_of(now.mask) {
+            let place = self.place(space, now.rank, addresses[lane])?;
+            aligned(addresses[lane], bytes)?;
+            match place {
+                Place::Global(address) => global.push(address),
+                Place::Shared { offset, .. } => shared.push((lane, offset)),
+                Place::Param(_) if write => {
+                    return Err(Fault::Rule("writes a parameter".into()).into());
+                }
+                Place::Param(_) => {}
+            }
+            places[lane] = Some(place);
         }
-        Ok(())
+        if !global.is_empty() {
+            now.count().global(&global, bytes, write);
+        }
+        if !shared.is_empty() {
+            now.count().shared(&shared, bytes, write);
+        }
+        Ok(places)
     }
 
-    pub(crate) fn store_global<C: Class, const R: usize>(
+    fn read(&mut self, now: &mut Now<'_, 'a>, place: Place, out: &mut [u8], by: By<'_>) -> Done {
+        match place {
+            Place::Global(address) => now.m.memory.read(address, out, by),
+            Place::Shared { rank, offset } => self.blocks[rank].shared.read(offset, out, by),
+            Place::Param(at) => {
+                let end = (at as usize).checked_add(out.len());
+                let Some(from) = end.and_then(|end| now.m.params.get(at as usize..end)) else {
+                    let nearest = format!("parameters, 0x0..{:#x}", now.m.params.len());
+                    let bytes = out.len() as u64;
+                    let space = "parameter";
+                    return Err(Fault::OutOfBounds { space, address: at, bytes, nearest }.into());
+                };
+                out.copy_from_slice(from);
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&mut self, now: &mut Now<'_, 'a>, place: Place, data: &[u8], by: By<'_>) -> Done {
+        match place {
+            Place::Global(address) => now.m.memory.write(address, data, by),
+            Place::Shared { rank, offset } => self.blocks[rank].shared.write(offset, data, by),
+            Place::Param(_) => Err(Fault::Rule("writes a parameter".into()).into()),
+        }
+    }
+
+    fn releases<'x>(
+        &'x mut self,
+        now: &'x mut Now<'_, 'a>,
+        place: Place,
+    ) -> Option<(&'x mut Releases, u64)> {
+        match place {
+            Place::Global(address) => Some((&mut now.m.memory.released, address)),
+            Place::Shared { rank, offset } => {
+                Some((&mut self.blocks[rank].shared.released, offset))
+            }
+            Place::Param(_) => None,
+        }
+    }
+
+    /// A strong read sees what the write that it read from released.
+    fn observe(
         &mut self,
-        w: &Warp<'_>,
-        a: Addr<B64>,
-        b: [Reg<C>; R],
+        now: &mut Now<'_, 'a>,
+        w: &mut Warp<'a>,
+        lane: usize,
+        place: Place,
+        order: Order,
+    ) {
+        let party = w.party(now.mask);
+        if let Some((releases, at)) = self.releases(now, place)
+            && let Some(released) = releases.0.get(&at)
+        {
+            w.timeline.observe(lane, party, order, released);
+        }
+    }
+
+    /// A strong write releases; a weak one, or a relaxed one without a fence before, ends what was
+    /// released there, unless it is a part of an atomic (`keeps`).
+    fn publish(
+        &mut self,
+        now: &mut Now<'_, 'a>,
+        (w, party): (&mut Warp<'a>, Party),
+        lane: usize,
+        place: Place,
+        order: Order,
+        keeps: bool,
+    ) {
+        let released = if order.strong { w.timeline.publish(lane, party, order) } else { None };
+        if let Some((releases, at)) = self.releases(now, place) {
+            match released {
+                Some(released) => match releases.0.get_mut(&at).filter(|_| keeps) {
+                    Some(sequence) => sequence.join(&released),
+                    None => drop(releases.0.insert(at, released)),
+                },
+                None if keeps || releases.0.is_empty() => {}
+                None => drop(releases.0.remove(&at)),
+            }
+        }
+    }
+
+    /// `count` registers of `size` bytes of each lane.
+    pub fn load(
+        &mut self,
+        now: &mut Now<'_, 'a>,
+        w: &mut Warp<'a>,
+        (space, order): (Space, Order),
+        a: At,
         size: usize,
-        mask: u32,
-    ) -> Done {
-        for lane in lanes(mask) {
-            let data = gather(w, &b, size, lane)?;
-            self.memory.write(global(w, a, lane)?, &data, Some(self.number))?;
+        count: usize,
+    ) -> Result<Vec<Row>, Clash> {
+        let bytes = size * count;
+        let addresses = w.addresses(a, now.mask)?;
+        let places = self.places(now, space, &addresses, bytes, false)?;
+        let mut rows = vec![[0; 32]; count];
+        for lane in lanes_of(now.mask) {
+            let Some(place) = places[lane] else { continue };
+            let mut data = [0; WIDEST];
+            let stamp = stamp(w, lane, now.pc, order);
+            self.read(now, place, &mut data[..bytes], by(&w.timeline, stamp))?;
+            if order.strong {
+                self.observe(now, w, lane, place, order);
+            }
+            for (i, row) in rows.iter_mut().enumerate() {
+                row[lane] = word(&data[i * size..][..size]);
+            }
         }
-        Ok(())
+        Ok(rows)
     }
 
-    pub(crate) fn load_shared<C: Class, const N: usize>(
+    pub fn store(
         &mut self,
-        w: &mut Warp<'_>,
-        pc: usize,
-        d: impl AsRef<[Reg<C>]>,
-        a: Addr<B32>,
-        mask: u32,
-    ) -> Done {
-        let by = self.access(w, pc);
-        self.count_conflicts(w, a, N as u64, mask)?;
-        for lane in lanes(mask) {
-            let data: [u8; N] = self.shared.read(shared(w, a, lane)?, by)?;
-            spread(w, d.as_ref(), &data, lane)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn store_shared<C: Class, const R: usize>(
-        &mut self,
-        w: &Warp<'_>,
-        pc: usize,
-        a: Addr<B32>,
-        b: [Reg<C>; R],
+        now: &mut Now<'_, 'a>,
+        w: &mut Warp<'a>,
+        (space, order): (Space, Order),
+        a: At,
         size: usize,
-        mask: u32,
+        b: &[Src],
     ) -> Done {
-        let by = self.access(w, pc);
-        self.count_conflicts(w, a, (R * size) as u64, mask)?;
-        for lane in lanes(mask) {
-            let data = gather(w, &b, size, lane)?;
-            self.shared.write(shared(w, a, lane)?, &data, by)?;
+        let bytes = size * b.len();
+        let addresses = w.addresses(a, now.mask)?;
+        let rows = b.iter().map(|src| w.row(*src, now.mask)).collect::<Result<Vec<_>, _>>()?;
+        let places = self.places(now, space, &addresses, bytes, true)?;
+        let party = w.party(now.mask);
+        for lane in lanes_of(now.mask) {
+            let Some(place) = places[lane] else { continue };
+            let mut data = [0; WIDEST];
+            for (i, row) in rows.iter().enumerate() {
+                data[i * size..][..size].copy_from_slice(&row[lane].to_le_bytes()[..size]);
+            }
+            let stamp = stamp(w, lane, now.pc, order);
+            self.write(now, place, &data[..bytes], by(&w.timeline, stamp))?;
+            self.publish(now, (w, party), lane, place, order, false);
         }
         Ok(())
+    }
+
+    /// Lane after lane reads, computes of the old value, `b` and `c`, and writes. Returns the old
+    /// values.
+    pub fn atomic(
+        &mut self,
+        now: &mut Now<'_, 'a>,
+        w: &mut Warp<'a>,
+        (space, order): (Space, Order),
+        (f, size): (&F3, usize),
+        (a, b, c): (At, Src, Src),
+    ) -> Result<Row, Clash> {
+        let order = Order { strong: true, ..order };
+        let addresses = w.addresses(a, now.mask)?;
+        let (b, c) = (w.row(b, now.mask)?, w.row(c, now.mask)?);
+        let places = self.places(now, space, &addresses, size, true)?;
+        let party = w.party(now.mask);
+        let mut old = [0; 32];
+        for lane in lanes_of(now.mask) {
+            let Some(place) = places[lane] else { continue };
+            let mut data = [0; 8];
+            let stamp = stamp(w, lane, now.pc, order);
+            self.read(now, place, &mut data[..size], by(&w.timeline, stamp))?;
+            self.observe(now, w, lane, place, order);
+            old[lane] = word(&data[..size]);
+            let new = f(old[lane], b[lane], c[lane]).to_le_bytes();
+            let stamp = self::stamp(w, lane, now.pc, order);
+            self.write(now, place, &new[..size], by(&w.timeline, stamp))?;
+            self.publish(now, (w, party), lane, place, order, true);
+        }
+        Ok(old)
     }
 
     /// ISA 9.7.14.5.15: matrix i takes its eight rows of 16 bytes from the addresses of lanes
     /// 8i..8i+8; lane L receives elements 2·(L%4) and the next of row L/4, or, transposed, of column
-    /// L/4.
-    pub(crate) fn ldmatrix<const R: usize>(
+    /// L/4. The rows are read for the whole warp.
+    pub fn ldmatrix(
         &mut self,
-        w: &mut Warp<'_>,
-        pc: usize,
-        trans: Trans,
-        d: [Reg<B32>; R],
-        a: Addr<B32>,
-        (here, mask): (u32, u32),
+        now: &mut Now<'_, 'a>,
+        w: &mut Warp<'a>,
+        trans: bool,
+        d: &[Slot],
+        a: At,
     ) -> Done {
-        together(here, mask)?;
-        let by = self.access(w, pc);
-        let addressed = if R == 4 { ALL } else { (1 << (8 * R)) - 1 };
-        self.count_conflicts(w, a, 16, addressed)?;
-        for (i, reg) in d.into_iter().enumerate() {
+        let places = self.matrix_rows(now, w, d.len(), a, false)?;
+        let whole = w.timeline.stamp(ALL_LANES, now.pc);
+        for (slot, places) in d.iter().zip(places.chunks(8)) {
             let mut rows = [[0u8; 16]; 8];
-            for (r, row) in rows.iter_mut().enumerate() {
-                *row = self.shared.read(shared(w, a, 8 * i + r)?, by)?;
+            for (row, place) in rows.iter_mut().zip(places) {
+                self.read(now, *place, row, by(&w.timeline, whole))?;
             }
-            let half =
-                |r: usize, c: usize| rows[r][2 * c] as u64 | (rows[r][2 * c + 1] as u64) << 8;
-            for lane in 0..32 {
+            let half = |r: usize, c: usize| word(&rows[r][2 * c..][..2]) as u32;
+            let words = std::array::from_fn(|lane| {
                 let (r, c) = (lane / 4, 2 * (lane % 4));
-                let value = match trans {
-                    Trans::No => half(r, c) | half(r, c + 1) << 16,
-                    Trans::Yes => half(c, r) | half(c + 1, r) << 16,
-                };
-                w.set(reg, lane, value)?;
-            }
+                match trans {
+                    false => half(r, c) | half(r, c + 1) << 16,
+                    true => half(c, r) | half(c + 1, r) << 16,
+                }
+            });
+            w.set_words(*slot, &words)?;
         }
         Ok(())
     }
 
-    /// `size` bytes a lane, of which the first `take` are read and the rest are zero.
-    pub(crate) fn copy(
+    /// ISA 9.7.14.5.16: the inverse of `ldmatrix`.
+    pub fn stmatrix(
         &mut self,
-        w: &mut Warp<'_>,
-        pc: usize,
-        d: Addr<B32>,
-        a: Addr<B64>,
-        size: u32,
-        take: impl Fn(&Warp<'_>, usize) -> Result<u64, Fault>,
-        mask: u32,
+        now: &mut Now<'_, 'a>,
+        w: &mut Warp<'a>,
+        trans: bool,
+        b: &[Src],
+        a: At,
     ) -> Done {
-        let by = self.access(w, pc);
-        for lane in lanes(mask) {
-            let (to, from) = (shared(w, d, lane)?, global(w, a, lane)?);
-            if from % size as u64 != 0 {
-                return Err(Fault::Misaligned { address: from, bytes: size as u64 }.into());
+        let places = self.matrix_rows(now, w, b.len(), a, true)?;
+        let whole = w.timeline.stamp(ALL_LANES, now.pc);
+        for (src, places) in b.iter().zip(places.chunks(8)) {
+            let words = w.words(*src)?;
+            let half = |i: usize| (words[i / 2] >> (16 * (i % 2))) as u16;
+            for (r, place) in places.iter().enumerate() {
+                let mut row = [0u8; 16];
+                for c in 0..8 {
+                    let value = if trans { half(8 * c + r) } else { half(8 * r + c) };
+                    row[2 * c..][..2].copy_from_slice(&value.to_le_bytes());
+                }
+                self.write(now, *place, &row, by(&w.timeline, whole))?;
             }
-            let mut data = vec![0; size as usize];
-            let take = take(w, lane)?.min(size as u64);
-            for (k, byte) in data.iter_mut().take(take as usize).enumerate() {
-                [*byte] = self.memory.read(from + k as u64)?;
-            }
-            self.shared.begin_copy(to, size as u64, by)?;
-            w.open[lane].push(Copy { to, data });
         }
         Ok(())
     }
 
-    /// All but the youngest `pending` groups of each lane land.
-    pub(crate) fn wait(&mut self, w: &mut Warp<'_>, pc: usize, pending: usize, mask: u32) {
-        let by = self.access(w, pc);
-        for lane in lanes(mask) {
-            while w.groups[lane].len() > pending {
-                for copy in w.groups[lane].pop_front().into_iter().flatten() {
-                    self.shared.land(copy.to, &copy.data, by);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn add(
+    /// The rows of so many 8×8 matrices, from the addresses of the first lanes.
+    fn matrix_rows(
         &mut self,
-        w: &Warp<'_>,
-        a: Addr<B64>,
-        b: Src<B32>,
-        lane: usize,
-    ) -> Result<u64, Fault> {
-        let address = global(w, a, lane)?;
-        let old = u32::from_le_bytes(self.memory.read(address)?);
-        let new = old.wrapping_add(w.src(b, lane)? as u32);
-        self.memory.write(address, &new.to_le_bytes(), None)?;
-        Ok(old as u64)
-    }
-
-    /// Shared memory serves 128 bytes at a time, one word from each of 32 banks: an access of
-    /// `size` bytes is served in phases of 128/size lanes, each as often as its busiest bank has
-    /// distinct words.
-    fn count_conflicts(&mut self, w: &Warp<'_>, a: Addr<B32>, size: u64, mask: u32) -> Done {
-        let phase = (128 / size.max(4)) as usize;
-        for first in (0..32).step_by(phase) {
-            let mut words = [const { Vec::new() }; 32];
-            for lane in lanes(mask).filter(|l| (first..first + phase).contains(l)) {
-                let address = shared(w, a, lane)?;
-                for word in address / 4..(address + size).div_ceil(4) {
-                    let bank: &mut Vec<u64> = &mut words[word as usize % 32];
-                    if !bank.contains(&word) {
-                        bank.push(word);
-                    }
-                }
-            }
-            let busiest = words.iter().map(Vec::len).max().unwrap_or(0);
-            self.report.bank_conflicts += busiest.saturating_sub(1) as u64;
-        }
-        Ok(())
+        now: &mut Now<'_, 'a>,
+        w: &mut Warp<'a>,
+        matrices: usize,
+        a: At,
+        write: bool,
+    ) -> Result<Vec<Place>, Clash> {
+        let addressed = if matrices >= 4 { ALL } else { (1 << (8 * matrices)) - 1 };
+        let addresses = w.addresses(a, addressed)?;
+        let all = std::mem::replace(&mut now.mask, addressed);
+        let places = self.places(now, Space::Shared, &addresses, 16, write);
+        now.mask = all;
+        Ok(places?.into_iter().flatten().collect())
     }
 }
 
-fn global(w: &Warp<'_>, a: Addr<B64>, lane: usize) -> Result<u64, Fault> {
-    Ok(w.get(a.base, lane)?.wrapping_add(a.offset as i64 as u64))
-}
-
-fn shared(w: &Warp<'_>, a: Addr<B32>, lane: usize) -> Result<u64, Fault> {
-    Ok((w.get(a.base, lane)? as u32).wrapping_add(a.offset as u32) as u64)
-}
-
-/// Little-endian bytes to registers of equal shares.
-fn spread<C: Class>(w: &mut Warp<'_>, d: &[Reg<C>], data: &[u8], lane: usize) -> Result<(), Fault> {
-    for (reg, part) in d.iter().zip(data.chunks(data.len() / d.len().max(1))) {
-        let value = part.iter().rev().fold(0, |value, byte| value << 8 | *byte as u64);
-        w.set(*reg, lane, value)?;
-    }
-    Ok(())
-}
-
-fn gather<C: Class>(
-    w: &Warp<'_>,
-    regs: &[Reg<C>],
-    size: usize,
-    lane: usize,
-) -> Result<Vec<u8>, Fault> {
-    let mut data = Vec::with_capacity(regs.len() * size);
-    for reg in regs {
-        data.extend_from_slice(&w.get(*reg, lane)?.to_le_bytes()[..size]);
-    }
-    Ok(data)
+/// Little-endian bytes as a number; eight at most.
+pub(crate) fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

@@ -3,13 +3,25 @@
 //! The text that ships is what is run: it is parsed by [`quickpick_ptx`], and each instruction means
 //! what the PTX manual says, in a match without a wildcard, so that a new row of the table without a
 //! meaning does not compile. What the manual leaves undefined is a [`Trap`] with the line:
-//! reading a register, a shared or a global byte that nothing wrote; touching memory out of bounds or
-//! misaligned; two warps at one shared byte without a barrier between them; touching bytes that a
-//! `cp.async` may still write; lanes apart at an `.aligned` instruction; metadata codes that
-//! are undefined; blocks that write the same global byte; a barrier that some warps never reach.
 //!
-//! Not modelled yet: relaxed order between blocks, races between lanes of one warp, the Hopper
-//! instructions.
+//! - a register, or a byte of memory, is read before anything wrote it; an access is out of bounds or
+//!   misaligned;
+//! - two accesses to a byte, one of them a write, are not ordered: between lanes of a warp, warps of
+//!   a block, or blocks, and both instructions are named. Only what the manual's memory model orders
+//!   counts (barriers, mbarriers, fences with strong accesses), not the order in which they ran;
+//! - bytes are touched that an asynchronous copy may still write, or written that one may still read;
+//!   the async proxy reads what no `fence.proxy.async` has shown it;
+//! - registers are touched that `wgmma` owns, or used by it without a `wgmma.fence`;
+//! - lanes are apart at an `.aligned` instruction; barriers are told different counts; everything
+//!   waits for something that cannot come ([`Fault::Deadlock`] lists who waits for what);
+//! - metadata codes, selectors, descriptors and tensor maps are not as the manual allows.
+//!
+//! What may happen at any time (asynchronous copies, the turns of warps and blocks) happens as early,
+//! as late, or as randomly as [`Schedule`] says. [`Report`] counts, per line, what was issued and how
+//! memory was used.
+//!
+//! Not modelled: local memory, calls, textures; roundings other than to nearest (but in conversions);
+//! the order of the sums within a multiply, which the manual leaves open.
 //!
 //! ```
 //! use quickpick_emulator::{Arg, Global, Launch, Program};
@@ -34,33 +46,41 @@
 //! ";
 //! let mut memory = Global::default();
 //! let x = memory.poisoned("x", 4 * 64);
-//! let launch = Launch { grid: [1, 1, 1], block: 64, shared_bytes: 0, args: vec![Arg::U64(x)] };
+//! let launch = Launch::new([1, 1, 1], 64, vec![Arg::U64(x)]);
 //! let report = Program::parse(ptx)?.run(&launch, &mut memory)?;
-//! assert_eq!(report.instructions, 2 * 5); // two warps
+//! assert_eq!(report.instructions(), 2 * 5); // two warps
 //! assert_eq!(memory.get(x).unwrap().0[4 * 63], 63);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
 
 mod access;
-#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod asynchronous;
 mod barriers;
 mod block;
-#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
 mod bulk;
+mod chance;
+mod code;
+mod counts;
 mod execute;
-#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
+mod group;
+mod lower;
+mod machine;
 mod mbarrier;
 mod memory;
-#[cfg_attr(not(test), expect(dead_code, reason = "the language has two of these forms yet"))]
 mod mma;
+mod order;
 mod program;
+mod shadow;
+mod sync;
 mod tensor_map;
 mod trap;
 mod warp;
 
+pub use code::Class;
+pub use counts::{Count, LineCount, Report};
 pub use memory::Global;
-pub use program::{Arg, Launch, Program, Report};
+pub use program::{Arg, Event, Launch, Options, Program, Schedule};
 pub use tensor_map::{
     Interleave, OobFill, Swizzle, TensorMap, TensorMapError, TensorType, TiledMap,
 };

@@ -278,6 +278,11 @@ impl Mbarriers {
         self.0.get_mut(&address).ok_or(MbarrierError::Invalid(address))
     }
 
+    /// The object at an address, to look at.
+    pub fn peek(&self, address: u32) -> Option<&Mbarrier> {
+        self.0.get(&address)
+    }
+
     /// The first valid object among these bytes, which nothing but mbarrier operations may touch.
     pub fn overlapping(&self, address: u32, bytes: u32) -> Option<&Mbarrier> {
         let end = address as u64 + bytes as u64;

@@ -1,11 +1,16 @@
-//! Memory that knows what was written: poison, bounds, alignment, races, copies in flight.
+//! Global and shared memory: bytes, bounds, alignment, poison; order is the [`Shadow`]'s.
 
+use crate::order::{Released, Stamp};
+use crate::shadow::{By, Clash, Shadow};
 use crate::trap::Fault;
+use std::collections::HashMap;
+use std::ops::Range;
 
 /// Global memory: named buffers with gaps between them.
 #[derive(Default)]
 pub struct Global {
     buffers: Vec<Buffer>,
+    pub(crate) released: Releases,
 }
 
 struct Buffer {
@@ -14,13 +19,15 @@ struct Buffer {
     bytes: Vec<u8>,
     /// Whether each byte was written, by the host or a kernel.
     written: Vec<bool>,
-    /// The block that wrote each byte in this launch, + 1.
-    writer: Vec<u32>,
+    /// Accesses of this launch, page by page; nobody races in a read-only buffer.
+    pages: Vec<Option<Box<Shadow>>>,
     read_only: bool,
 }
 
 /// Between buffers, so that an overrun never lands in a neighbour.
 const GAP: u64 = 1 << 20;
+/// Bytes whose shadow is made at once.
+const PAGE: usize = 512;
 
 impl Global {
     /// A buffer that holds `bytes`; returns its address, a multiple of 256.
@@ -37,8 +44,8 @@ impl Global {
     fn push(&mut self, name: &str, bytes: Vec<u8>, written: Vec<bool>, read_only: bool) -> u64 {
         let end = self.buffers.last().map_or(0, |b| b.base + b.bytes.len() as u64);
         let base = (end + GAP).next_multiple_of(256);
-        let writer = vec![0; bytes.len()];
-        self.buffers.push(Buffer { name: name.into(), base, bytes, written, writer, read_only });
+        let pages = (0..bytes.len().div_ceil(PAGE)).map(|_| None).collect();
+        self.buffers.push(Buffer { name: name.into(), base, bytes, written, pages, read_only });
         base
     }
 
@@ -48,199 +55,207 @@ impl Global {
         Some((&found.bytes, &found.written))
     }
 
-    /// Forgets which block wrote what: a new launch begins.
+    /// Forgets who accessed what: a new launch begins, after all that came before.
     pub(crate) fn begin_launch(&mut self) {
+        self.released.0.clear();
         for buffer in &mut self.buffers {
-            buffer.writer.fill(0);
+            buffer.pages.iter_mut().for_each(|page| *page = None);
         }
     }
 
-    fn find(&self, address: u64, len: u64) -> Result<(usize, usize), Fault> {
+    fn find(&self, address: u64, len: usize) -> Result<(usize, Range<usize>), Fault> {
         let below = self.buffers.partition_point(|b| b.base <= address);
         if let Some(b) = below.checked_sub(1).map(|i| &self.buffers[i]) {
-            let start = address - b.base;
-            if start + len <= b.bytes.len() as u64 {
-                return aligned(address, len).map(|()| (below - 1, start as usize));
+            let start = (address - b.base) as usize;
+            if start < b.bytes.len() && len <= b.bytes.len() - start {
+                return Ok((below - 1, start..start + len));
             }
         }
         let nearest = below.checked_sub(1).map_or("none below".to_string(), |i| {
             let b = &self.buffers[i];
             format!("{}, {:#x}..{:#x}", b.name, b.base, b.base + b.bytes.len() as u64)
         });
-        Err(Fault::OutOfBounds { space: "global", address, bytes: len, nearest })
+        Err(Fault::OutOfBounds { space: "global", address, bytes: len as u64, nearest })
     }
 
-    pub(crate) fn read<const N: usize>(&self, address: u64) -> Result<[u8; N], Fault> {
-        let (i, at) = self.find(address, N as u64)?;
-        let b = &self.buffers[i];
-        if let Some(gap) = b.written[at..at + N].iter().position(|w| !w) {
-            return Err(Fault::PoisonMemory { space: "global", address: address + gap as u64 });
+    pub(crate) fn read(&mut self, address: u64, out: &mut [u8], by: By<'_>) -> Result<(), Clash> {
+        let (i, range) = self.find(address, out.len())?;
+        let b = &mut self.buffers[i];
+        if let Some(gap) = b.written[range.clone()].iter().position(|w| !w) {
+            let address = address + gap as u64;
+            return Err(Fault::PoisonMemory { space: "global", address }.into());
         }
-        let mut out = [0; N];
-        out.copy_from_slice(&b.bytes[at..at + N]);
-        Ok(out)
+        b.shadow(range.clone(), |shadow, part| shadow.read(part, by))?;
+        out.copy_from_slice(&b.bytes[range]);
+        Ok(())
     }
 
-    /// `block` counts from 0; atomics pass `None`, for blocks may share what they touch.
-    pub(crate) fn write(
+    pub(crate) fn write(&mut self, address: u64, data: &[u8], by: By<'_>) -> Result<(), Clash> {
+        let (i, range) = self.find(address, data.len())?;
+        let b = &mut self.buffers[i];
+        if b.read_only {
+            return Err(Fault::ReadOnly { buffer: b.name.clone() }.into());
+        }
+        b.shadow(range.clone(), |shadow, part| shadow.write(part, by))?;
+        b.bytes[range.clone()].copy_from_slice(data);
+        b.written[range].fill(true);
+        Ok(())
+    }
+
+    /// An asynchronous copy writes: until [`Global::land`] nobody may touch the bytes.
+    pub(crate) fn begin_write(
         &mut self,
         address: u64,
         data: &[u8],
-        block: Option<u32>,
-    ) -> Result<(), Fault> {
-        let (i, at) = self.find(address, data.len() as u64)?;
-        let b = &mut self.buffers[i];
-        if b.read_only {
-            return Err(Fault::ReadOnly { buffer: b.name.clone() });
+        by: By<'_>,
+    ) -> Result<(), Clash> {
+        self.write(address, data, by)?;
+        self.each(address, data.len(), |shadow, part| shadow.begin_write(part, by.stamp))
+    }
+
+    pub(crate) fn land(&mut self, address: u64, len: usize, stamp: Stamp) {
+        // what began is there
+        let _ = self.each(address, len, |shadow, part| shadow.land(part, stamp));
+    }
+
+    /// An asynchronous copy reads: until [`Global::end_read`] nobody may write the bytes.
+    pub(crate) fn begin_read(
+        &mut self,
+        address: u64,
+        out: &mut [u8],
+        by: By<'_>,
+    ) -> Result<(), Clash> {
+        self.read(address, out, by)?;
+        self.each(address, out.len(), |shadow, part| shadow.begin_read(part, by.stamp))
+    }
+
+    pub(crate) fn end_read(&mut self, address: u64, len: usize, stamp: Stamp) {
+        // what began is there
+        let _ = self.each(address, len, |shadow, part| shadow.end_read(part, stamp));
+    }
+
+    fn each(
+        &mut self,
+        address: u64,
+        len: usize,
+        mut each: impl FnMut(&mut Shadow, Range<usize>),
+    ) -> Result<(), Clash> {
+        let (i, range) = self.find(address, len)?;
+        self.buffers[i].shadow(range, |shadow, part| {
+            each(shadow, part);
+            Ok(())
+        })
+    }
+}
+
+impl Buffer {
+    /// Each page's part of a range, in turn.
+    fn shadow(
+        &mut self,
+        range: Range<usize>,
+        mut each: impl FnMut(&mut Shadow, Range<usize>) -> Result<(), Clash>,
+    ) -> Result<(), Clash> {
+        if self.read_only {
+            return Ok(());
         }
-        for (k, &byte) in data.iter().enumerate() {
-            let writer = &mut b.writer[at + k];
-            if let Some(block) = block {
-                if *writer != 0 && *writer != block + 1 {
-                    let other = *writer - 1;
-                    return Err(Fault::BlocksCollide { address: address + k as u64, other });
-                }
-                *writer = block + 1;
-            }
-            b.bytes[at + k] = byte;
-            b.written[at + k] = true;
+        let mut at = range.start;
+        while at < range.end {
+            let (page, from) = (at / PAGE, at % PAGE);
+            let to = PAGE.min(from + range.end - at);
+            let base = self.base + (page * PAGE) as u64;
+            let shadow =
+                self.pages[page].get_or_insert_with(|| Box::new(Shadow::new("global", base, PAGE)));
+            each(shadow, from..to)?;
+            at += to - from;
         }
         Ok(())
     }
 }
 
-/// Who touched a byte last, and when: the warp, the instruction, the barrier epoch.
-#[derive(Clone, Copy)]
-pub(crate) struct Access {
-    pub warp: u32,
-    pub site: u32,
-    pub epoch: u32,
-}
-
-/// A race or a copy in flight, before sites have their text.
-pub(crate) enum Clash {
-    Fault(Fault),
-    Race { address: u64, with: Access },
-    InFlight { address: u64, copy: u32 },
-}
-
-impl From<Fault> for Clash {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
+/// What strong writes released, by address.
+#[derive(Default)]
+pub(crate) struct Releases(pub HashMap<u64, Released>);
 
 /// A block's shared memory.
-///
-/// All threads of a block meet at every barrier (`bar.sync 0`), so the barriers cut time into
-/// epochs, and two accesses by different warps are ordered only by an epoch between them. Within a
-/// warp the order is the program's.
 pub(crate) struct Shared {
     bytes: Vec<u8>,
-    state: Vec<Byte>,
-    pub epoch: u32,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Byte {
-    written: bool,
-    writer: Option<Access>,
-    /// The last reader, and another warp's if there was one in the same epoch.
-    readers: [Option<Access>; 2],
-    /// The `cp.async` whose data may still arrive: its site.
-    copy: Option<u32>,
+    pub shadow: Shadow,
+    pub released: Releases,
 }
 
 impl Shared {
     pub fn new(len: usize) -> Self {
-        Self { bytes: vec![0xCD; len], state: vec![Byte::default(); len], epoch: 0 }
+        let shadow = Shadow::new("shared", 0, len);
+        Self { bytes: vec![0xCD; len], shadow, released: Releases::default() }
     }
 
-    fn range(&self, address: u64, len: u64) -> Result<std::ops::Range<usize>, Fault> {
-        if address + len > self.bytes.len() as u64 {
+    pub fn range(&self, address: u64, len: usize) -> Result<Range<usize>, Fault> {
+        let end = address.checked_add(len as u64);
+        if end.is_none_or(|end| end > self.bytes.len() as u64) {
             let nearest = format!("shared, 0x0..{:#x}", self.bytes.len());
-            return Err(Fault::OutOfBounds { space: "shared", address, bytes: len, nearest });
+            return Err(Fault::OutOfBounds {
+                space: "shared",
+                address,
+                bytes: len as u64,
+                nearest,
+            });
         }
-        aligned(address, len)?;
-        Ok(address as usize..(address + len) as usize)
+        Ok(address as usize..address as usize + len)
     }
 
-    pub fn read<const N: usize>(&mut self, address: u64, by: Access) -> Result<[u8; N], Clash> {
-        let range = self.range(address, N as u64)?;
-        for (k, byte) in self.state[range.clone()].iter_mut().enumerate() {
-            let address = address + k as u64;
-            if let Some(copy) = byte.copy {
-                return Err(Clash::InFlight { address, copy });
-            }
-            if !byte.written {
-                return Err(Fault::PoisonMemory { space: "shared", address }.into());
-            }
-            match byte.writer {
-                Some(w) if w.warp != by.warp && w.epoch == by.epoch => {
-                    return Err(Clash::Race { address, with: w });
-                }
-                _ => {}
-            }
-            if byte.readers[0].is_some_and(|r| r.warp != by.warp) {
-                byte.readers[1] = byte.readers[0];
-            }
-            byte.readers[0] = Some(by);
-        }
-        let mut out = [0; N];
+    pub fn read(&mut self, address: u64, out: &mut [u8], by: By<'_>) -> Result<(), Clash> {
+        let range = self.range(address, out.len())?;
+        self.shadow.read(range.clone(), by)?;
+        self.defined(range.clone())?;
         out.copy_from_slice(&self.bytes[range]);
-        Ok(out)
-    }
-
-    pub fn write(&mut self, address: u64, data: &[u8], by: Access) -> Result<(), Clash> {
-        self.claim(address, data.len() as u64, by, None)?;
-        let at = address as usize;
-        self.bytes[at..at + data.len()].copy_from_slice(data);
         Ok(())
     }
 
-    /// Begins an asynchronous copy: the bytes may change from now until [`Shared::land`].
-    pub fn begin_copy(&mut self, address: u64, len: u64, by: Access) -> Result<(), Clash> {
-        self.claim(address, len, by, Some(by.site))
-    }
-
-    /// The copying thread has waited: its data is there, as if the thread had written it now.
-    pub fn land(&mut self, address: u64, data: &[u8], by: Access) {
-        let at = address as usize;
-        self.bytes[at..at + data.len()].copy_from_slice(data);
-        for byte in &mut self.state[at..at + data.len()] {
-            byte.copy = None;
-            byte.writer = Some(by);
-        }
-    }
-
-    /// Marks bytes as written, if nobody else may touch them now.
-    fn claim(
-        &mut self,
-        address: u64,
-        len: u64,
-        by: Access,
-        copy: Option<u32>,
-    ) -> Result<(), Clash> {
-        let range = self.range(address, len)?;
-        for (k, byte) in self.state[range].iter_mut().enumerate() {
-            let address = address + k as u64;
-            if let Some(copy) = byte.copy {
-                return Err(Clash::InFlight { address, copy });
-            }
-            for other in byte.readers.iter().chain([&byte.writer]).flatten() {
-                if other.warp != by.warp && other.epoch == by.epoch {
-                    return Err(Clash::Race { address, with: *other });
-                }
-            }
-            *byte = Byte { written: true, writer: Some(by), readers: [None; 2], copy };
-        }
+    pub fn write(&mut self, address: u64, data: &[u8], by: By<'_>) -> Result<(), Clash> {
+        let range = self.range(address, data.len())?;
+        self.shadow.write(range.clone(), by)?;
+        self.bytes[range].copy_from_slice(data);
         Ok(())
+    }
+
+    /// An asynchronous copy writes: until [`Shared::land`] nobody may touch the bytes.
+    pub fn begin_write(&mut self, address: u64, data: &[u8], by: By<'_>) -> Result<(), Clash> {
+        self.write(address, data, by)?;
+        self.shadow.begin_write(self.range(address, data.len())?, by.stamp);
+        Ok(())
+    }
+
+    /// Its data are there, and count as written by this stamp.
+    pub fn land(&mut self, address: u64, len: usize, stamp: Stamp) {
+        if let Ok(range) = self.range(address, len) {
+            self.shadow.land(range, stamp);
+        }
+    }
+
+    /// An asynchronous operation reads: until [`Shared::end_read`] nobody may write the bytes.
+    pub fn begin_read(&mut self, address: u64, out: &mut [u8], by: By<'_>) -> Result<(), Clash> {
+        self.read(address, out, by)?;
+        self.shadow.begin_read(self.range(address, out.len())?, by.stamp);
+        Ok(())
+    }
+
+    pub fn end_read(&mut self, address: u64, len: usize, stamp: Stamp) {
+        if let Ok(range) = self.range(address, len) {
+            self.shadow.end_read(range, stamp);
+        }
+    }
+
+    fn defined(&self, range: Range<usize>) -> Result<(), Fault> {
+        match self.shadow.unwritten(range) {
+            Some(address) => Err(Fault::PoisonMemory { space: "shared", address }),
+            None => Ok(()),
+        }
     }
 }
 
-fn aligned(address: u64, bytes: u64) -> Result<(), Fault> {
-    if bytes.is_power_of_two() && address % bytes != 0 {
-        return Err(Fault::Misaligned { address, bytes });
+pub(crate) fn aligned(address: u64, bytes: usize) -> Result<(), Fault> {
+    if bytes.is_power_of_two() && address % bytes as u64 != 0 {
+        return Err(Fault::Misaligned { address, bytes: bytes as u64 });
     }
     Ok(())
 }

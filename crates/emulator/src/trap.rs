@@ -55,7 +55,7 @@ pub enum Fault {
         "touches {bytes} {space} bytes at {address:#x}, outside every buffer (nearest: {nearest})"
     )]
     OutOfBounds {
-        /// `shared` or `global`.
+        /// `shared`, `global` or `parameter`.
         space: &'static str,
         /// The first byte.
         address: u64,
@@ -78,23 +78,62 @@ pub enum Fault {
         /// The buffer.
         buffer: String,
     },
-    /// Two accesses to a byte of shared memory, one a write, with no barrier between them.
-    #[error("races at shared byte {address:#x} with warp {other_warp}'s {other}")]
+    /// Two accesses to a byte, one a write, with nothing that orders them.
+    #[error("races at {space} byte {address:#x} with {who} at {other}")]
     Race {
+        /// `shared` or `global`.
+        space: &'static str,
         /// The byte.
         address: u64,
-        /// The other warp.
-        other_warp: u32,
+        /// The other warp or lane, and its block if that is another one.
+        who: String,
         /// The other instruction.
         other: Site,
     },
-    /// A byte was touched while an asynchronous copy to it was in flight.
-    #[error("touches shared byte {address:#x} while {copy} may still write it")]
-    InFlight {
+    /// The async proxy touches what an ordinary access wrote, with no `fence.proxy.async` between.
+    #[error(
+        "touches {space} byte {address:#x} by the async proxy; no fence.proxy.async follows {other}"
+    )]
+    Unfenced {
+        /// `shared` or `global`.
+        space: &'static str,
         /// The byte.
         address: u64,
-        /// The copy.
-        copy: Site,
+        /// The write.
+        other: Site,
+    },
+    /// A byte was touched while an asynchronous operation may still write it, or written while one
+    /// may still read it.
+    #[error("touches {space} byte {address:#x} while {operation} may still {what} it")]
+    InFlight {
+        /// `shared` or `global`.
+        space: &'static str,
+        /// The byte.
+        address: u64,
+        /// The asynchronous operation.
+        operation: Site,
+        /// `write` or `read`.
+        what: &'static str,
+    },
+    /// A register was touched while `wgmma` owns it.
+    #[error("touches {register} while {operation} may still use it")]
+    Owned {
+        /// The register.
+        register: String,
+        /// The multiply.
+        operation: Site,
+    },
+    /// `wgmma` uses a register that was touched since the last `wgmma.fence`.
+    #[error("uses {register}, which was touched with no wgmma.fence since")]
+    NoWgmmaFence {
+        /// The register.
+        register: String,
+    },
+    /// A warp exits while an operation that it began is still at work.
+    #[error("exits while {operation} is under way and nothing waited for it")]
+    Unwaited {
+        /// The operation.
+        operation: Site,
     },
     /// Lanes of a warp are apart where they must be together.
     #[error("needs all lanes together; only {mask:#010x} are here")]
@@ -102,20 +141,18 @@ pub enum Fault {
         /// The lanes at the instruction.
         mask: u32,
     },
-    /// A metadata code that the instruction does not define.
-    #[error(
-        "metadata of row {row}, group {group} is {code:#x}, which the instruction leaves undefined"
-    )]
+    /// A metadata code that is not one of the six ordered pairs.
+    #[error("metadata of row {row}, group {group} is {code:#x}, which is no ordered pair")]
     Metadata {
         /// The row of the fragment.
         row: u32,
-        /// The group of four columns, or of two of tf32.
+        /// The group of four columns.
         group: u32,
         /// The code.
         code: u32,
     },
-    /// A selector that the form does not have.
-    #[error("selector is {selector}; the form has {count}, counted from 0")]
+    /// A selector that the shape does not have.
+    #[error("selector {selector}; the form has {count}")]
     Selector {
         /// The selector.
         selector: u32,
@@ -123,32 +160,28 @@ pub enum Fault {
         count: u32,
     },
     /// A lane's source operand differs from the others' where it must not.
-    #[error("lane {lane} passes another {what} than lane 0")]
+    #[error("lane {lane} passes another {what} than the first lane")]
     NotUniform {
         /// The lane.
         lane: u32,
         /// The operand.
         what: &'static str,
     },
-    /// Two blocks wrote the same byte of global memory.
-    #[error("writes global byte {address:#x}, which block {other} wrote too")]
-    BlocksCollide {
-        /// The byte.
-        address: u64,
-        /// The other block, counted x first.
-        other: u32,
-    },
-    /// Some warps wait at a barrier that others will never reach.
-    #[error("waits at a barrier while {exited} of {warps} warps have exited")]
+    /// A barrier, an mbarrier, a descriptor or a tensor map used against its rules.
+    #[error("{0}")]
+    Rule(String),
+    /// Every warp waits, and nothing is under way that could release one.
+    #[error("deadlock: {waiting}")]
     Deadlock {
-        /// Warps that exited.
-        exited: usize,
-        /// Warps of the block.
-        warps: usize,
+        /// What each warp waits for, where.
+        waiting: String,
     },
     /// More instructions than the launch allows.
     #[error("still runs after {0} instructions")]
     Budget(u64),
+    /// The kernel executed `trap`.
+    #[error("executes trap")]
+    Trap,
     /// The launch does not fit the kernel.
     #[error("{0}")]
     Launch(String),

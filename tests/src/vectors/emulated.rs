@@ -30,7 +30,7 @@ impl Device for Emulated {
         let d = memory.poisoned("d", 4 * form.d_words() * trials.len());
         args.push(Arg::U64(d));
         let grid = [trials.len() as u32, 1, 1];
-        let launch = Launch { grid, block: form.lanes() as u32, shared_bytes: 0, args };
+        let launch = Launch::new(grid, form.lanes() as u32, args);
         program.run(&launch, &mut memory).map_err(|trap| Failure::Failed(trap.to_string()))?;
         let written = memory.get(d).filter(|(_, written)| written.iter().all(|w| *w));
         let (bytes, _) = written
