@@ -41,7 +41,10 @@ impl<'a> Cluster<'a> {
             aligned(addresses[lane], bytes)?;
             match place {
                 Place::Global(address) => global.push(address),
-                Place::Shared { offset, .. } => shared.push((lane, offset)),
+                Place::Shared { offset, .. } => {
+                    self.not_mbarrier(place, bytes)?;
+                    shared.push((lane, offset));
+                }
                 Place::Param(_) if write => {
                     return Err(Fault::Rule("writes a parameter".into()).into());
                 }

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 /// Instructions after which another warp moves, though this one could go on: it may be spinning.
 const BURST: u64 = 1 << 12;
 /// Bursts after which another cluster moves.
-const TURN: u64 = 1 << 8;
+const TURN: u64 = 1 << 6;
 
 type Observer<'a> = &'a mut dyn FnMut(&Event<'_>);
 

@@ -427,12 +427,20 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// A warp has exited: nothing that it began may be under way.
-    pub fn exits(&mut self, rank: usize, w: &mut Warp<'a>) -> Result<(), Clash> {
+    /// A warp has exited: nothing that it began may be under way, and when it is its block's last, what
+    /// other blocks did in the block's shared memory must be over.
+    pub fn exits(&mut self, rank: usize, w: &mut Warp<'a>) -> Done {
         if let Some(site) = self.unfinished_store(w).or(w.group.unfinished()) {
             return Err(Fault::Unwaited { operation: w.program.site(site) }.into());
         }
-        let _ = rank;
+        if self.blocks.len() > 1 {
+            let known = w.timeline.release(w.party(0));
+            let block = &mut self.blocks[rank];
+            block.known.join(&known);
+            if block.warps.iter().flatten().all(|w| w.state == State::Exited) {
+                block.shared.shadow.outlives(block.number, &block.known.seen)?;
+            }
+        }
         self.cluster_turn(0);
         Ok(())
     }
