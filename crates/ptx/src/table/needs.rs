@@ -33,6 +33,8 @@ impl Inst {
             Self::Cvta { space: Space::Param, .. } | Self::CvtaTo { space: Space::Param, .. } => {
                 (77, 80)
             }
+            Self::MbarArrive { space: Space::SharedCluster, .. }
+            | Self::MbarArriveCount { space: Space::SharedCluster, .. } => (80, 90),
             Self::BulkLoad { space: Space::SharedCta, .. }
             | Self::TensorLoad { space: Space::SharedCta, .. } => (86, 90),
             Self::Mma { aty: E4m3 | E5m2, .. } | Self::MmaSp { aty: E4m3 | E5m2, .. } => (84, 89),
