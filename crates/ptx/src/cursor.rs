@@ -264,6 +264,7 @@ impl<'a> Cursor<'a> {
     pub fn integer(&mut self, min: i128, max: i128) -> Result<i64, Fault> {
         let start = self.position();
         let negative = self.accept("-");
+        self.skip_space();
         let rest = self.rest();
         let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let digits = rest[..len].strip_suffix('U').unwrap_or(&rest[..len]);

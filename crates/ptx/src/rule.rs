@@ -92,8 +92,9 @@ pub(crate) fn only_if(asked: bool, want: Want) -> Want {
 }
 
 impl Want {
-    pub(crate) fn wider(self) -> Self {
-        Self { wider: true, ..self }
+    /// A register may be wider than the type.
+    pub(crate) fn wider_if(self, wider: bool) -> Self {
+        Self { wider, ..self }
     }
     pub(crate) fn or_sink(self) -> Self {
         Self { sink: true, ..self }

@@ -92,12 +92,16 @@ macro_rules! arithmetic {
     /// Compares.
     Setp { cmp: Cmp, ftz: Ftz, ty: Type = among(&[BITS, INTEGERS, SINGLE_HALVES, FLOATS]), d: Arg = reg(&Type::Pred), a: Arg = from(ty), b: Arg = from(ty) }
         => "setp.{cmp}{ftz}.{ty} {d}, {a}, {b};";
+    /// Compares: all ones, or the 1.0 of a float, if it holds, else zero; of pairs each half for
+    /// itself (9.7.6.1, 9.7.7.1).
+    Set { cmp: Cmp, ftz: Ftz, dty: Type = among(&[SET]), aty: Type = set_from(dty), d: Arg = reg(dty), a: Arg = from(aty), b: Arg = from(aty) }
+        => "set.{cmp}{ftz}.{dty}.{aty} {d}, {a}, {b};";
     /// Compares, and combines the result with c.
     SetpBool { cmp: Cmp, bool: BoolOp, ftz: Ftz, ty: Type = among(&[BITS, INTEGERS, SINGLE_HALVES, FLOATS]), d: Arg = reg(&Type::Pred), a: Arg = from(ty), b: Arg = from(ty), c: Arg = reg(&Type::Pred).or_not() }
         => "setp.{cmp}.{bool}{ftz}.{ty} {d}, {a}, {b}, {c};";
 
     /// A value of one type as one of another. (bf16 to f32 is a shift by 16: `cvt.f32.bf16` needs sm_90.)
-    Cvt { round: CvtRound, ftz: Ftz, relu: Relu, sat: Sat, dty: Type = among(&[BYTES, INTEGERS, SINGLE_HALVES, FLOATS, TF32]), aty: Type = among(&[BYTES, INTEGERS, SINGLE_HALVES, FLOATS]), d: Arg = reg(dty).wider(), a: Arg = from(aty).wider() }
+    Cvt { round: CvtRound, ftz: Ftz, relu: Relu, sat: Sat, dty: Type = among(&[BYTES, INTEGERS, SINGLE_HALVES, FLOATS, TF32]), aty: Type = among(&[BYTES, INTEGERS, SINGLE_HALVES, FLOATS]), d: Arg = reg(dty).wider_if(*dty != Type::Bf16 && *aty != Type::Bf16), a: Arg = from(aty).wider_if(*dty != Type::Bf16 && *aty != Type::Bf16) }
         => "cvt{round}{ftz}{relu}{sat}.{dty}.{aty} {d}, {a};";
     /// Two f32 as 16-bit floats; `a` goes to the high half.
     Cvt2 { round: CvtRound, relu: Relu, dty: Type = among(&[HALF_PAIRS]), d: Arg = reg(dty), a: Arg = from(&Type::F32), b: Arg = from(&Type::F32) }

@@ -43,7 +43,7 @@ fn root(round: RootMode, ftz: Ftz, ty: Type) -> Result<(), String> {
 
 fn compare(cmp: Cmp, ftz: Ftz, ty: Type) -> Result<(), String> {
     use Cmp::*;
-    flush(ty, ftz, &[F16, F32])?;
+    flush(ty, ftz, &[F16, F16x2, F32])?;
     let fits = match cmp {
         Eq | Ne => true,
         Lt | Le | Gt | Ge => !ty.is_bits(),
@@ -262,7 +262,9 @@ impl Inst {
             Self::TensorPrefetchMap { space, .. } => {
                 when(matches!(space, Space::Generic | Space::Param), &format!("not for {space}"))
             }
-            Self::FenceProxyAsync { space } => when(*space != Space::Param, "not for .param"),
+            Self::FenceProxyAsync { space } => {
+                when(!matches!(space, Space::Param | Space::Shared), &format!("not for {space}"))
+            }
             Self::BarSync { kind, aligned, .. } => bar(*kind, *aligned),
             Self::BarSyncCount { kind, aligned, count, .. }
             | Self::BarArrive { kind, aligned, count, .. } => {
@@ -362,6 +364,7 @@ impl Inst {
             Self::Setp { cmp, ftz, ty, .. } | Self::SetpBool { cmp, ftz, ty, .. } => {
                 compare(*cmp, *ftz, *ty)
             }
+            Self::Set { cmp, ftz, aty, .. } => compare(*cmp, *ftz, *aty),
             Self::Cvt { round, ftz, relu, sat, dty, aty, .. } => {
                 convert(*round, *ftz, *relu, *sat, *dty, *aty)
             }

@@ -24,6 +24,7 @@ impl Inst {
             | Self::SetpBool { ty, .. }
             | Self::Atom { ty, .. }
             | Self::Red { ty, .. } => if_bf16(*ty),
+            Self::Set { aty, .. } => if_bf16(*aty),
             Self::Cvt { dty, aty, round, .. } => match (dty, aty) {
                 (Bf16, F32) if *round == CvtRound::Rn => NOTHING,
                 (Bf16, F32) => (71, 80),

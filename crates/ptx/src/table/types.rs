@@ -26,6 +26,17 @@ pub(super) const ATOMIC: &[Type] =
 pub(super) const ACCUMULATED: &[Type] = &[F16, F32, S32];
 pub(super) const TF32: &[Type] = &[Tf32];
 
+pub(super) const SET: &[Type] = &[U32, S32, F32, F16, F16x2, Bf16, Bf16x2];
+
+/// What `set` compares for a result of this type (9.7.6.1, 9.7.7.1).
+pub(super) fn set_from(dty: &Type) -> Among {
+    Among(match dty {
+        U32 | S32 => [BITS, INTEGERS, FLOATS, HALVES].concat(),
+        F32 => [BITS, INTEGERS, FLOATS].concat(),
+        half => vec![*half],
+    })
+}
+
 const MULTIPLIED: [Type; 7] = [F16, Bf16, Tf32, S8, U8, E4m3, E5m2];
 
 /// The types of which one of the two depths of a warp's product is K: a row of A has 128 or 256

@@ -122,7 +122,7 @@ fn named(said: &str, module: &Module) -> String {
     };
     let mut all: Vec<_> = said
         .lines()
-        .filter(|m| !m.contains("warning :"))
+        .filter(|m| !["warning :", "ptxas info"].iter().any(|k| m.contains(k)))
         .map(|m| about(m).unwrap_or_else(|| format!("{m}\n")))
         .collect();
     all.dedup();

@@ -2,8 +2,8 @@
 
 use crate::*;
 
-/// Legal company is sought for so many deals of a row's fields.
-pub(crate) const TURNS: u64 = 3000;
+/// A row's fields are dealt until so many deals have shown nothing new.
+pub(crate) const PATIENCE: u32 = 500;
 
 /// Chooses among values, the same way in each run (splitmix64).
 pub(crate) struct Deal(u64);
