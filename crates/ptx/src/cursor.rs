@@ -264,6 +264,7 @@ impl<'a> Cursor<'a> {
     pub fn integer(&mut self, min: i128, max: i128) -> Result<i64, Fault> {
         let start = self.position();
         let negative = self.accept("-");
+        self.skip_space();
         let rest = self.rest();
         let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let digits = rest[..len].strip_suffix('U').unwrap_or(&rest[..len]);
@@ -315,18 +316,32 @@ impl<'a> Cursor<'a> {
     ) -> Result<(), Fault> {
         let mut rest = template;
         let mut in_mnemonic = true;
+        let mut unsaid: Vec<&str> = Vec::new();
         while !rest.is_empty() {
             if let Some((name, after)) = rest.strip_prefix('{').and_then(|r| r.split_once('}')) {
+                rest = after;
+                let name = match (name.strip_prefix('|'), name.split_once('?')) {
+                    (Some(name), _) => {
+                        self.absent = !self.accept("|");
+                        name
+                    }
+                    (_, Some((modifier, name))) => {
+                        self.absent = unsaid.contains(&modifier);
+                        if !self.absent {
+                            self.expect(",")?;
+                        }
+                        name
+                    }
+                    _ => name,
+                };
                 if !in_mnemonic {
                     self.skip_space();
                 }
-                let optional = name.strip_prefix(['|', ',']);
-                if optional.is_some() {
-                    self.absent = !self.accept(&name[..1]);
-                    self.skip_space();
+                let start = self.at;
+                operand(self, name)?;
+                if in_mnemonic && self.at == start {
+                    unsaid.push(name);
                 }
-                operand(self, optional.unwrap_or(name))?;
-                rest = after;
                 continue;
             }
             let (literal, after) = rest.split_at(rest.find('{').unwrap_or(rest.len()));

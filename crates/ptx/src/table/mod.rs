@@ -2,8 +2,8 @@
 //! variant of [`Inst`], the printer, the parser (the template read backwards), the rule of each
 //! operand, and the least PTX version and target.
 //!
-//! In a template `{x}` is an operand, `{|x}` one that is written `|x` and `{,x}` one that is
-//! written `, x`, both only if it is there ([`Arg::Sink`] if not). `x: Arg = rule` states what the
+//! In a template `{x}` is an operand; `{|x}` one that is written `|x` if it is there, and `{m?x}`
+//! one that is written `, x` if the modifier `m` says so ([`Arg::Sink`] if not). `x: Arg = rule` states what the
 //! operand must be, in terms of the fields before it. Section numbers are those of the PTX ISA
 //! manual, chapter 9.7; which combinations of modifiers exist says `legal.rs`.
 
@@ -20,6 +20,7 @@ mod order;
 mod legal;
 mod needs;
 mod row;
+mod types;
 
 use crate::cursor::{Cursor, Fault};
 use crate::modifier::*;
@@ -28,6 +29,13 @@ use crate::rule::*;
 use crate::typed::Label;
 pub use row::{BASE_ISA, BASE_SM, Row};
 use row::{Marks, fill, filled, given, pick};
+use types::*;
+
+/// Most arrivals of an mbarrier's phase (9.7.13.15.2).
+const MOST_ARRIVALS: i64 = (1 << 20) - 1;
+
+/// Most bytes of a bulk copy.
+const MOST_BULK: i64 = (1 << 20) - 16;
 
 type Parse = fn(&mut Cursor<'_>) -> Result<Inst, Fault>;
 
@@ -94,11 +102,10 @@ macro_rules! isa {
             /// the combination of its modifiers.
             #[allow(unused_variables)] // in rows without rules
             fn faulty(&self) -> Result<(), (&'static str, String)> {
-                self.legal().map_err(|why| ("", why))?;
                 match self { $( Self::$Name { $($field),* } => {
                     $( $( $field.meets(&$rule).map_err(|why| (stringify!($field), why))?; )? )*
                 } )* }
-                Ok(())
+                self.legal().map_err(|why| ("", why))
             }
 
             /// The least PTX ISA version × 10 that it and its operands ask for.
@@ -120,13 +127,25 @@ macro_rules! isa {
             }
         }
 
-        /// Instructions that show every value of every field of every row, in some legal company.
+        /// [`dealt`], once for all tests.
         #[cfg(test)]
         pub(crate) fn samples() -> Vec<Inst> {
+            static ALL: std::sync::OnceLock<Vec<Inst>> = std::sync::OnceLock::new();
+            ALL.get_or_init(dealt).clone()
+        }
+
+        /// Instructions that show every value of every field of every row, in some legal company.
+        #[cfg(test)]
+        fn dealt() -> Vec<Inst> {
             let mut all = Vec::new();
             $( {
                 let mut seen = std::collections::HashSet::new();
-                for _turn in 0..crate::tests::TURNS {
+                let mut idle = 0;
+                for _turn in 0.. {
+                    idle += 1;
+                    if idle > crate::tests::PATIENCE {
+                        break;
+                    }
                     let mut _deal = crate::tests::Deal::new(_turn);
                     $(
                         let Some($field) = _deal.pick(isa!(@samples $ty $(, $rule)?)) else {
@@ -141,6 +160,7 @@ macro_rules! isa {
                     ];
                     if fresh.iter().any(|f| !seen.contains(f)) && inst.faulty().is_ok() {
                         seen.extend(fresh);
+                        idle = 0;
                         all.push(inst);
                     }
                 }
@@ -175,9 +195,9 @@ impl Inst {
         for (i, piece) in self.row().template.split('{').enumerate() {
             match piece.split_once('}') {
                 Some((name, literal)) if i > 0 => {
-                    let (before, name) = match name.as_bytes().first() {
-                        Some(b'|') => ("|", &name[1..]),
-                        Some(b',') => (", ", &name[1..]),
+                    let (before, name) = match (name.strip_prefix('|'), name.split_once('?')) {
+                        (Some(name), _) => ("|", name),
+                        (_, Some((_, name))) => (", ", name),
                         _ => ("", name),
                     };
                     let text = self.operand(name);
