@@ -18,6 +18,7 @@ pub struct Program {
     static_shared: Option<u32>,
     threads: Option<u32>,
     max_threads: Option<u32>,
+    budget: u64,
 }
 
 /// Every operand of every lane is looked up by its role, so the hash must be quick; names are the
@@ -79,7 +80,7 @@ pub struct Report {
     pub bank_conflicts: u64,
 }
 
-/// A run that issues more is taken to hang.
+/// A run that issues more is taken to hang, unless the caller knows better.
 const BUDGET: u64 = 1 << 32;
 
 impl Program {
@@ -113,7 +114,14 @@ impl Program {
             static_shared: kernel.shared.and_then(|s| s.bytes),
             threads: kernel.limits.threads,
             max_threads: kernel.limits.max_threads,
+            budget: BUDGET,
         })
+    }
+
+    /// The same, but a run that issues more instructions than this is taken to hang.
+    pub fn within(mut self, instructions: u64) -> Self {
+        self.budget = instructions;
+        self
     }
 
     /// Runs the grid, block after block, the first first.
@@ -155,7 +163,7 @@ impl Program {
                 memory,
                 shared: crate::memory::Shared::new(shared as usize),
                 report,
-                budget: BUDGET,
+                budget: self.budget,
             };
             block.run()?;
             report = block.report;
