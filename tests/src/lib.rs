@@ -6,6 +6,8 @@ pub mod case;
 pub mod check;
 pub mod data;
 pub mod emulated;
+pub mod foreign;
+pub mod nvcc;
 pub mod shapes;
 pub mod trials;
 pub mod vectors;

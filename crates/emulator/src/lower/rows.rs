@@ -463,6 +463,10 @@ impl Names {
             Inst::Setp { cmp, ftz, ty, d, a, b } => {
                 self.binary(compare(*cmp, *ftz, *ty), d, [(a, ty.bits()), (b, ty.bits())])
             }
+            Inst::Set { cmp, ftz, dty, aty, d, a, b } => {
+                let f = float::set(*dty, *aty, *cmp, *ftz == Ftz::Yes);
+                self.binary(f, d, [(a, aty.bits()), (b, aty.bits())])
+            }
             Inst::SetpBool { cmp, bool: op, ftz, ty, d, a, b, c } => {
                 let compare = none(compare(*cmp, *ftz, *ty))?;
                 let (c, negated) = self.pred(c)?;
