@@ -12,6 +12,8 @@ const AGENTS: u32 = 256;
 pub(crate) const WARPS: u32 = 32;
 /// Instead of a lane: the whole warp took part.
 pub(crate) const ALL_LANES: u8 = u8::MAX;
+/// The same, of an operation whose end all lanes saw together: each lane comes after it.
+pub(crate) const TOGETHER: u8 = u8::MAX - 1;
 
 /// Who may come before whom: block · 256 + warp, or + 32 + mbarrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -60,7 +62,8 @@ impl Stamp {
 
     /// Program order: the same thread.
     fn same_thread(self, other: Self) -> bool {
-        self.agent == other.agent && self.lane == other.lane && self.lane != ALL_LANES
+        let lane = self.lane == other.lane && self.lane != ALL_LANES;
+        self.agent == other.agent && (lane || self.lane == TOGETHER)
     }
 }
 
@@ -92,7 +95,8 @@ impl Clock {
     pub fn covers(&self, stamp: Stamp) -> bool {
         self.of(stamp.agent) >= stamp.clock
             || self.lanes.iter().any(|(agent, lane, clock)| {
-                *agent == stamp.agent && *lane == stamp.lane && *clock >= stamp.clock
+                let same = *lane == stamp.lane || stamp.lane == TOGETHER;
+                *agent == stamp.agent && same && *clock >= stamp.clock
             })
     }
 

@@ -319,6 +319,7 @@ impl<'a> Cluster<'a> {
         let which = w.row(phase, now.mask)?;
         let mut row = [0; 32];
         let mut incomplete = None;
+        let mut acquired: Vec<((usize, u32), u32)> = Vec::new();
         for lane in lanes_of(now.mask) {
             let (rank, address) = self.shared_at(space, now.rank, addresses[lane])?;
             let stamp = w.timeline.stamp(lane as u8, now.pc);
@@ -332,9 +333,17 @@ impl<'a> Cluster<'a> {
             row[lane] = u64::from(done);
             if !done {
                 incomplete = Some(State::Mbarrier { rank, address, parity });
-            } else if let (Some(phases), false) = (table.order.get(&at), relaxed) {
-                let party = w.party(1 << lane);
-                w.timeline.acquire(party, &phases.complete);
+            } else if !relaxed {
+                // lanes that wait for the same object learn the same together
+                match acquired.iter_mut().find(|(object, _)| *object == (rank, at)) {
+                    Some((_, lanes)) => *lanes |= 1 << lane,
+                    None => acquired.push(((rank, at), 1 << lane)),
+                }
+            }
+        }
+        for ((rank, at), lanes) in acquired {
+            if let Some(phases) = self.blocks[rank].mbarriers.order.get(&at) {
+                w.timeline.acquire(w.party(lanes), &phases.complete);
             }
         }
         if let (Some(state), true) = (incomplete, blocking) {
