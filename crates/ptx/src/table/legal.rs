@@ -161,7 +161,7 @@ fn wgmma(
 ) -> Result<(), String> {
     let integer = dty == S32;
     clamped(sat, dty)?;
-    when(!integer || n <= 24 || n % 16 == 0, &format!("n{n} is not for integers"))?;
+    when(!integer || n <= 24 || n.is_multiple_of(16), &format!("n{n} is not for integers"))?;
     let transposed = match (aty.bits(), a) {
         (16, Arg::Vector(_)) => 1, // A in registers is not transposed
         (16, _) => 2,

@@ -214,7 +214,7 @@ impl Inst {
     }
 
     /// The row that the text fits, from the cursor to after the semicolon. Where none does, the
-    /// fault of the row that fitted furthest.
+    /// fault of the row whose rules it breaks, else that of the row that fitted furthest.
     pub(crate) fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
         let start = c.position();
         let mnemonic = c.mnemonic();
@@ -230,7 +230,7 @@ impl Inst {
                     *c = attempt;
                     return Ok(inst);
                 }
-                Err(fault) if furthest.as_ref().is_none_or(|f| f.position < fault.position) => {
+                Err(fault) if furthest.as_ref().is_none_or(|f| f.rank() < fault.rank()) => {
                     furthest = Some(fault);
                 }
                 Err(_) => {}
@@ -238,8 +238,8 @@ impl Inst {
         }
         match furthest {
             // the operands did not fit
-            Some(fault) if fault.position >= start + mnemonic.len() => Err(fault),
-            Some(Fault { position, message }) if position > start => {
+            Some(fault) if fault.judged || fault.position >= start + mnemonic.len() => Err(fault),
+            Some(Fault { position, message, .. }) if position > start => {
                 Err(c.fault_at(position, &format!("`{mnemonic}`: {message}")))
             }
             Some(Fault { message, .. }) => Err(c.fault_at(start, &message)),

@@ -54,7 +54,7 @@ impl Marks {
     ) -> Result<(), Fault> {
         verdict.map_err(|(field, why)| {
             let at = self.operands.iter().find(|(name, _)| *name == field);
-            c.fault_at(at.map_or(self.start, |(_, at)| *at), &why)
+            Fault { judged: true, ..c.fault_at(at.map_or(self.start, |(_, at)| *at), &why) }
         })
     }
 }
