@@ -102,6 +102,12 @@ fn module(text: &str, entry: Option<&str>) -> Result<(Module, Vec<usize>), Fault
         let mut kernel = Kernel::new(name);
         kernel.shared = shared.clone();
         kernel.params = head::params(&mut c)?;
+        if let Some(both) =
+            kernel.params.iter().find(|p| shared.iter().any(|s| s.symbol.0 == p.name))
+        {
+            let message = format!("{} is both an array and a parameter", both.name);
+            return Err(c.fault_at(start, &message));
+        }
         kernel.limits = head::limits(&mut c)?;
         c.expect("{")?;
         let (starts, end) = body::body(&mut kernel, text, c.position())?;

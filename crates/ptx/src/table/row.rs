@@ -21,6 +21,8 @@ pub struct Row {
     pub sm: u16,
     /// Whether only that target will do: `sm_90a`.
     pub exact: bool,
+    /// Other orders of its modifiers that are read, and printed as `template`.
+    pub others: &'static [&'static str],
 }
 
 pub(super) const fn pick(list: &[u16]) -> u16 {

@@ -173,7 +173,7 @@ fn what_is_not_read_is_named() {
         (
             "mma.sync.aligned.m16n8k64.row.col.f32.f16.f16.f32 {%f1}, {%r1}, {%r1}, {%f1};",
             "f16.f16.f32",
-            "none of",
+            "no type suits",
         ),
         ("shl.b64 %rd1, %rd1, %rd2;", "%rd2", ".b32 is wanted"),
         ("wgmma.wait_group.sync.aligned 8;", "wgmma", "7 groups"),
@@ -215,6 +215,31 @@ fn declared_versions() {
     assert!(read("8.0", "sm_90a", "wgmma.fence.sync.aligned;").is_ok());
     for target in ["sm_90", "sm_100a", "sm_100", "sm_90f"] {
         assert!(read("8.6", target, "wgmma.fence.sync.aligned;").is_err(), "{target}");
+    }
+}
+
+/// Names that would mean two things, and other orders of modifiers.
+#[test]
+fn one_name_one_meaning() {
+    let text = TEXT.replacen("bars[4]", "scale[4]", 1);
+    let error = parse_entry(&text, Some(FIRST)).expect_err("scale is a parameter");
+    assert!(error.message.contains("both an array and a parameter"), "{error}");
+    for (written, printed) in [
+        ("ld.global.acquire.gpu.b32 %r1, [%rd1];", "ld.acquire.gpu.global.b32"),
+        ("st.global.release.gpu.b32 [%rd1], %r1;", "st.release.gpu.global.b32"),
+        (
+            "ldmatrix.sync.aligned.x1.trans.m8n8.shared.b16 {%r1}, [%r2];",
+            "ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16",
+        ),
+        (
+            "stmatrix.sync.aligned.x1.m8n8.shared.b16 [%r2], {%r1};",
+            "stmatrix.sync.aligned.m8n8.x1.shared.b16",
+        ),
+    ] {
+        let text = TEXT.replacen("mov.u32 \t%r2, tile;", written, 1);
+        let module = parse_entry(&text, Some(FIRST)).unwrap_or_else(|e| panic!("{e}")).module;
+        let found = module.kernel.instructions().any(|i| i.text().starts_with(printed));
+        assert!(found, "{written}\n{module}");
     }
 }
 
