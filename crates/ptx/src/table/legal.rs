@@ -63,8 +63,12 @@ fn convert(
 ) -> Result<(), String> {
     use CvtRound::*;
     if dty == Tf32 {
-        let plain = (ftz, relu, sat, aty) == (Ftz::No, Relu::No, Sat::No, F32);
-        return when(plain && round == Rna, "to .tf32 comes only .rna from .f32");
+        let from = (ftz, sat, aty) == (Ftz::No, Sat::No, F32);
+        let nearest = round == Rna && relu == Relu::No;
+        return when(
+            from && (nearest || matches!(round, Rn | Rz)),
+            "to .tf32 leads .rna, .rn or .rz from .f32",
+        );
     }
     let (from_float, to_float) = (aty.is_float(), dty.is_float());
     let to_integral = matches!(round, Rni | Rzi | Rmi | Rpi);
