@@ -11,6 +11,15 @@ use crate::scope::Scope;
 pub struct Fault {
     pub(crate) position: usize,
     pub(crate) message: String,
+    /// The text fits a row of the table, but breaks that row's rules.
+    pub(crate) judged: bool,
+}
+
+impl Fault {
+    /// Of several faults the greatest says most.
+    pub(crate) fn rank(&self) -> (bool, usize) {
+        (self.judged, self.position)
+    }
 }
 
 /// A reading position. Space and comments are skipped before every token but inside no mnemonic.
@@ -128,7 +137,7 @@ impl<'a> Cursor<'a> {
 
     /// A fault there.
     pub fn fault_at(&self, position: usize, message: &str) -> Fault {
-        Fault { position, message: message.to_string() }
+        Fault { position, message: message.to_string(), judged: false }
     }
 
     /// What stands here up to space or a semicolon.

@@ -309,7 +309,7 @@ impl Operand for WgmmaShape {
         let start = c.position();
         let extents = c.digits_after("m64n").zip(c.digits_after("k"));
         let shape = extents.map(|(n, k)| Self { n, k });
-        let n_fits = |s: &Self| s.n % 8 == 0 && (8..=256).contains(&s.n);
+        let n_fits = |s: &Self| s.n.is_multiple_of(8) && (8..=256).contains(&s.n);
         shape.filter(|s| n_fits(s) && [8, 16, 32, 64].contains(&s.k)).ok_or_else(|| {
             c.fault_at(start, "m64nNkK is wanted here: N a multiple of 8 up to 256, K of 8 to 64")
         })

@@ -63,8 +63,12 @@ fn convert(
 ) -> Result<(), String> {
     use CvtRound::*;
     if dty == Tf32 {
-        let plain = (ftz, relu, sat, aty) == (Ftz::No, Relu::No, Sat::No, F32);
-        return when(plain && round == Rna, "to .tf32 comes only .rna from .f32");
+        let from = (ftz, sat, aty) == (Ftz::No, Sat::No, F32);
+        let nearest = round == Rna && relu == Relu::No;
+        return when(
+            from && (nearest || matches!(round, Rn | Rz)),
+            "to .tf32 leads .rna, .rn or .rz from .f32",
+        );
     }
     let (from_float, to_float) = (aty.is_float(), dty.is_float());
     let to_integral = matches!(round, Rni | Rzi | Rmi | Rpi);
@@ -161,7 +165,7 @@ fn wgmma(
 ) -> Result<(), String> {
     let integer = dty == S32;
     clamped(sat, dty)?;
-    when(!integer || n <= 24 || n % 16 == 0, &format!("n{n} is not for integers"))?;
+    when(!integer || n <= 24 || n.is_multiple_of(16), &format!("n{n} is not for integers"))?;
     let transposed = match (aty.bits(), a) {
         (16, Arg::Vector(_)) => 1, // A in registers is not transposed
         (16, _) => 2,

@@ -29,17 +29,17 @@ macro_rules! memory {
 
     /// d = *a; signed types widen by sign, others by zeros (9.7.9.8, 9.7.9.9).
     Ld { order: LoadOrder, space: Space, cache: Cache, vec: Width, ty: Type = among(&[MEMORY]), d: Arg = loaded(vec, ty), a: Address = within(space) }
-        => "ld{order}{space}{cache}{vec}.{ty} {d}, {a};";
+        => "ld{order}{space}{cache}{vec}.{ty} {d}, {a};" or "ld{space}{order}{cache}{vec}.{ty} {d}, {a};";
     /// *a = b (9.7.9.11)
     St { order: StoreOrder, space: Space, cache: StoreCache, vec: Width, ty: Type = among(&[MEMORY]), a: Address = within(space), b: Arg = stored(vec, ty) }
-        => "st{order}{space}{cache}{vec}.{ty} {a}, {b};";
+        => "st{order}{space}{cache}{vec}.{ty} {a}, {b};" or "st{space}{order}{cache}{vec}.{ty} {a}, {b};";
     /// Reads 8×8 matrices of 16-bit elements by rows: lane l gets elements 2·(l mod 4) and the next
     /// of row ⌊l/4⌋ of each (9.7.14.5.15).
     Ldmatrix { num: Num, trans: Trans, space: Space, d: Arg = regs(num.count(), &Type::U32), a: Address = within(space) }
-        => "ldmatrix.sync.aligned.m8n8.{num}{trans}{space}.b16 {d}, {a};";
+        => "ldmatrix.sync.aligned.m8n8.{num}{trans}{space}.b16 {d}, {a};" or "ldmatrix.sync.aligned.{num}{trans}.m8n8{space}.b16 {d}, {a};";
     /// The inverse of [`Inst::Ldmatrix`] (9.7.14.5.16).
     Stmatrix { num: Num, trans: Trans, space: Space, a: Address = within(space), b: Arg = regs(num.count(), &Type::U32) } isa 78 sm 90
-        => "stmatrix.sync.aligned.m8n8.{num}{trans}{space}.b16 {a}, {b};";
+        => "stmatrix.sync.aligned.m8n8.{num}{trans}{space}.b16 {a}, {b};" or "stmatrix.sync.aligned.{num}{trans}.m8n8{space}.b16 {a}, {b};";
     /// Transposes an 8×8 matrix of 16-bit elements within the warp (9.7.14.5.17).
     Movmatrix { d: Arg = reg(&Type::B32), a: Arg = reg(&Type::B32) } isa 78
         => "movmatrix.sync.aligned.m8n8.trans.b16 {d}, {a};";

@@ -4,8 +4,9 @@
 //!
 //! In a template `{x}` is an operand; `{|x}` one that is written `|x` if it is there, and `{m?x}`
 //! one that is written `, x` if the modifier `m` says so ([`Arg::Sink`] if not). `x: Arg = rule` states what the
-//! operand must be, in terms of the fields before it. Section numbers are those of the PTX ISA
-//! manual, chapter 9.7; which combinations of modifiers exist says `legal.rs`.
+//! operand must be, in terms of the fields before it. After `or` stands another order of
+//! the modifiers that people write and ptxas takes. Section numbers are those of the PTX ISA manual,
+//! chapter 9.7; which combinations of modifiers exist says `legal.rs`.
 
 #[macro_use]
 mod arithmetic;
@@ -37,13 +38,13 @@ const MOST_ARRIVALS: i64 = (1 << 20) - 1;
 /// Most bytes of a bulk copy.
 const MOST_BULK: i64 = (1 << 20) - 16;
 
-type Parse = fn(&mut Cursor<'_>) -> Result<Inst, Fault>;
+type Parse = fn(&mut Cursor<'_>, &'static str) -> Result<Inst, Fault>;
 
 macro_rules! isa {
     ({ $(
         $(#[$doc:meta])*
         $Name:ident { $($field:ident : $ty:ty $(= $rule:expr)?),* }
-        $(isa $isa:literal)? $(sm $sm:literal)? $(exact $exact:ident)? => $template:literal;
+        $(isa $isa:literal)? $(sm $sm:literal)? $(exact $exact:ident)? => $template:literal $(or $other:literal)?;
     )* }) => {
         /// An instruction: one variant per row of the table.
         #[derive(Clone, Debug, PartialEq)]
@@ -63,13 +64,14 @@ macro_rules! isa {
             isa: pick(&[$($isa,)? BASE_ISA]),
             sm: pick(&[$($sm,)? BASE_SM]),
             exact: given(&[$(stringify!($exact))?]),
+            others: &[$($other)?],
         } ),* ];
 
-        const PARSERS: &[Parse] = &[ $( |c| {
+        const PARSERS: &[Parse] = &[ $( |c, template| {
             $( let mut $field: Option<$ty> = None; )*
             #[allow(unused_mut)] // in rows without operands
             let mut marks = Marks::new(c);
-            c.template($template, |c, name| match name {
+            c.template(template, |c, name| match name {
                 $( stringify!($field) => {
                     marks.mark(c, name);
                     fill(c, &mut $field)
@@ -214,23 +216,28 @@ impl Inst {
     }
 
     /// The row that the text fits, from the cursor to after the semicolon. Where none does, the
-    /// fault of the row that fitted furthest.
+    /// fault of the row whose rules it breaks, else that of the row that fitted furthest.
     pub(crate) fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
         let start = c.position();
         let mnemonic = c.mnemonic();
         let mut furthest: Option<Fault> = None;
-        for (row, parser) in TABLE.iter().zip(PARSERS) {
-            let prefix = row.template.split([' ', '{']).next().unwrap_or("");
+        let texts =
+            |row: &'static Row| std::iter::once(row.template).chain(row.others.iter().copied());
+        let rows = TABLE.iter().zip(PARSERS);
+        for (template, parser) in
+            rows.flat_map(|(row, parser)| texts(row).map(move |t| (t, parser)))
+        {
+            let prefix = template.split([' ', '{']).next().unwrap_or("");
             if !c.starts_with(prefix) {
                 continue;
             }
             let mut attempt = c.fork();
-            match parser(&mut attempt) {
+            match parser(&mut attempt, template) {
                 Ok(inst) => {
                     *c = attempt;
                     return Ok(inst);
                 }
-                Err(fault) if furthest.as_ref().is_none_or(|f| f.position < fault.position) => {
+                Err(fault) if furthest.as_ref().is_none_or(|f| f.rank() < fault.rank()) => {
                     furthest = Some(fault);
                 }
                 Err(_) => {}
@@ -238,8 +245,8 @@ impl Inst {
         }
         match furthest {
             // the operands did not fit
-            Some(fault) if fault.position >= start + mnemonic.len() => Err(fault),
-            Some(Fault { position, message }) if position > start => {
+            Some(fault) if fault.judged || fault.position >= start + mnemonic.len() => Err(fault),
+            Some(Fault { position, message, .. }) if position > start => {
                 Err(c.fault_at(position, &format!("`{mnemonic}`: {message}")))
             }
             Some(Fault { message, .. }) => Err(c.fault_at(start, &message)),

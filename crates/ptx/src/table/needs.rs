@@ -27,6 +27,7 @@ impl Inst {
             Self::Set { aty, .. } => if_bf16(*aty),
             Self::Cvt { dty, aty, round, .. } => match (dty, aty) {
                 (Bf16, F32) if *round == CvtRound::Rn => NOTHING,
+                (Tf32, _) if *round != CvtRound::Rna => (78, 90),
                 (Bf16, F32) => (71, 80),
                 (Bf16, _) | (_, Bf16) => (78, 90),
                 _ => NOTHING,

@@ -165,6 +165,16 @@ fn what_is_not_read_is_named() {
         ("ld.param.b32 %r1, [tile];", "[tile", "not in .param"),
         ("add.sat.u32 %r1, %r1, %r1;", "add", ".sat is for .s32"),
         ("add.b32 %r1, %r1, %r1;", "b32", "none of .u16"),
+        (
+            "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f16 {%f1}, {%r1}, {%r1}, {%r1};",
+            "f16 {",
+            "none of .f32",
+        ),
+        (
+            "mma.sync.aligned.m16n8k64.row.col.f32.f16.f16.f32 {%f1}, {%r1}, {%r1}, {%f1};",
+            "f16.f16.f32",
+            "no type suits",
+        ),
         ("shl.b64 %rd1, %rd1, %rd2;", "%rd2", ".b32 is wanted"),
         ("wgmma.wait_group.sync.aligned 8;", "wgmma", "7 groups"),
         ("wgmma.mma_async.sync.aligned.m64n12k16.f32.f16.f16 %f1;", "m64", "multiple of 8"),
@@ -208,6 +218,31 @@ fn declared_versions() {
     }
 }
 
+/// Names that would mean two things, and other orders of modifiers.
+#[test]
+fn one_name_one_meaning() {
+    let text = TEXT.replacen("bars[4]", "scale[4]", 1);
+    let error = parse_entry(&text, Some(FIRST)).expect_err("scale is a parameter");
+    assert!(error.message.contains("both an array and a parameter"), "{error}");
+    for (written, printed) in [
+        ("ld.global.acquire.gpu.b32 %r1, [%rd1];", "ld.acquire.gpu.global.b32"),
+        ("st.global.release.gpu.b32 [%rd1], %r1;", "st.release.gpu.global.b32"),
+        (
+            "ldmatrix.sync.aligned.x1.trans.m8n8.shared.b16 {%r1}, [%r2];",
+            "ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16",
+        ),
+        (
+            "stmatrix.sync.aligned.x1.m8n8.shared.b16 [%r2], {%r1};",
+            "stmatrix.sync.aligned.m8n8.x1.shared.b16",
+        ),
+    ] {
+        let text = TEXT.replacen("mov.u32 \t%r2, tile;", written, 1);
+        let module = parse_entry(&text, Some(FIRST)).unwrap_or_else(|e| panic!("{e}")).module;
+        let found = module.kernel.instructions().any(|i| i.text().starts_with(printed));
+        assert!(found, "{written}\n{module}");
+    }
+}
+
 /// Names of any length are kept whole.
 #[test]
 fn long_names() {
@@ -218,5 +253,44 @@ fn long_names() {
     );
     let module = parse(&text).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(module.kernel.params[0].name.as_str(), name);
+    assert_eq!(parse(&module.to_string()), Ok(module));
+}
+
+/// Cuts and single damaged bytes never panic; what is read all the same, prints and reads back.
+#[test]
+fn damage_is_an_error_or_another_module() {
+    let judge = |text: &str| {
+        if let Ok(Located { module, .. }) = parse_entry(text, Some(FIRST)) {
+            assert_eq!(parse(&module.to_string()), Ok(module), "{text}");
+        }
+    };
+    let mut state = 1u64;
+    for at in 0..TEXT.len() {
+        judge(&TEXT[..at]);
+        for byte in *b"%{}9\n :;,.[" {
+            let mut bytes = TEXT.as_bytes().to_vec();
+            bytes[at] = byte;
+            // and a second one elsewhere
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let other = (state >> 33) as usize % bytes.len();
+            judge(&String::from_utf8_lossy(&bytes));
+            bytes[other] = b"%}{;0-"[(state >> 20) as usize % 6];
+            judge(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}
+
+/// The widest product of a warpgroup: 128 accumulators.
+#[test]
+fn the_widest_wgmma() {
+    let list: Vec<_> = (0..128).map(|i| format!("%f{i}")).collect();
+    let text = format!(
+        ".version 8.0\n.target sm_90a\n.address_size 64\n.entry k()\n{{\n\
+         .reg .f32 %f<128>;\n.reg .b64 %rd<2>;\n.reg .pred %p;\n\
+         wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {{{}}},\n\
+         %rd0, %rd1, %p, 1, -1, 0, 1;\n}}\n",
+        list.join(",")
+    );
+    let module = parse(&text).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(parse(&module.to_string()), Ok(module));
 }
