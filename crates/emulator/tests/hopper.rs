@@ -144,8 +144,7 @@ fn lines(p: &Problem) -> Vec<String> {
     t += "+wgmma.fence.sync.aligned;\n";
     for i in 0..4 {
         // 16 stored columns of A, 32 bytes; of B as many bytes, or twice
-        let (b_tile, b_byte) =
-            if p.sparse { (i / 2, 64 * (i % 2)) } else { (0, 32 * i) };
+        let (b_tile, b_byte) = if p.sparse { (i / 2, 64 * (i % 2)) } else { (0, 32 * i) };
         t += &format!(
             "add.u32 %x, %at, {};\nshr.u32 %x, %x, 4;\ncvt.u64.u32 %desc_a, %x;\n\
              or.b64 %desc_a, %desc_a, {hi};\n\
@@ -188,8 +187,12 @@ fn lines(p: &Problem) -> Vec<String> {
     for j in 0..N / 8 {
         t += &format!(
             "st.shared.v2.f32 [%at+{}], {{%d{}, %d{}}};\nst.shared.v2.f32 [%at+{}], {{%d{}, %d{}}};\n",
-            32 * j, 4 * j, 4 * j + 1,
-            32 * j + 8 * 4 * N, 4 * j + 2, 4 * j + 3,
+            32 * j,
+            4 * j,
+            4 * j + 1,
+            32 * j + 8 * 4 * N,
+            4 * j + 2,
+            4 * j + 3,
         );
     }
     t += &format!(
@@ -200,7 +203,8 @@ fn lines(p: &Problem) -> Vec<String> {
     );
     if cluster > 1 {
         // a block stays while others copy into it and arrive at its barriers
-        t += "bar.warp.sync -1;\n+barrier.cluster.arrive.aligned;\n+barrier.cluster.wait.aligned;\n";
+        t +=
+            "bar.warp.sync -1;\n+barrier.cluster.arrive.aligned;\n+barrier.cluster.wait.aligned;\n";
     }
     t += "ret;\n}\n";
     t.lines().map(str::to_string).collect()

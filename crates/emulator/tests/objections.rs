@@ -60,7 +60,7 @@ fn run(kernel: &Kernel, whole: bool, schedule: Schedule) -> Result<(), String> {
         cluster: [kernel.cluster, 1, 1],
         ..Launch::new([kernel.grid, 1, 1], kernel.threads, vec![Arg::U64(x), Arg::U64(y)])
     };
-    let options = Options { schedule, budget: 3_000_000, ..Options::default() };
+    let options = Options { schedule, budget: 600_000, ..Options::default() };
     program.run_with(&launch, &mut memory, &options).map(drop).map_err(|trap| trap.to_string())
 }
 

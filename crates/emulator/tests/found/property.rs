@@ -26,7 +26,9 @@ pub fn ends(text: &str) {
         let args = args.collect();
         let block = program.threads().unwrap_or([threads, 1, 1]);
         let shared_bytes = BYTES as u32;
-        let launch = Launch { block, shared_bytes, ..Launch::new([2, 1, 1], threads, args) };
+        let cluster = program.cluster().unwrap_or([1; 3]);
+        let grid = [2, 1, 1];
+        let launch = Launch { block, cluster, shared_bytes, ..Launch::new(grid, threads, args) };
         let options = Options { schedule, budget: BUDGET, tolerate_metadata: false };
         let _ = program.run_with(&launch, &mut memory, &options);
     }
