@@ -13,7 +13,7 @@ fn every_kept_input_holds() {
         let bytes = std::fs::read(&path).expect("an input");
         println!("{}", path.display());
         if let Ok(text) = std::str::from_utf8(&bytes) {
-            property::ends(text);
+            property::CASES.into_iter().for_each(|case| property::ends(text, case));
         }
     }
 }
