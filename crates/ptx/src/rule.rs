@@ -2,7 +2,7 @@
 //! do. A row states it beside the operand: `d: Arg = to(ty)`.
 
 use crate::modifier::{Space, Type, VoteMode, Width};
-use crate::operand::{Address, Arg, Base};
+use crate::operand::{Address, Arg, Base, Imm, Imms};
 use crate::reg::Kind;
 
 /// The rule of a source or destination.
@@ -268,6 +268,58 @@ impl Ruled for Type {
     #[cfg(test)]
     fn samples_of(among: &Among) -> Vec<Self> {
         among.0.clone()
+    }
+}
+
+/// A number below this one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Below(pub u32);
+
+impl Ruled for Imm {
+    type Rule = Below;
+
+    fn meets(&self, below: &Below) -> Result<(), String> {
+        match self.0 < below.0 {
+            true => Ok(()),
+            false => Err(format!("{self} lies outside 0..{}", below.0)),
+        }
+    }
+
+    #[cfg(test)]
+    fn samples_of(below: &Below) -> Vec<Self> {
+        (0..below.0).map(Self).collect()
+    }
+}
+
+/// So many signs, −1 or 1, and then so many flags, 0 or 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub signs: usize,
+    pub flips: usize,
+}
+
+impl Ruled for Imms {
+    type Rule = Ending;
+
+    fn meets(&self, ending: &Ending) -> Result<(), String> {
+        let (have, want) = (self.0.len(), ending.signs + ending.flips);
+        if have != want {
+            return Err(format!("{want} constants are wanted at the end, not {have}"));
+        }
+        let (signs, flips) = self.0.split_at(ending.signs);
+        match signs.iter().all(|s| s.abs() == 1) && flips.iter().all(|t| *t >= 0) {
+            true => Ok(()),
+            false => Err("signs are -1 or 1, transpositions 0 or 1".to_string()),
+        }
+    }
+
+    #[cfg(test)]
+    fn samples_of(ending: &Ending) -> Vec<Self> {
+        let list = |bits: usize| {
+            let signs = (0..ending.signs).map(move |i| 1 - 2 * (bits >> i & 1) as i8);
+            signs.chain((0..ending.flips).map(move |i| (bits >> (2 + i) & 1) as i8)).collect()
+        };
+        (0..16).map(|bits| Self(list(bits))).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Inst;
 use super::types::{HALVES, WORDS};
 use crate::modifier::*;
-use crate::operand::{Arg, Imms};
+use crate::operand::Arg;
 
 use Type::*;
 
@@ -53,6 +53,15 @@ fn compare(cmp: Cmp, ftz: Ftz, ty: Type) -> Result<(), String> {
     when(fits, &format!(".{cmp} is not for .{ty}"))
 }
 
+/// Whether each integer of the one type is one of the other.
+fn holds(ty: Type, other: Type) -> bool {
+    match (ty.is_signed(), other.is_signed()) {
+        (true, false) => ty.bits() > other.bits(),
+        (false, true) => false,
+        _ => ty.bits() >= other.bits(),
+    }
+}
+
 fn convert(
     round: CvtRound,
     ftz: Ftz,
@@ -75,7 +84,7 @@ fn convert(
     let rounded = matches!(round, Rn | Rz | Rm | Rp);
     let narrows = to_float && (!from_float || dty.bits() < aty.bits());
     let half = |ty| matches!(ty, F16 | Bf16);
-    when(sat == Sat::No || dty != aty || to_float, "nothing to clamp")?;
+    when(sat == Sat::No || from_float || to_float || !holds(dty, aty), "nothing to clamp")?;
     when(ftz == Ftz::No || dty == F32 || aty == F32, ".ftz is for .f32")?;
     when(
         relu == Relu::No || (half(dty) && aty == F32 && (ftz, sat) == (Ftz::No, Sat::No)),
@@ -153,32 +162,6 @@ fn loaded(space: Space, multicast: Multicast) -> Result<(), String> {
     when(to, "to .shared::cta or .shared::cluster")?;
     let many = multicast == Multicast::Yes;
     when(!many || space == Space::SharedCluster, "multicast is for .shared::cluster")
-}
-
-/// The constants that end a product of a warpgroup.
-fn wgmma(
-    n: u16,
-    sat: Satfinite,
-    [dty, aty]: [Type; 2],
-    a: &Arg,
-    imms: &Imms,
-) -> Result<(), String> {
-    let integer = dty == S32;
-    clamped(sat, dty)?;
-    when(!integer || n <= 24 || n.is_multiple_of(16), &format!("n{n} is not for integers"))?;
-    let transposed = match (aty.bits(), a) {
-        (16, Arg::Vector(_)) => 1, // A in registers is not transposed
-        (16, _) => 2,
-        _ => 0,
-    };
-    let want = if integer { 0 } else { 2 + transposed };
-    let have = imms.0.len();
-    when(have == want, &format!("{want} constants are wanted at the end, not {have}"))?;
-    let (signs, flips) = imms.0.split_at(have.min(2));
-    when(
-        signs.iter().all(|s| s.abs() == 1) && flips.iter().all(|t| *t >= 0),
-        "signs are -1 or 1, transpositions 0 or 1",
-    )
 }
 
 fn clamped(sat: Satfinite, sum: Type) -> Result<(), String> {
@@ -289,16 +272,11 @@ impl Inst {
             }
             Self::AtomCas { space, .. } => when(*space != Space::Param, "not for .param"),
             Self::Mma { sat, dty, .. } => clamped(*sat, *dty),
-            Self::MmaSp { shape, sat, dty, aty, selector, .. } => {
+            Self::MmaSp { sat, dty, .. } => clamped(*sat, *dty),
+            Self::Wgmma { shape, sat, dty, .. } | Self::WgmmaSp { shape, sat, dty, .. } => {
                 clamped(*sat, *dty)?;
-                selects(selector.0, shape.k() as u32, *aty)
-            }
-            Self::Wgmma { shape, sat, dty, aty, a, imms, .. } => {
-                wgmma(shape.n, *sat, [*dty, *aty], a, imms)
-            }
-            Self::WgmmaSp { shape, sat, dty, aty, a, imms, selector, .. } => {
-                wgmma(shape.n, *sat, [*dty, *aty], a, imms)?;
-                selects(selector.0, shape.k as u32, *aty)
+                let fits = *dty != S32 || shape.n <= 24 || shape.n.is_multiple_of(16);
+                when(fits, &format!("n{} is not for integers", shape.n))
             }
             Self::WgmmaWait { pending } => when(pending.0 <= 7, "at most 7 groups"),
             Self::Setmaxnreg { count, .. } => {
@@ -378,12 +356,4 @@ impl Inst {
             _ => Ok(()),
         }
     }
-}
-
-/// Which selectors there are: metadata takes 4 bits for each group, of four elements or of two of
-/// 32 bits, so 16 rows fill this many of each four lanes.
-fn selects(selector: u32, k: u32, aty: Type) -> Result<(), String> {
-    let groups = k / if aty.bits() == 32 { 2 } else { 4 };
-    let lanes = (16 * groups * 4).div_ceil(32 * 8);
-    when(selector < 4 / lanes.max(1), &format!("no selector {selector} for .{aty} and k{k}"))
 }

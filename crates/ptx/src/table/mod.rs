@@ -136,7 +136,8 @@ macro_rules! isa {
             ALL.get_or_init(dealt).clone()
         }
 
-        /// Instructions that show every value of every field of every row, in some legal company.
+        /// Instructions that show every value of every field of every row, in some legal company, and
+        /// neighbours in mnemonics: which conversions and products there are.
         #[cfg(test)]
         fn dealt() -> Vec<Inst> {
             let mut all = Vec::new();
@@ -156,10 +157,9 @@ macro_rules! isa {
                         let $field = &$field;
                     )*
                     let inst = Inst::$Name { $( $field: $field.clone() ),* };
-                    let fresh = [
-                        (stringify!($Name), String::new()),
-                        $( (stringify!($field), $field.to_string()) ),*
-                    ];
+                    let fresh = crate::tests::neighbours(&inst)
+                        .chain([$( (stringify!($field).to_string(), $field.to_string()) ),*]);
+                    let fresh: Vec<_> = fresh.collect();
                     if fresh.iter().any(|f| !seen.contains(f)) && inst.faulty().is_ok() {
                         seen.extend(fresh);
                         idle = 0;

@@ -1,7 +1,7 @@
 //! Lists of types that rows name, and which types of a product go together.
 
 use crate::modifier::Type;
-use crate::rule::Among;
+use crate::rule::{Among, Below, Ending};
 
 use Type::*;
 
@@ -74,4 +74,25 @@ pub(super) fn partner(a: &Type) -> Among {
         S8 | U8 => vec![S8, U8],
         same => vec![*same],
     })
+}
+
+/// Which selectors there are: metadata takes 4 bits for each group, of four elements or of two of
+/// 32 bits, so 16 rows fill the registers of this many of each four lanes.
+pub(super) fn selectors(k: usize, aty: &Type) -> Below {
+    let groups = k / if aty.bits() == 32 { 2 } else { 4 };
+    let lanes = (16 * groups * 4).div_ceil(32 * 8).clamp(1, 4);
+    Below(4 / lanes as u32)
+}
+
+/// What ends a product of a warpgroup: signs of A and B, unless they are integers; and for 16 bits
+/// whether they are transposed, which A in registers is not.
+pub(super) fn signs_and_flips(aty: &Type, in_registers: bool) -> Ending {
+    Ending {
+        signs: if aty.is_float() { 2 } else { 0 },
+        flips: match aty.bits() {
+            16 if in_registers => 1,
+            16 => 2,
+            _ => 0,
+        },
+    }
 }

@@ -5,4 +5,4 @@ mod malformed;
 mod rows;
 mod samples;
 
-pub(crate) use samples::{Deal, PATIENCE, addresses, args};
+pub(crate) use samples::{Deal, PATIENCE, addresses, args, neighbours};

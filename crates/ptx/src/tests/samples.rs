@@ -23,6 +23,14 @@ impl Deal {
     }
 }
 
+/// Each two parts of the mnemonic that follow each other.
+pub(crate) fn neighbours(inst: &Inst) -> impl Iterator<Item = (String, String)> {
+    let text = inst.text();
+    let mnemonic = text.split([' ', ';']).next().unwrap_or("");
+    let parts: Vec<_> = mnemonic.split('.').map(str::to_string).collect();
+    parts.clone().into_iter().zip(parts.into_iter().skip(1).chain([String::new()]))
+}
+
 /// Registers of each class in [`kernel_of`].
 const REGISTERS: [(Kind, &str, u16); 6] = [
     (Kind::Pred, "p", 8),
