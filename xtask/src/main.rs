@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod counts;
 mod error;
 mod gen_kernels;
 mod ladder;
