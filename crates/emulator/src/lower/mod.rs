@@ -45,14 +45,16 @@ pub(crate) fn program(located: &Located) -> Result<Program, ParseError> {
         let Line::Inst { guard, inst } = line else { continue };
         let fault = |message: String| ParseError { line: *at, column: 1, message };
         let op = names.op(inst).map_err(|why| fault(format!("`{}`: {why}", inst.text())))?;
+        let mut text = inst.text();
         let guard = match guard {
-            Some(guard) => Some(Guard {
-                slot: names.slot(guard.pred.into()).map_err(fault)?,
-                wanted: u64::from(!guard.negated),
-            }),
+            Some(guard) => {
+                let (pred, negated) = (guard.pred, guard.negated);
+                text = format!("@{}{pred} {text}", if negated { "!" } else { "" });
+                let slot = names.slot(pred.into()).map_err(fault)?;
+                Some(Guard { slot, wanted: u64::from(!negated) })
+            }
             None => None,
         };
-        let text = inst.text();
         code.push(Step { guard, op, line: *at, text, class: class(inst) });
     }
     let has_groups = code.iter().any(|step| matches!(step.op, crate::code::Op::Group(_)));

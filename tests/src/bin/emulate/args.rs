@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// any file on arguments of one's own. With `--mutants` instead: weakens every kernel, one place at a
 /// time, and demands that the emulator objects.
 #[derive(clap::Parser, Debug)]
-#[command(name = "cargo xtask emulate", disable_version_flag = true)]
+#[command(name = "emulate", bin_name = "cargo xtask emulate", disable_version_flag = true)]
 pub struct Args {
     /// A committed kernel, by a part of its name that no other has, or a file. A file that is named as
     /// a kernel of ours may be given a --shape instead of --grid and --args

@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::args::Args;
-use crate::problem::{asked, kernel, numbers};
+use crate::problem::{asked, kernel, kernel_of, numbers};
 use crate::run;
 use crate::value::{row, short};
 use quickpick::Backend;
@@ -37,8 +37,7 @@ pub fn run(
     shape: &[u32],
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let stem = file.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-    let spec = kernel(stem.as_deref().unwrap_or(&args.what))?;
+    let spec = file.map_or_else(|| kernel(&args.what), kernel_of)?;
     let asked = asked(spec, shape, &args.problem)?;
     // the device of the emulator's rung, so that what is planned here is what is tested there
     let caps = Emulated::new(args.run.schedule).caps().clone();

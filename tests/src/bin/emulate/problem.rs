@@ -6,6 +6,7 @@ use quickpick_kernels::{
     SwiGlu, Target,
 };
 use quickpick_tests::{Case, Fill};
+use std::path::Path;
 
 /// A problem, and the position of its first new token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +32,15 @@ pub fn kernel(name: &str) -> Result<&'static KernelSpec, String> {
         )),
         _ => Err(format!("`{name}` may be any of:{}", list(&found))),
     }
+}
+
+/// The kernel that a file is named after.
+pub fn kernel_of(file: &Path) -> Result<&'static KernelSpec, String> {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut ptx = KERNELS.iter().filter(|spec| spec.target == Target::Sm80);
+    ptx.find(|spec| spec.to_string() == stem).ok_or(format!(
+        "{stem} is no kernel of ours, so --shape says nothing; call it by --grid and --args"
+    ))
 }
 
 /// The numbers of a kernel's shape, by name.
@@ -114,6 +124,9 @@ mod tests {
         assert!(several.contains("rmsnorm_f16_sm80") && several.contains("rmsnorm_bf16_sm80"));
         assert!(!several.contains("wgsl"), "only PTX can be emulated: {several}");
         let none = kernel("convolution").unwrap_err();
+        let file = |name: &str| kernel_of(Path::new(name));
+        assert_eq!(file("a/gather_f16_sm80.ptx"), kernel("gather_f16_sm80"));
+        assert!(file("gather.ptx").unwrap_err().contains("--grid"), "a file needs the whole name");
         assert!(none.contains("no kernel") && none.contains("gather_f16_sm80"), "{none}");
     }
 

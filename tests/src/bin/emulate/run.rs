@@ -46,6 +46,9 @@ fn exists(WarpAt { block, warp }: WarpAt, launch: &Launch) -> Result<(), String>
 
 /// A trap with the lines around it, and around the other instruction that it names.
 fn told(trap: &Trap, text: &str) -> String {
+    if let Fault::Launch(why) = &trap.fault {
+        return format!("the launch: {why}");
+    }
     let mut told = format!("trap: {trap}\n");
     surroundings(&mut told, text, &trap.site);
     let other = match &trap.fault {
@@ -64,7 +67,7 @@ fn told(trap: &Trap, text: &str) -> String {
 
 fn surroundings(told: &mut String, text: &str, site: &Site) {
     if site.line == 0 {
-        return; // the launch, or the end of the kernel
+        return; // the end of the kernel has no line
     }
     let first = site.line.saturating_sub(AROUND).max(1);
     for (number, line) in
