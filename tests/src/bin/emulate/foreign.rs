@@ -60,7 +60,7 @@ pub fn run(args: &Args, path: &Path, out: &mut dyn Write) -> Result<(), Failure>
     let (list, results) = bind(&program, &call.args, &mut memory)?;
     let launch = Launch { grid: grid.0, block, cluster, shared_bytes: call.shared, args: list };
     let [x, y, z] = grid.0;
-    let threads: u32 = block.iter().product();
+    let threads: u64 = block.iter().map(|t| u64::from(*t)).product();
     let name = program.name();
     writeln!(out, "kernel    {name}: grid {x}×{y}×{z}, block {threads}, shared {} B", call.shared)?;
     let report = run::run(&program, &text, (&launch, &mut memory), &args.run, out)?;

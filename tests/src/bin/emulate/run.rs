@@ -35,9 +35,9 @@ pub fn run(
 }
 
 fn exists(WarpAt { block, warp }: WarpAt, launch: &Launch) -> Result<(), String> {
-    let warps = launch.block.iter().product::<u32>().div_ceil(32);
+    let warps = launch.block.iter().map(|t| u64::from(*t)).product::<u64>().div_ceil(32);
     let inside = block.iter().zip(launch.grid).all(|(at, size)| *at < size);
-    if inside && warp < warps {
+    if inside && u64::from(warp) < warps {
         return Ok(());
     }
     let [x, y, z] = launch.grid;

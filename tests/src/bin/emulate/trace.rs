@@ -61,13 +61,16 @@ fn shown(event: &Event<'_>) -> String {
     text
 }
 
-/// What an instruction's text says of the type that it writes: its first type, but of `setp` a truth.
+/// The type of what an instruction writes, by its text: the first that it names, but `cvt` names the
+/// result's last but one, and a comparison's result is a truth.
 fn of(text: &str) -> Option<Type> {
     let operation = text.split_whitespace().find(|word| !word.starts_with('@'))?;
-    if operation.starts_with("setp") {
-        return None;
+    let words: Vec<_> = operation.trim_end_matches(';').split('.').collect();
+    match words[..] {
+        ["setp" | "testp", ..] => None,
+        ["cvt", .., to, _] => Type::named(to),
+        _ => words.iter().skip(1).find_map(|word| Type::named(word)),
     }
-    operation.trim_end_matches(';').split('.').skip(1).find_map(Type::named)
 }
 
 /// Floats as such; other numbers in decimal as long as they are short.
@@ -107,6 +110,8 @@ mod tests {
         assert!(shown(&event("add.rn.f32 %f, %f, %g;", 1, &one)).contains("%f = 1.00000"));
         assert!(shown(&event("setp.lt.f32 %f, %f, %g;", 1, &one)).contains("%f = 0x3f800000"));
         assert!(shown(&event("mov.b32 %f, %g;", 1, &one)).contains("%f = 0x3f800000"));
+        // two halves in a register are not a float
+        assert!(shown(&event("cvt.rn.f16x2.f32 %f, %g, %g;", 1, &one)).contains("%f = 0x3f800000"));
         let half = [("%h", [Some(0x3C00); 32])];
         assert!(shown(&event("cvt.rn.f16.f32 %h, %f;", 1, &half)).contains("%h = 1.00000"));
     }
