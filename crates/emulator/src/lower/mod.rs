@@ -48,10 +48,10 @@ pub(crate) fn program(located: &Located) -> Result<Program, ParseError> {
         let mut text = inst.text();
         let guard = match guard {
             Some(guard) => {
-                let sign = if guard.negated { "!" } else { "" };
-                text = format!("@{sign}{} {text}", guard.pred);
-                let slot = names.slot(guard.pred.into()).map_err(fault)?;
-                Some(Guard { slot, wanted: u64::from(!guard.negated) })
+                let (pred, negated) = (guard.pred, guard.negated);
+                text = format!("@{}{pred} {text}", if negated { "!" } else { "" });
+                let slot = names.slot(pred.into()).map_err(fault)?;
+                Some(Guard { slot, wanted: u64::from(!negated) })
             }
             None => None,
         };
