@@ -154,22 +154,40 @@ impl Clock {
     }
 }
 
-/// What is ordered before a thread, and which of that the async proxy sees too
-/// (`fence.proxy.async`, ISA 9.7.13.4).
+/// A memory of which `fence.proxy.async` may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Global,
+    Shared,
+}
+
+impl Memory {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// What is ordered before a thread, and which of that the async proxy sees too, of global and of
+/// shared memory (`fence.proxy.async`, ISA 9.7.13.4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     pub seen: Clock,
-    pub proxied: Clock,
+    proxied: [Clock; 2],
 }
 
 impl Known {
     pub fn new(block: u32) -> Self {
-        Self { seen: Clock::new(block), proxied: Clock::new(block) }
+        Self { seen: Clock::new(block), proxied: [Clock::new(block), Clock::new(block)] }
     }
 
     pub fn join(&mut self, other: &Self) {
         self.seen.join(&other.seen);
-        self.proxied.join(&other.proxied);
+        for (mine, theirs) in self.proxied.iter_mut().zip(&other.proxied) {
+            mine.join(theirs);
+        }
     }
 }
 
@@ -244,14 +262,14 @@ impl Timeline {
             || self.private(now.lane).is_some_and(|known| known.seen.covers(earlier))
     }
 
-    /// Whether the async proxy sees an earlier access: one of its own that is ordered, or one that
-    /// was fenced.
-    pub fn proxied(&self, earlier: Stamp, now: Stamp) -> bool {
+    /// Whether the async proxy sees an earlier access to a memory: one of its own that is ordered, or
+    /// one that was fenced.
+    pub fn proxied(&self, memory: Memory, earlier: Stamp, now: Stamp) -> bool {
         if earlier.agent.is_async() {
             return self.ordered(earlier, now);
         }
-        self.shared.proxied.covers(earlier)
-            || self.private(now.lane).is_some_and(|known| known.proxied.covers(earlier))
+        let sees = |known: &Known| known.proxied[memory as usize].covers(earlier);
+        sees(&self.shared) || self.private(now.lane).is_some_and(sees)
     }
 
     /// What these lanes know together, their own accesses included; then time goes on, so that
@@ -300,12 +318,14 @@ impl Timeline {
         self.leave(party, &known);
     }
 
-    /// `fence.proxy.async` by these lanes: the async proxy sees what they know.
-    pub fn fence_proxy(&mut self, party: Party) {
+    /// `fence.proxy.async` by these lanes: the async proxy sees what they know of these memories.
+    pub fn fence_proxy(&mut self, party: Party, memories: &[Memory]) {
         for lane in lanes_of(party.lanes) {
             let alone = Party { lanes: 1 << lane, ..party };
             let mut known = self.release(alone);
-            known.proxied = known.seen.clone();
+            for memory in memories {
+                known.proxied[*memory as usize] = known.seen.clone();
+            }
             self.acquire(alone, &known);
         }
     }
@@ -357,6 +377,8 @@ pub(crate) struct Order {
     pub release: bool,
     /// Scope `.cta`.
     pub block_only: bool,
+    /// `.nc`: of data that stay as they are while the kernel runs.
+    pub constant: bool,
 }
 
 impl Order {

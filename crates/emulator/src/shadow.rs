@@ -1,7 +1,7 @@
 //! What is known of each byte of memory: who wrote it, who read it since, which asynchronous
 //! operations may still touch it. Two accesses to a byte, one of them a write, must be ordered.
 
-use crate::order::{Clock, Stamp, Timeline};
+use crate::order::{Clock, Memory, Stamp, Timeline};
 use crate::trap::Fault;
 use std::ops::Range;
 
@@ -11,19 +11,19 @@ pub(crate) enum Clash {
     Fault(Fault),
     /// Not ordered with an earlier access.
     Race {
-        space: &'static str,
+        space: Memory,
         address: u64,
         with: Stamp,
     },
     /// Ordered, but the async proxy does not see it.
     Unfenced {
-        space: &'static str,
+        space: Memory,
         address: u64,
         with: Stamp,
     },
     /// An asynchronous operation at this site may still write, or read, the byte.
     InFlight {
-        space: &'static str,
+        space: Memory,
         address: u64,
         site: u32,
         reads: bool,
@@ -65,8 +65,8 @@ impl Asked<'_> {
     }
 
     /// Whether a former *write* is seen by the proxy of this access.
-    fn sees(&self, earlier: Stamp) -> bool {
-        !self.by.is_async || self.by.timeline.proxied(earlier, self.by.stamp)
+    fn sees(&self, memory: Memory, earlier: Stamp) -> bool {
+        !self.by.is_async || self.by.timeline.proxied(memory, earlier, self.by.stamp)
     }
 }
 
@@ -122,16 +122,16 @@ impl Byte {
     }
 }
 
-/// The state of a stretch of memory. `space` is for messages.
+/// The state of a stretch of memory.
 pub(crate) struct Shadow {
-    space: &'static str,
+    space: Memory,
     bytes: Vec<Byte>,
     /// Address of the first byte.
     base: u64,
 }
 
 impl Shadow {
-    pub fn new(space: &'static str, base: u64, len: usize) -> Self {
+    pub fn new(space: Memory, base: u64, len: usize) -> Self {
         Self { space, bytes: vec![Byte::default(); len], base }
     }
 
@@ -158,7 +158,7 @@ impl Shadow {
                 if !asked.follows(byte.writer) {
                     return Err(Clash::Race { space, address, with: byte.writer });
                 }
-                if !asked.sees(byte.writer) {
+                if !asked.sees(space, byte.writer) {
                     return Err(Clash::Unfenced { space, address, with: byte.writer });
                 }
             }
@@ -186,7 +186,7 @@ impl Shadow {
                     return Err(Clash::Race { space, address, with: *earlier });
                 }
             }
-            if byte.writer.is_some() && !asked.sees(byte.writer) {
+            if byte.writer.is_some() && !asked.sees(space, byte.writer) {
                 return Err(Clash::Unfenced { space, address, with: byte.writer });
             }
             byte.clear_readers();

@@ -9,7 +9,7 @@ use crate::machine::Cluster;
 use crate::mbarrier::{MbarrierError, Mbarriers, SIZE, State as Token};
 use crate::order::{Agent, Known, Stamp, lanes_of};
 use crate::program::Schedule;
-use crate::shadow::{By, Clash};
+use crate::shadow::By;
 use crate::trap::Fault;
 use crate::warp::{State, Warp};
 use std::collections::HashMap;

@@ -16,12 +16,20 @@ pub(crate) type F2 = Box<dyn Fn(u64, u64) -> u64 + Send + Sync>;
 pub(crate) type F3 = Box<dyn Fn(u64, u64, u64) -> u64 + Send + Sync>;
 pub(crate) type F4 = Box<dyn Fn(u64, u64, u64, u64) -> u64 + Send + Sync>;
 
+/// Registers of a kernel's text, virtual as they are: a warp keeps 256 bytes for each.
+const MOST_REGISTERS: usize = 1 << 16;
+
 /// Makes a program of a kernel's text.
 pub(crate) fn program(located: &Located) -> Result<Program, ParseError> {
     let kernel = &located.module.kernel;
     let mut names = Names::default();
     for declared in kernel.registers() {
         names.declare(declared);
+    }
+    if names.slots.len() > MOST_REGISTERS {
+        let message =
+            format!("{} registers; {MOST_REGISTERS} are possible here", names.slots.len());
+        return Err(ParseError { line: 1, column: 1, message });
     }
     let mut param_bytes = 0;
     for param in &kernel.params {
