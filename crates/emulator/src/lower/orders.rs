@@ -1,0 +1,55 @@
+//! What the memory model makes of an access's qualifiers (ISA 8.4 to 8.9).
+
+use crate::order::Order;
+use quickpick_ptx::{Aligned, ArriveOrder, AtomOrder, AtomScope, BarKind, LoadOrder, StoreOrder};
+
+/// `bar` is `barrier.aligned` (9.7.13.1).
+pub(super) fn is_aligned(kind: BarKind, aligned: Aligned) -> bool {
+    matches!(kind, BarKind::Bar | BarKind::BarCta) || aligned == Aligned::Yes
+}
+
+pub(super) fn is_relaxed(order: ArriveOrder) -> bool {
+    matches!(order, ArriveOrder::RelaxedCta | ArriveOrder::RelaxedCluster)
+}
+
+pub(super) fn strong(acquire: bool, release: bool, block_only: bool) -> Order {
+    Order { strong: true, acquire, release, block_only }
+}
+
+/// `.volatile` is relaxed, with system scope (8.4).
+pub(super) fn load_order(order: LoadOrder) -> Order {
+    match order {
+        LoadOrder::Plain | LoadOrder::Weak => Order::default(),
+        LoadOrder::RelaxedCta => strong(false, false, true),
+        LoadOrder::Volatile
+        | LoadOrder::RelaxedCluster
+        | LoadOrder::RelaxedGpu
+        | LoadOrder::RelaxedSys => strong(false, false, false),
+        LoadOrder::AcquireCta => strong(true, false, true),
+        LoadOrder::AcquireCluster | LoadOrder::AcquireGpu | LoadOrder::AcquireSys => {
+            strong(true, false, false)
+        }
+    }
+}
+
+pub(super) fn store_order(order: StoreOrder) -> Order {
+    match order {
+        StoreOrder::Plain | StoreOrder::Weak => Order::default(),
+        StoreOrder::RelaxedCta => strong(false, false, true),
+        StoreOrder::Volatile
+        | StoreOrder::RelaxedCluster
+        | StoreOrder::RelaxedGpu
+        | StoreOrder::RelaxedSys => strong(false, false, false),
+        StoreOrder::ReleaseCta => strong(false, true, true),
+        StoreOrder::ReleaseCluster | StoreOrder::ReleaseGpu | StoreOrder::ReleaseSys => {
+            strong(false, true, false)
+        }
+    }
+}
+
+/// Without an order relaxed, without a scope `.gpu` (9.7.13.5).
+pub(super) fn atom_order(order: AtomOrder, scope: AtomScope) -> Order {
+    let acquire = matches!(order, AtomOrder::Acquire | AtomOrder::AcqRel);
+    let release = matches!(order, AtomOrder::Release | AtomOrder::AcqRel);
+    strong(acquire, release, scope == AtomScope::Cta)
+}
