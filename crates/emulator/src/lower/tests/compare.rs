@@ -60,8 +60,16 @@ fn floats_by_order_or_not() {
 
 #[test]
 fn integers_by_their_sign() {
-    let signed_ones = [("eq", &FLOATS[0].1), ("ne", &FLOATS[1].1), ("lt", &FLOATS[2].1), ("le", &FLOATS[3].1), ("gt", &FLOATS[4].1), ("ge", &FLOATS[5].1)];
-    let unsigned = [("lo", &FLOATS[2].1), ("ls", &FLOATS[3].1), ("hi", &FLOATS[4].1), ("hs", &FLOATS[5].1)];
+    let signed_ones = [
+        ("eq", &FLOATS[0].1),
+        ("ne", &FLOATS[1].1),
+        ("lt", &FLOATS[2].1),
+        ("le", &FLOATS[3].1),
+        ("gt", &FLOATS[4].1),
+        ("ge", &FLOATS[5].1),
+    ];
+    let unsigned =
+        [("lo", &FLOATS[2].1), ("ls", &FLOATS[3].1), ("hi", &FLOATS[4].1), ("hs", &FLOATS[5].1)];
     for bits in [16, 32, 64] {
         let r = letter(bits);
         for (cmp, holds) in signed_ones.into_iter().chain(unsigned) {
@@ -79,8 +87,11 @@ fn integers_by_their_sign() {
                 assert!(fits, "{text}");
                 for a in edges(bits) {
                     for b in edges(bits) {
-                        let order =
-                            if sign == 's' { signed(bits, a).cmp(&signed(bits, b)) } else { a.cmp(&b) };
+                        let order = if sign == 's' {
+                            signed(bits, a).cmp(&signed(bits, b))
+                        } else {
+                            a.cmp(&b)
+                        };
                         setp.gives(&[a, b], holds.contains(&order).into());
                     }
                 }

@@ -110,7 +110,10 @@ fn known_numbers() {
     }
     // 1/3 of f16 is 0x3555 and a bit; 65519 is below, 65520 at half way to infinity
     let third = (1i128 << (F16.scale() + 9)) / 3;
-    assert_eq!(['n', 'z', 'm', 'p'].map(|t| F16.round(third, 9, t)), [0x3555, 0x3555, 0x3555, 0x3556]);
+    assert_eq!(
+        ['n', 'z', 'm', 'p'].map(|t| F16.round(third, 9, t)),
+        [0x3555, 0x3555, 0x3555, 0x3556]
+    );
     let big = [65519, 65520].map(|x| F16.round(x << 24, 0, 'n'));
     assert_eq!(big, [0x7BFF, 0x7C00]);
     assert_eq!(['z', 'm', 'p'].map(|t| F16.round(70000 << 24, 0, t)), [0x7BFF, 0x7BFF, 0x7C00]);

@@ -15,16 +15,61 @@ struct Special {
 }
 
 const SPECIALS: [Special; 4] = [
-    Special { ty: "f16", reg: 'h', subnormal: 0x3FF, normal: 0x400, one: 0x3C00, infinity: 0x7C00, nan: 0x7FFF, sign: 1 << 15 },
-    Special { ty: "bf16", reg: 'h', subnormal: 0x7F, normal: 0x80, one: 0x3F80, infinity: 0x7F80, nan: 0x7FFF, sign: 1 << 15 },
-    Special { ty: "f32", reg: 'f', subnormal: 0x7F_FFFF, normal: 0x80_0000, one: 0x3F80_0000, infinity: 0x7F80_0000, nan: 0x7FFF_FFFF, sign: 1 << 31 },
-    Special { ty: "f64", reg: 'g', subnormal: (1 << 52) - 1, normal: 1 << 52, one: 0x3FF << 52, infinity: 0x7FF << 52, nan: u64::MAX >> 1, sign: 1 << 63 },
+    Special {
+        ty: "f16",
+        reg: 'h',
+        subnormal: 0x3FF,
+        normal: 0x400,
+        one: 0x3C00,
+        infinity: 0x7C00,
+        nan: 0x7FFF,
+        sign: 1 << 15,
+    },
+    Special {
+        ty: "bf16",
+        reg: 'h',
+        subnormal: 0x7F,
+        normal: 0x80,
+        one: 0x3F80,
+        infinity: 0x7F80,
+        nan: 0x7FFF,
+        sign: 1 << 15,
+    },
+    Special {
+        ty: "f32",
+        reg: 'f',
+        subnormal: 0x7F_FFFF,
+        normal: 0x80_0000,
+        one: 0x3F80_0000,
+        infinity: 0x7F80_0000,
+        nan: 0x7FFF_FFFF,
+        sign: 1 << 31,
+    },
+    Special {
+        ty: "f64",
+        reg: 'g',
+        subnormal: (1 << 52) - 1,
+        normal: 1 << 52,
+        one: 0x3FF << 52,
+        infinity: 0x7FF << 52,
+        nan: u64::MAX >> 1,
+        sign: 1 << 63,
+    },
 ];
 
 impl Special {
     /// All that are ordered, from the least on: −0 is below +0.
     fn ladder(&self) -> Vec<u64> {
-        let up = [0, 1, self.subnormal, self.normal, self.one, self.one + 1, self.infinity - 1, self.infinity];
+        let up = [
+            0,
+            1,
+            self.subnormal,
+            self.normal,
+            self.one,
+            self.one + 1,
+            self.infinity - 1,
+            self.infinity,
+        ];
         up.iter().rev().map(|x| x | self.sign).chain(up).collect()
     }
 
@@ -55,7 +100,8 @@ fn the_lesser_and_the_greater() {
         if ty == "f64" {
             continue;
         }
-        let [min, max] = ["min", "max"].map(|op| row(&format!("{op}.NaN.{ty} %{r}0, %{r}1, %{r}2")));
+        let [min, max] =
+            ["min", "max"].map(|op| row(&format!("{op}.NaN.{ty} %{r}0, %{r}1, %{r}2")));
         for a in &ladder {
             min.gives(&[*a, s.infinity], *a);
             max.gives(&[*a, s.infinity | s.sign], *a);
@@ -102,7 +148,8 @@ fn subnormal_numbers_are_flushed() {
         sub.gives(&[s.normal + 1, s.normal], 0);
         sub.gives(&[s.normal, s.normal + 1], s.sign);
         mul.gives(&[s.subnormal, s.infinity], s.nan);
-        mul.gives(&[s.normal | s.sign, s.one - 1], s.sign | if ty == "f16" { 0 } else { 0 });
+        // half of the least normal number
+        mul.gives(&[s.normal | s.sign, s.one - s.normal], s.sign);
         min.gives(&[s.subnormal | s.sign, s.one], s.sign);
         let [neg, abs] = ["neg", "abs"].map(|op| row(&format!("{op}.ftz.{ty} %{r}0, %{r}1")));
         neg.gives(&[s.subnormal], s.sign);
@@ -156,7 +203,11 @@ fn halves_of_pairs_are_apart() {
     let unary = ["neg", "abs", "tanh.approx"];
     for ty in ["f16", "bf16"] {
         for op in ops.into_iter().chain(unary) {
-            let sources = if op.starts_with("fma") { 3 } else { if unary.contains(&op) { 1 } else { 2 } };
+            let sources = match op {
+                _ if op.starts_with("fma") => 3,
+                _ if unary.contains(&op) => 1,
+                _ => 2,
+            };
             let list = |r| (0..=sources).map(|i| format!("%{r}{i}")).collect::<Vec<_>>().join(", ");
             let one = row(&format!("{op}.{ty} {}", list('h')));
             let two = row(&format!("{op}.{ty}x2 {}", list('r')));
