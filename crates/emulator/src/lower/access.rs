@@ -8,18 +8,22 @@ use crate::code::{Mbar, Op, Src, Take};
 use quickpick_ptx::{Address, Arg, AtomOp, AtomOrder, AtomScope, Imm, Space, Type, WaitOrder};
 
 impl Names {
+    /// An operand that may be absent.
     pub(super) fn optional(&self, arg: &Arg, bits: u32) -> Result<Option<Src>, String> {
         if *arg == Arg::Sink { Ok(None) } else { self.src(arg, bits).map(Some) }
     }
 
+    /// `cp.async` (9.7.9.25.3.1).
     pub(super) fn copy(&self, d: &Address, a: &Address, size: Imm, take: Take) -> Lowered {
         Ok(Op::Copy { to: self.at(d)?, from: self.at(a)?, size: size.0 as usize, take })
     }
 
+    /// An instruction on an mbarrier (9.7.13.15).
     pub(super) fn mbarrier(&self, s: Space, a: &Address, d: Option<usize>, op: Mbar) -> Lowered {
         Ok(Op::Mbarrier { space: space(s), a: self.at(a)?, d, op })
     }
 
+    /// `mbarrier.test_wait` and `try_wait` (9.7.13.15.16), of a parity or of a state.
     pub(super) fn test(
         &self,
         (order, s): (WaitOrder, Space),
@@ -34,6 +38,7 @@ impl Names {
         self.mbarrier(s, a, Some(self.dst(d)?), op)
     }
 
+    /// `atom` and `red` (9.7.13.5, 9.7.13.6).
     pub(super) fn atomic(
         &self,
         (order, scope, s): (AtomOrder, AtomScope, Space),

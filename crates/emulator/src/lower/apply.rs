@@ -44,6 +44,7 @@ impl Names {
         self.binary(f, d, [(a, ty.bits()), (b, ty.bits())])
     }
 
+    /// `sqrt` and `rcp` (9.7.3.13, 9.7.3.15).
     pub(super) fn root(
         &self,
         (round, ftz, ty): (RootMode, Ftz, Type),
@@ -57,6 +58,7 @@ impl Names {
         }
     }
 
+    /// A function of one number (9.7.3.16 to 9.7.3.22, 9.7.4.9, 9.7.4.10).
     pub(super) fn real(
         &self,
         (ftz, ty): (Ftz, Type),
@@ -67,6 +69,7 @@ impl Names {
         self.unary(float::unary(ty, ftz == Ftz::Yes, false, f), d, a, ty.bits())
     }
 
+    /// `mov` (9.7.9.3), also into and out of vectors (9.7.9.4): the first part is lowest.
     pub(super) fn mov(&self, ty: Type, d: &Arg, a: &Arg) -> Lowered {
         let part = |n: usize| ty.bits() / n.max(1) as u32;
         match (d, a) {
@@ -86,11 +89,13 @@ impl Names {
         }
     }
 
+    /// `and`, `or`, `xor` (9.7.8.1 to 9.7.8.3).
     pub(super) fn bits(&self, ty: Type, f: F2, d: &Arg, a: &Arg, b: &Arg) -> Lowered {
         self.binary(Some(f), d, [(a, ty.bits()), (b, ty.bits())])
     }
 }
 
+/// Arithmetic is rounded to nearest only (9.7.3).
 pub(super) fn nearest(round: Round) -> Result<(), String> {
     match round {
         Round::Plain | Round::Rn => Ok(()),
@@ -98,6 +103,7 @@ pub(super) fn nearest(round: Round) -> Result<(), String> {
     }
 }
 
+/// `setp` (9.7.6.2, 9.7.7.2).
 pub(super) fn compare(cmp: Cmp, ftz: Ftz, ty: Type) -> Option<F2> {
     if ty.is_float() { float::setp(ty, cmp, ftz == Ftz::Yes) } else { integer::setp(ty, cmp) }
 }

@@ -25,7 +25,8 @@ pub(super) fn unary(ty: Type, ftz: bool, saturate: bool, f: fn(f64) -> f64) -> O
     })
 }
 
-/// The same of two: `add`, `sub`, `mul`, `div`, `min`, `max` (9.7.3.3 to 9.7.3.12, 9.7.4.1 to 9.7.4.8).
+/// The same of two: `add`, `sub`, `mul`, `div`, `min`, `max` (9.7.3.3 to 9.7.3.12, 9.7.4.1 to
+/// 9.7.4.8).
 pub(super) fn binary(ty: Type, ftz: bool, saturate: bool, f: fn(f64, f64) -> f64) -> Option<F2> {
     let one =
         move |a, b| encode(ty, ftz, saturated(saturate, f(decode(ty, ftz, a), decode(ty, ftz, b))));

@@ -7,6 +7,7 @@ use crate::mma::{Acc, Element, Form, Sparsity};
 use quickpick_ptx::{Arg, Imms, Satfinite, Type, WgmmaShape};
 
 impl Names {
+    /// `mma` and `mma.sp` (9.7.14.5.14, 9.7.14.6.3).
     pub(super) fn multiply(
         &self,
         form: Form,
@@ -35,6 +36,7 @@ impl Names {
         })))
     }
 
+    /// `wgmma.mma_async` and its `.sp` (9.7.15.5.2, 9.7.15.6.3).
     pub(super) fn group(
         &self,
         form: Form,
@@ -74,7 +76,7 @@ impl Names {
     }
 }
 
-pub(super) fn element(ty: Type) -> Result<Element, String> {
+fn element(ty: Type) -> Result<Element, String> {
     Ok(match ty {
         Type::F16 => Element::F16,
         Type::Bf16 => Element::Bf16,
@@ -87,7 +89,7 @@ pub(super) fn element(ty: Type) -> Result<Element, String> {
     })
 }
 
-pub(super) fn accumulator(ty: Type) -> Result<Acc, String> {
+fn accumulator(ty: Type) -> Result<Acc, String> {
     Ok(match ty {
         Type::F16 => Acc::F16,
         Type::F32 => Acc::F32,
@@ -96,6 +98,7 @@ pub(super) fn accumulator(ty: Type) -> Result<Acc, String> {
     })
 }
 
+/// The shape and types of `mma` (9.7.14.2).
 pub(super) fn warp_form(
     k: u32,
     (d, c, a, b): (Type, Type, Type, Type),
@@ -108,6 +111,7 @@ pub(super) fn warp_form(
     Form::warp(k, element(a)?, element(b)?, accumulator(d)?, sparsity, sat == Satfinite::Yes)
 }
 
+/// The shape and types of `wgmma` (9.7.15.2).
 pub(super) fn group_form(
     shape: WgmmaShape,
     (d, a, b): (Type, Type, Type),

@@ -1,5 +1,5 @@
-//! Integers, bits and predicates (ISA 9.7.1, 9.7.6, 9.7.8, `prmt` and `redux`). Values are zero-extended bits of
-//! registers; what a function returns is cut to its register.
+//! Integers, bits and predicates (ISA 9.7.1, 9.7.6, 9.7.8, `prmt` and `redux`). Values are the
+//! zero-extended bits of registers; what a function returns is cut to its register.
 
 use super::{F1, F2, F3, F4};
 use quickpick_ptx::{BoolOp, Cmp, MadMode, MulMode, ReduxOp, ShfDir, ShfMode, Type};
@@ -63,7 +63,7 @@ pub(super) fn sub(ty: Type, saturate: bool) -> Option<F2> {
     }
 }
 
-/// The low or high half, or all, of a product.
+/// The low or high half, or all, of a product (9.7.1.3).
 fn product(ty: Type, mode: MulMode, a: u64, b: u64) -> u64 {
     let all = number(ty, a).wrapping_mul(number(ty, b));
     match mode {
@@ -104,7 +104,8 @@ pub(super) fn mad(ty: Type, mode: MadMode, saturate: bool) -> Option<F3> {
     Some(Box::new(move |a, b, c| mul(a, b).wrapping_add(c)))
 }
 
-/// `div` (9.7.1.8). By zero: unspecified; all ones, as the hardware's division of unsigned integers gives.
+/// `div` (9.7.1.8). By zero: unspecified; all ones, as the hardware's division of unsigned integers
+/// gives.
 pub(super) fn div(ty: Type) -> Option<F2> {
     by_int!(ty, |a, b| if b == 0 { !0 } else { a.wrapping_div(b) })
 }
@@ -256,8 +257,8 @@ pub(super) fn dp4a(a_signed: bool, b_signed: bool) -> F3 {
     })
 }
 
-/// `prmt` (9.7.9.7): nibble i of c chooses byte i of the result from the pool {b, a} of eight; its fourth
-/// bit spreads the sign of that byte.
+/// `prmt` (9.7.9.7): nibble i of c chooses byte i of the result from the pool {b, a} of eight; its
+/// fourth bit spreads the sign of that byte.
 pub(super) fn prmt(a: u64, b: u64, c: u64) -> u64 {
     let pool = a | b << 32;
     (0..4).fold(0, |out, i| {

@@ -8,15 +8,16 @@ pub(super) fn is_aligned(kind: BarKind, aligned: Aligned) -> bool {
     matches!(kind, BarKind::Bar | BarKind::BarCta) || aligned == Aligned::Yes
 }
 
+/// Of `mbarrier.arrive`, which is a release else (9.7.13.15.13).
 pub(super) fn is_relaxed(order: ArriveOrder) -> bool {
     matches!(order, ArriveOrder::RelaxedCta | ArriveOrder::RelaxedCluster)
 }
 
-pub(super) fn strong(acquire: bool, release: bool, block_only: bool) -> Order {
+fn strong(acquire: bool, release: bool, block_only: bool) -> Order {
     Order { strong: true, acquire, release, block_only }
 }
 
-/// `.volatile` is relaxed, with system scope (8.4).
+/// Of `ld` (9.7.9.8). `.volatile` is relaxed, with system scope (8.4).
 pub(super) fn load_order(order: LoadOrder) -> Order {
     match order {
         LoadOrder::Plain | LoadOrder::Weak => Order::default(),
@@ -32,6 +33,7 @@ pub(super) fn load_order(order: LoadOrder) -> Order {
     }
 }
 
+/// Of `st` (9.7.9.11).
 pub(super) fn store_order(order: StoreOrder) -> Order {
     match order {
         StoreOrder::Plain | StoreOrder::Weak => Order::default(),
@@ -47,7 +49,7 @@ pub(super) fn store_order(order: StoreOrder) -> Order {
     }
 }
 
-/// Without an order relaxed, without a scope `.gpu` (9.7.13.5).
+/// Of `atom` and `red`: without an order relaxed, without a scope `.gpu` (9.7.13.5).
 pub(super) fn atom_order(order: AtomOrder, scope: AtomScope) -> Order {
     let acquire = matches!(order, AtomOrder::Acquire | AtomOrder::AcqRel);
     let release = matches!(order, AtomOrder::Release | AtomOrder::AcqRel);

@@ -15,6 +15,7 @@ impl Names {
     /// The meaning of an instruction; the error says what is not modelled.
     pub(super) fn op(&self, inst: &Inst) -> Lowered {
         match inst {
+            // data movement within and between threads (9.7.9, 9.7.13.9 to 9.7.13.14)
             Inst::Mov { ty, d, a } => self.mov(*ty, d, a),
             Inst::Prmt { mode, d, a, b, c } => match mode {
                 PrmtMode::Plain => {
@@ -56,6 +57,8 @@ impl Names {
                 members: self.src(mask, 32)?,
             }),
 
+            // memory (9.7.9.8, 9.7.9.11), its matrices (9.7.14.5.15 to 9.7.14.5.17) and addresses
+            // (9.7.9.20, 9.7.9.23)
             Inst::Ld { order, space: s, cache: _, vec: _, ty, d, a } => Ok(Op::Load {
                 space: space(*s),
                 order: load_order(*order),
@@ -90,6 +93,7 @@ impl Names {
                 Ok(Op::Mapa { d: self.dst(d)?, a: self.src(a, 32)?, rank: self.src(b, 32)? })
             }
 
+            // asynchronous copies (9.7.9.25); those that arrive at an mbarrier 9.7.13.15.15
             Inst::CpAsync { cache: _, space: _, prefetch: _, d, a, size } => {
                 self.copy(d, a, *size, Take::All)
             }
@@ -161,6 +165,7 @@ impl Names {
                 Ok(Op::BulkWait { pending: pending.0 as usize, read: *read == Read::Yes })
             }
 
+            // barriers and fences (9.7.13.1 to 9.7.13.4)
             Inst::BarSync { kind, aligned, id } => Ok(Op::Barrier {
                 id: self.src(id, 32)?,
                 count: None,
@@ -191,6 +196,7 @@ impl Names {
             Inst::FenceMbarrierInit {} => Ok(Op::FenceInit),
             Inst::FenceProxyAsync { space: _ } => Ok(Op::FenceProxy),
 
+            // mbarriers (9.7.13.15)
             Inst::MbarInit { space: s, a, count } => {
                 self.mbarrier(*s, a, None, Mbar::Init(self.src(count, 32)?))
             }
@@ -232,6 +238,7 @@ impl Names {
                 self.test((*order, *s), d, a, (state, 64), false)
             }
 
+            // atomics (9.7.13.5, 9.7.13.6)
             Inst::Atom { order, scope, space: s, op, ty, d, a, b } => {
                 self.atomic((*order, *scope, *s), (*op, *ty), self.maybe(d)?, a, b)
             }
@@ -249,6 +256,7 @@ impl Names {
                 c: self.src(c, ty.bits())?,
             }),
 
+            // control flow (9.7.12), and what changes nothing here (9.7.19)
             Inst::Bra { uni, to } => {
                 Ok(Op::Branch { uniform: *uni == Uni::Yes, target: self.label(*to)? })
             }
@@ -256,6 +264,7 @@ impl Names {
             Inst::Trap {} => Ok(Op::Trap),
             Inst::Nanosleep { a: _ } | Inst::Pragma { text: _ } => Ok(Op::Nop),
 
+            // multiplies of a warp (9.7.14) and of a warpgroup (9.7.15); setmaxnreg 9.7.19.5
             Inst::Mma { shape, sat, dty, aty, bty, cty, d, a, b, c } => {
                 let types = (*dty, *cty, *aty, *bty);
                 let form = warp_form(shape.k() as u32, types, Sparsity::Dense, *sat)?;
@@ -281,6 +290,7 @@ impl Names {
             Inst::WgmmaWait { pending } => Ok(Op::GroupWait(pending.0 as usize)),
             Inst::Setmaxnreg { dir: _, count } => Ok(Op::SetMaxRegisters { count: count.0 }),
 
+            // arithmetic (9.7.1, 9.7.3, 9.7.4)
             Inst::Add { round, ftz, sat, ty, d, a, b } => {
                 let whole = integer::add(*ty, *sat == Sat::Yes);
                 self.arithmetic((*round, *ftz, *sat, *ty), (|a, b| a + b, whole), d, (a, b))
@@ -349,6 +359,7 @@ impl Names {
             Inst::Sin { ftz, ty, d, a } => self.real((*ftz, *ty), f64::sin, d, a),
             Inst::Cos { ftz, ty, d, a } => self.real((*ftz, *ty), f64::cos, d, a),
             Inst::Tanh { ty, d, a } => self.real((Ftz::No, *ty), f64::tanh, d, a),
+            // bits (9.7.8, 9.7.1.14 to 9.7.1.23)
             Inst::Shl { ty, d, a, b } => {
                 self.binary(integer::shl(*ty), d, [(a, ty.bits()), (b, 32)])
             }
@@ -387,6 +398,7 @@ impl Names {
                 let f = integer::dp4a(aty.is_signed(), bty.is_signed());
                 self.ternary(Some(f), d, [(a, 32), (b, 32), (c, 32)])
             }
+            // comparisons (9.7.6, 9.7.7) and conversions (9.7.9.21)
             Inst::Setp { cmp, ftz, ty, d, a, b } => {
                 self.binary(compare(*cmp, *ftz, *ty), d, [(a, ty.bits()), (b, ty.bits())])
             }
