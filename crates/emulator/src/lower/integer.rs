@@ -79,7 +79,7 @@ pub(super) fn mul(ty: Type, mode: MulMode) -> Option<F2> {
         (MulMode::Plain, _) => None,
         // 128 bits hold the product of unsigned 64 with its sign to spare only as u128
         (MulMode::Hi, Type::U64) => {
-            Some(Box::new(|a, b| (u128::from(a) * u128::from(b) >> 64) as u64))
+            Some(Box::new(|a, b| ((u128::from(a) * u128::from(b)) >> 64) as u64))
         }
         _ => Some(Box::new(move |a, b| product(ty, mode, a, b))),
     }

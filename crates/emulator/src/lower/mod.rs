@@ -114,5 +114,5 @@ fn place_shared(arrays: &[Shared], names: &mut Names) -> u32 {
 fn misaligned(at: u32, align: u32) -> u32 {
     let align = align.max(1);
     let next = at.next_multiple_of(align);
-    if align < 1024 && (next / align) % 2 == 0 { next + align } else { next }
+    if align < 1024 && (next / align).is_multiple_of(2) { next + align } else { next }
 }

@@ -76,7 +76,8 @@ fn a_tie_is_broken_by_what_f64_does_not_hold() {
 #[test]
 fn singles_and_doubles_are_of_ieee() {
     let mut random = Random(5);
-    let ops: [(&str, fn(f32, f32) -> f32, fn(f64, f64) -> f64); 4] = [
+    type Ops = (&'static str, fn(f32, f32) -> f32, fn(f64, f64) -> f64);
+    let ops: [Ops; 4] = [
         ("add", |a, b| a + b, |a, b| a + b),
         ("sub", |a, b| a - b, |a, b| a - b),
         ("mul", |a, b| a * b, |a, b| a * b),
