@@ -6,6 +6,7 @@ pub mod case;
 pub mod check;
 pub mod data;
 pub mod emulated;
+pub mod mutants;
 pub mod shapes;
 pub mod trials;
 pub mod vectors;
