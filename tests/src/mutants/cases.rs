@@ -33,37 +33,42 @@ fn linear(dtype: DType, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> {
     problems.zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
 }
 
-/// One tile, ragged, with rows that are whole multiples of a store and such that are not; the first
-/// tile of k whole or half; the pipeline filled less than once, and more than once; more blocks than
-/// one along both sides.
+/// Few rows, so that every row that a thread copies is the last one, behind which nothing is: with as
+/// many tiles of k as end the main loop at each of its stages, the first one whole or half; rows that
+/// are multiples of a store and such that are not. Then several blocks along both sides.
 fn tiled(tile: Tile, stages: u32) -> Vec<Shape> {
     use Activation::*;
-    let (long, odd) = (tile.k * (stages + 1) + 32, tile.m - 3);
-    vec![
-        (tile.m - 8, 3, 32, true, true, Gelu),
-        (odd, 3, 32, true, true, Relu),
-        (tile.m - 8, 3, tile.k, false, true, Silu),
-        (odd, 3, tile.k, false, true, None),
-        (odd, 3, 32, true, false, None),
-        (tile.m, tile.n - 1, long, false, false, None),
+    let mut shapes = vec![
+        (5, 3, 32, true, false, None),
+        (8, 3, 32, true, true, Gelu),
+        (5, 3, 32, true, true, Relu),
+        (8, 3, tile.k, false, true, Silu),
+        (5, 3, tile.k, false, true, None),
         (tile.m + 1, tile.n + 1, tile.k * 2, false, false, None),
-    ]
+    ];
+    shapes.extend((2..=stages + 2).map(|tiles| (5, 3, tile.k * tiles, false, false, None)));
+    shapes.push((8, 3, tile.k * (stages + 3) - 32, true, false, None));
+    shapes
 }
 
-/// One split and several, the last one ragged; one tile of tokens and two; each warp's ring of copies
-/// filled less than once, and more than once.
+/// One split and several, the last one ragged; one tile of tokens and two, ragged so that the last
+/// token stands alone. Then so many tiles of m that k is not split, and the first warp has one block of
+/// k more than `rounds`: all that are in flight, fewer and more, and twice as many.
 fn skinny(tile: Tile, warps: u32) -> Vec<Shape> {
     use Activation::*;
     let round = tile.k * warps;
-    vec![
+    let mut shapes = vec![
         (tile.m - 3, 1, 32, true, true, Gelu),
         (tile.m - 3, tile.n - 1, 32, false, true, Relu),
-        (tile.m, 3, tile.k + 32, true, true, Silu),
+        (tile.m, tile.n / 2 - 2, tile.k + 32, true, true, Silu),
         (tile.m, tile.n, round - 32, false, false, None),
         (tile.m + 1, 3, round + 32, false, true, None),
         (tile.m + 1, tile.n - 1, round * 3 + 32, true, false, None),
-        // so many tiles of m that k is not split
-        (7 * tile.m + 1, 5, 9 * round + 32, false, false, None),
-        (7 * tile.m + 1, tile.n, 9 * round + 32, false, false, None),
-    ]
+    ];
+    for rounds in [1, 2, 3, 4, 7] {
+        let (m, k) = (7 * tile.m + 1, rounds * round + 32);
+        shapes.push((m, 1, k, false, false, None));
+        shapes.push((m, tile.n / 2 + 1, k, false, false, None));
+    }
+    shapes
 }

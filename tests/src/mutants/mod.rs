@@ -6,6 +6,9 @@ mod generate;
 mod judge;
 mod probe;
 mod table;
+#[cfg(test)]
+mod tests;
+mod weaken;
 
 pub use argued::{ARGUED, Argued};
 pub use generate::{Kind, Mutant, mutants};
