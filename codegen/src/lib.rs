@@ -20,3 +20,20 @@ pub fn emit(spec: &KernelSpec) -> Option<String> {
         Target::Cpu => None,
     }
 }
+
+/// Instructions of a kernel whose lanes wait for each other at a bank of shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// A part of their text, which no other instruction with a conflict has.
+    pub instruction: &'static str,
+    /// Why they are so.
+    pub why: &'static str,
+}
+
+/// The bank conflicts that the row's text has; `gen-kernels` finds no others when it counts them.
+pub fn conflicts(spec: &KernelSpec) -> &'static [Conflict] {
+    match spec.target {
+        Target::Sm80 => ptx::conflicts(spec),
+        Target::WgslPortable | Target::WgslF16 | Target::Cpu => &[],
+    }
+}

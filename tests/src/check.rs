@@ -60,7 +60,8 @@ pub fn check<B: Backend>(
         for (name, dtype, expected, buffer, bytes) in &outputs {
             let len = MARGIN + bytes.next_multiple_of(4) + MARGIN;
             let all = backend.read(buffer, 0, len as u64).map_err(|e| e.to_string())?;
-            let share = compare(&all, *dtype, expected)
+            let share = compare(&all[MARGIN..][..*bytes], *dtype, expected)
+                .and_then(|share| untouched(&all, *bytes).map(|()| share))
                 .map_err(|e| format!("{plan}, {round} run, {name}: {e}"))?;
             largest = largest.max(share);
         }
@@ -68,11 +69,12 @@ pub fn check<B: Backend>(
     Ok(largest)
 }
 
-fn compare(all: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64, String> {
-    let bytes = expected.len() * dtype.bytes();
+/// Compares the elements of an output with what must be in them; the largest error as a share of its
+/// bound.
+pub fn compare(cells: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64, String> {
     let mut wrong = Vec::new();
     let mut largest = 0f64;
-    for (i, (cell, expected)) in all[MARGIN..].chunks(dtype.bytes()).zip(expected).enumerate() {
+    for (i, (cell, expected)) in cells.chunks(dtype.bytes()).zip(expected).enumerate() {
         let got = decode(dtype, cell);
         let good = match expected {
             Expected::Near(want, bound) => (got - want).abs() <= *bound,
@@ -89,16 +91,20 @@ fn compare(all: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64, Strin
         }
     }
     if let Some((i, got, expected)) = wrong.first() {
-        let count = wrong.len();
+        let (count, all) = (wrong.len(), cells.len() / dtype.bytes());
         let last = wrong.last().map_or(0, |w| w.0);
         return Err(format!(
-            "element {i} is {got}, not {expected:?}; {count} of {} are wrong, the last is {last}",
-            bytes / dtype.bytes(),
+            "element {i} is {got}, not {expected:?}; {count} of {all} are wrong, the last is {last}",
         ));
     }
+    Ok(largest)
+}
+
+/// What lies around an operand's `bytes` is still poison.
+fn untouched(all: &[u8], bytes: usize) -> Result<(), String> {
     let outside = (0..MARGIN).chain(MARGIN + bytes..all.len()).find(|&i| all[i] != 0xFF);
     match outside {
         Some(i) => Err(format!("wrote at byte {} of {bytes}", i as i64 - MARGIN as i64)),
-        None => Ok(largest),
+        None => Ok(()),
     }
 }

@@ -1,10 +1,13 @@
-//! Every PTX kernel in the emulator, against the f64 oracle within its bound: the committed text, the
-//! cases of `suite.rs`, asynchronous work and blocks as early, as late and as random as they may be.
+//! The emulator's rung: every PTX kernel against the f64 oracle within its bound (the committed text,
+//! the cases of `suite.rs`), and kernels that nvcc made of CUDA C++; asynchronous work, warps and
+//! blocks as early, as late and as random as they may be.
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Failed, Trial};
 use quickpick::kernels::Target;
-use quickpick_emulator::Schedule;
-use quickpick_tests::{emulated::Emulated, trials::on};
+use quickpick_emulator::{self as emulator, Global, Launch, Options, Program, Schedule};
+use quickpick_tests::foreign::{Arg, Foreign, launches};
+use quickpick_tests::nvcc::{NoPtx, compile};
+use quickpick_tests::{emulated::Emulated, skip, trials::on};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -17,10 +20,65 @@ const SCHEDULES: [(&str, Schedule); 5] = [
 ];
 
 fn main() -> ExitCode {
-    let mut trials = Vec::new();
+    let mut trials = foreign();
     for (name, schedule) in SCHEDULES {
         let emulated = Arc::new(Emulated::new(schedule));
         trials.extend(on(name, emulated, |spec| spec.target == Target::Sm80));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// One trial for each launch of a kernel that nobody here wrote.
+fn foreign() -> Vec<Trial> {
+    let trial = |launch: Foreign| {
+        let ptx = match compile(&launch.source(), launch.arch) {
+            Ok(ptx) => Ok(ptx),
+            Err(NoPtx::Refused(why)) => Err(why),
+            Err(NoPtx::Absent(why)) => {
+                skip("emulator", format!("CUDA C++: {why}"));
+                return None;
+            }
+        };
+        let name = format!("nvcc::{}::{:?}", launch.name, launch.grid);
+        let run = move || {
+            let text = ptx.map_err(Failed::from)?;
+            for (name, schedule) in SCHEDULES {
+                run(&launch, &text, schedule).map_err(|why| format!("{name}: {why}"))?;
+            }
+            Ok(())
+        };
+        Some(Trial::test(name, run))
+    };
+    launches().into_iter().filter_map(trial).collect()
+}
+
+fn run(foreign: &Foreign, text: &str, schedule: Schedule) -> Result<(), String> {
+    let program = Program::parse(text).map_err(|e| e.to_string())?;
+    let mut memory = Global::default();
+    let mut outs = Vec::new();
+    let args = foreign.args.iter().map(|arg| match arg {
+        Arg::In(bytes) => emulator::Arg::U64(memory.put("in", bytes, true)),
+        Arg::Out { before, expected } => {
+            let at = match before {
+                Some(bytes) => memory.put("out", bytes, false),
+                None => memory.poisoned("out", expected.len()),
+            };
+            outs.push((at, expected));
+            emulator::Arg::U64(at)
+        }
+        Arg::U32(value) => emulator::Arg::U32(*value),
+        Arg::F32(value) => emulator::Arg::U32(value.to_bits()),
+    });
+    let args = args.collect();
+    let launch = Launch { block: foreign.block, ..Launch::new(foreign.grid, 0, args) };
+    let options = Options { schedule, ..Options::default() };
+    program.run_with(&launch, &mut memory, &options).map_err(|trap| trap.to_string())?;
+    for (at, expected) in outs {
+        let (bytes, written) = memory.get(at).ok_or("a buffer is gone")?;
+        if let Some(gap) = written.iter().position(|w| !w) {
+            return Err(format!("byte {gap} of an output is unwritten"));
+        }
+        expected.judge(bytes)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask gen-kernels`: every file that derives from the kernel rows.
 
 use crate::error::{Error, Result, failed};
-use crate::marks;
+use crate::{counts, marks};
 use quickpick_kernels::{Form, KERNELS, KernelSpec};
 use similar::TextDiff;
 use std::collections::BTreeSet;
@@ -78,7 +78,11 @@ fn file_of(spec: &KernelSpec) -> Option<PathBuf> {
 fn derived(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut files = vec![(PathBuf::from("crates/kernels/src/generated/index.rs"), index())];
     for folder in FOLDERS {
-        files.push((Path::new(folder).join("README.md"), folder_readme(folder)));
+        let mut text = folder_readme(folder);
+        if folder == "ptx" {
+            text.push_str(&counts::section()?);
+        }
+        files.push((Path::new(folder).join("README.md"), text));
     }
     let readme = PathBuf::from("README.md");
     let text = fs::read_to_string(root.join(&readme)).map_err(Error::file(&readme))?;

@@ -55,6 +55,11 @@ pub fn run(root: &Path, require: &str) -> Result<()> {
     if let Ok((ptxas, ..)) = tools::nvidia(root) {
         env.push(("QUICKPICK_PTXAS", ptxas.display().to_string()));
     }
+    // the emulator's rung compiles CUDA C++; its tests report why they cannot
+    env.push(match tools::nvcc(root) {
+        Ok(nvcc) => ("QUICKPICK_NVCC", nvcc.display().to_string()),
+        Err(why) => ("QUICKPICK_NO_NVCC", why.to_string()),
+    });
     let context = Context { root, env, skips: &skips };
     let mut rows = Vec::new();
     let mut bad = 0;

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod counts;
+mod emulate;
 mod error;
 mod gen_kernels;
 mod ladder;
@@ -46,6 +48,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run a PTX kernel without a GPU: its result against the oracle, its counts, each instruction
+    #[command(disable_help_flag = true)]
+    Emulate {
+        /// Arguments of the emulator's program (`--help` lists them), or `--mutants`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Drivers, adapters, limits, tools, and which kernel would be chosen for a shape and why
     #[command(disable_help_flag = true)]
     Doctor {
@@ -87,6 +96,7 @@ fn main() -> ExitCode {
         Task::GenKernels { check, only } => gen_kernels::run(&root(), check, only.as_deref()),
         Task::Test { require } => ladder::run(&root(), &require),
         Task::Demo { args } => run::quickpick(&root(), "demo", &args),
+        Task::Emulate { args } => emulate::run(&root(), &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
         Task::Bench { backend, args } => run::bench(&root(), &backend, &args),
         Task::Record { check } => record::run(&root(), check),

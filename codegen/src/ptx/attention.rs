@@ -7,6 +7,7 @@
 
 use super::pieces::{half, shared_base};
 use super::rows::*;
+use crate::Conflict;
 use quickpick_kernels::KernelSpec;
 use quickpick_ptx::{
     B32, Cache, Cmp, F32, Int, Kernel, Module, ParamKind, Pred, Reg, Shuffle, Special, Vector,
@@ -22,6 +23,13 @@ const KEYS: usize = 4;
 const MAX_DIM: u32 = TEAM * SPAN as u32;
 /// What the maximum begins at: below any score, and finite, so that no difference is NaN.
 const LOWEST: f32 = f32::MIN;
+
+/// A lane's eight sums are stored as two pieces of 16 bytes, so lanes are 32 bytes apart: of eight
+/// lanes, which are served at once, two meet in each bank.
+pub(super) const CONFLICTS: &[Conflict] = &[Conflict {
+    instruction: "st.shared.v4.f32 [%offset",
+    why: "once a block: lanes store 16 bytes each, 32 bytes apart, so two meet in a bank",
+}];
 
 pub(super) fn emit(spec: &KernelSpec) -> Module {
     let threads = threads(spec);

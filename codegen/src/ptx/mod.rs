@@ -11,7 +11,8 @@ mod skinny;
 mod swiglu;
 mod tiled;
 
-use quickpick_kernels::{KernelSpec, OpKind};
+use crate::Conflict;
+use quickpick_kernels::{Form, KernelSpec, OpKind};
 
 pub(crate) fn emit(spec: &KernelSpec) -> String {
     match spec.op {
@@ -29,6 +30,15 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
 
 pub(crate) fn accepts(spec: &KernelSpec) -> bool {
     tiled::accepts(spec)
+}
+
+/// Each family's, told beside the instructions that have them.
+pub(crate) fn conflicts(spec: &KernelSpec) -> &'static [Conflict] {
+    match (spec.op, spec.form) {
+        (OpKind::Linear(_), Form::Skinny { .. }) => skinny::CONFLICTS,
+        (OpKind::Attention, _) => attention::CONFLICTS,
+        _ => &[],
+    }
 }
 
 #[cfg(test)]

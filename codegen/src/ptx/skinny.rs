@@ -15,6 +15,7 @@ use super::pieces::{half, shared_base};
 use super::rows::*;
 use quickpick_kernels::{Form, KernelSpec, OpKind, Tile, Weights};
 use quickpick_ptx::{B32, B64, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special};
+pub(super) use sums::CONFLICTS;
 
 /// The text of a skinny linear layer; `None` for other rows.
 pub(super) fn emit(spec: &KernelSpec) -> Option<String> {

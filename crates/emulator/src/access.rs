@@ -41,7 +41,10 @@ impl<'a> Cluster<'a> {
             aligned(addresses[lane], bytes)?;
             match place {
                 Place::Global(address) => global.push(address),
-                Place::Shared { offset, .. } => shared.push((lane, offset)),
+                Place::Shared { offset, .. } => {
+                    self.not_mbarrier(place, bytes)?;
+                    shared.push((lane, offset));
+                }
                 Place::Param(_) if write => {
                     return Err(Fault::Rule("writes a parameter".into()).into());
                 }
@@ -157,6 +160,9 @@ impl<'a> Cluster<'a> {
             let Some(place) = places[lane] else { continue };
             let mut data = [0; WIDEST];
             let stamp = stamp(w, lane, now.pc, order);
+            if let (true, Place::Global(address)) = (order.constant, place) {
+                now.m.memory.constant(address, bytes)?;
+            }
             self.read(now, place, &mut data[..bytes], by(&w.timeline, stamp))?;
             if order.strong {
                 self.observe(now, w, lane, place, order);

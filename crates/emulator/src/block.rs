@@ -4,6 +4,7 @@ use crate::code::{Space, Which};
 use crate::group::Group;
 use crate::machine::{Cluster, Machine};
 use crate::memory::Shared;
+use crate::order::Known;
 use crate::program::{Launch, Program};
 use crate::sync::{BlockBarriers, MbarrierTable};
 use crate::trap::Fault;
@@ -22,6 +23,8 @@ pub(crate) struct Block<'p> {
     pub mbarriers: MbarrierTable,
     /// The multiplies of each warpgroup.
     pub groups: Vec<Group<'p>>,
+    /// What its warps knew when they exited.
+    pub known: Known,
 }
 
 impl<'p> Block<'p> {
@@ -38,10 +41,11 @@ impl<'p> Block<'p> {
             barriers: BlockBarriers::new(number, threads),
             mbarriers: MbarrierTable::new(number),
             groups: (0..threads.div_ceil(128)).map(|_| Group::default()).collect(),
+            known: Known::new(number),
         }
     }
 
-    fn has_exited(&self) -> bool {
+    pub fn has_exited(&self) -> bool {
         self.warps.iter().all(|w| w.as_ref().is_some_and(|w| w.state == State::Exited))
     }
 }

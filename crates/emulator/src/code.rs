@@ -3,7 +3,7 @@
 
 use crate::lower::{F1, F2, F3, F4};
 use crate::mma::Form;
-use crate::order::Order;
+use crate::order::{Memory, Order};
 use quickpick_ptx::{Shuffle, VoteMode};
 
 /// A register's place in a warp.
@@ -385,7 +385,7 @@ pub(crate) enum Op {
         block_only: bool,
     },
     FenceInit,
-    FenceProxy,
+    FenceProxy(&'static [Memory]),
 
     Multiply(Box<Multiply>),
     Group(Box<Multiply>),

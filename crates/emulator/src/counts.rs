@@ -60,6 +60,11 @@ impl Report {
         self.lines.iter().filter(|l| l.class == class).map(|l| l.count.issued).sum()
     }
 
+    /// Requests of the instructions that touched global memory: what the sectors are divided by.
+    pub fn global_requests(&self) -> u64 {
+        self.lines.iter().filter(|l| l.count.sectors > 0).map(|l| l.count.requests).sum()
+    }
+
     /// Adds another run of the same program.
     pub fn add(&mut self, other: &Self) {
         if self.lines.is_empty() {

@@ -258,9 +258,9 @@ impl<'a> Cluster<'a> {
                 w.timeline.fence(party, *block_only);
             }
             Op::FenceInit => self.fence_init(now, w),
-            Op::FenceProxy => {
+            Op::FenceProxy(memories) => {
                 let party = w.party(mask);
-                w.timeline.fence_proxy(party);
+                w.timeline.fence_proxy(party, memories);
             }
 
             Op::Multiply(x) => {
@@ -368,7 +368,7 @@ fn shuffle(mode: Shuffle, a: &Row, b: &Row, c: &Row, mask: u32) -> Result<(Row, 
         };
         let from = if within { from } else { me };
         if mask >> from & 1 == 0 {
-            return Err(Fault::Divergent { mask });
+            return Err(Fault::Rule(format!("lane {me} reads lane {from}, which takes no part")));
         }
         out[lane] = a[from as usize];
         inside[lane] = within as u64;

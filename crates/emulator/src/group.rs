@@ -5,7 +5,7 @@ use crate::code::{Multiply, Slot, Src};
 use crate::execute::{Done, Now};
 use crate::machine::Cluster;
 use crate::mma::{self, Descriptor, GroupA, Lanes};
-use crate::order::ALL_LANES;
+use crate::order::{ALL_LANES, TOGETHER};
 use crate::shadow::{By, Clash};
 use crate::sync::rule;
 use crate::trap::Fault;
@@ -267,7 +267,7 @@ impl<'a> Cluster<'a> {
         }
         w.group.awaited = None;
         w.group.groups.drain(..older);
-        let stamp = w.timeline.stamp(ALL_LANES, now.pc);
+        let stamp = w.timeline.stamp(TOGETHER, now.pc);
         for done in w.group.retired..ordinal {
             let Some(issue) = group.queue.get_mut((done - group.first) as usize) else { continue };
             issue.retired += 1;

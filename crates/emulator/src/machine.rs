@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 /// Instructions after which another warp moves, though this one could go on: it may be spinning.
 const BURST: u64 = 1 << 12;
 /// Bursts after which another cluster moves.
-const TURN: u64 = 1 << 8;
+const TURN: u64 = 1 << 6;
 
 type Observer<'a> = &'a mut dyn FnMut(&Event<'_>);
 
@@ -316,14 +316,15 @@ pub(crate) fn translate(program: &Program, me: Agent, clash: Clash) -> Fault {
             } else {
                 format!("warp {} of block number {}", with.agent.index(), with.agent.block())
             };
-            Fault::Race { space, address, who, other: site(with) }
+            Fault::Race { space: space.name(), address, who, other: site(with) }
         }
         Clash::Unfenced { space, address, with } => {
-            Fault::Unfenced { space, address, other: site(with) }
+            Fault::Unfenced { space: space.name(), address, other: site(with) }
         }
         Clash::InFlight { space, address, site, reads } => {
             let what = if reads { "read" } else { "write" };
-            Fault::InFlight { space, address, operation: program.site(site as usize), what }
+            let (space, operation) = (space.name(), program.site(site as usize));
+            Fault::InFlight { space, address, operation, what }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Global and shared memory: bytes, bounds, alignment, poison; order is the [`Shadow`]'s.
 
-use crate::order::{Released, Stamp};
+use crate::order::{Memory, Released, Stamp};
 use crate::shadow::{By, Clash, Shadow};
 use crate::trap::Fault;
 use std::collections::HashMap;
@@ -90,6 +90,21 @@ impl Global {
         Ok(())
     }
 
+    /// Refuses bytes that this launch wrote: `ld.global.nc` (ISA 9.7.9.9) is for what stays as it is
+    /// while the kernel runs.
+    pub(crate) fn constant(&mut self, address: u64, len: usize) -> Result<(), Clash> {
+        let (i, range) = self.find(address, len)?;
+        self.buffers[i].shadow(range, |shadow, part| {
+            match part.into_iter().find(|at| shadow.is_written(*at)) {
+                Some(_) => Err(Fault::Rule(format!(
+                    "ld.global.nc reads {address:#x}, which this launch wrote"
+                ))
+                .into()),
+                None => Ok(()),
+            }
+        })
+    }
+
     pub(crate) fn write(&mut self, address: u64, data: &[u8], by: By<'_>) -> Result<(), Clash> {
         let (i, range) = self.find(address, data.len())?;
         let b = &mut self.buffers[i];
@@ -163,8 +178,8 @@ impl Buffer {
             let (page, from) = (at / PAGE, at % PAGE);
             let to = PAGE.min(from + range.end - at);
             let base = self.base + (page * PAGE) as u64;
-            let shadow =
-                self.pages[page].get_or_insert_with(|| Box::new(Shadow::new("global", base, PAGE)));
+            let shadow = self.pages[page]
+                .get_or_insert_with(|| Box::new(Shadow::new(Memory::Global, base, PAGE)));
             each(shadow, from..to)?;
             at += to - from;
         }
@@ -185,7 +200,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub fn new(len: usize) -> Self {
-        let shadow = Shadow::new("shared", 0, len);
+        let shadow = Shadow::new(Memory::Shared, 0, len);
         Self { bytes: vec![0xCD; len], shadow, released: Releases::default() }
     }
 

@@ -12,6 +12,8 @@ const AGENTS: u32 = 256;
 pub(crate) const WARPS: u32 = 32;
 /// Instead of a lane: the whole warp took part.
 pub(crate) const ALL_LANES: u8 = u8::MAX;
+/// The same, of an operation whose end all lanes saw together: each lane comes after it.
+pub(crate) const TOGETHER: u8 = u8::MAX - 1;
 
 /// Who may come before whom: block · 256 + warp, or + 32 + mbarrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -60,7 +62,8 @@ impl Stamp {
 
     /// Program order: the same thread.
     fn same_thread(self, other: Self) -> bool {
-        self.agent == other.agent && self.lane == other.lane && self.lane != ALL_LANES
+        let lane = self.lane == other.lane && self.lane != ALL_LANES;
+        self.agent == other.agent && (lane || self.lane == TOGETHER)
     }
 }
 
@@ -92,7 +95,8 @@ impl Clock {
     pub fn covers(&self, stamp: Stamp) -> bool {
         self.of(stamp.agent) >= stamp.clock
             || self.lanes.iter().any(|(agent, lane, clock)| {
-                *agent == stamp.agent && *lane == stamp.lane && *clock >= stamp.clock
+                let same = *lane == stamp.lane || stamp.lane == TOGETHER;
+                *agent == stamp.agent && same && *clock >= stamp.clock
             })
     }
 
@@ -150,22 +154,40 @@ impl Clock {
     }
 }
 
-/// What is ordered before a thread, and which of that the async proxy sees too
-/// (`fence.proxy.async`, ISA 9.7.13.4).
+/// A memory of which `fence.proxy.async` may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Global,
+    Shared,
+}
+
+impl Memory {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// What is ordered before a thread, and which of that the async proxy sees too, of global and of
+/// shared memory (`fence.proxy.async`, ISA 9.7.13.4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     pub seen: Clock,
-    pub proxied: Clock,
+    proxied: [Clock; 2],
 }
 
 impl Known {
     pub fn new(block: u32) -> Self {
-        Self { seen: Clock::new(block), proxied: Clock::new(block) }
+        Self { seen: Clock::new(block), proxied: [Clock::new(block), Clock::new(block)] }
     }
 
     pub fn join(&mut self, other: &Self) {
         self.seen.join(&other.seen);
-        self.proxied.join(&other.proxied);
+        for (mine, theirs) in self.proxied.iter_mut().zip(&other.proxied) {
+            mine.join(theirs);
+        }
     }
 }
 
@@ -240,14 +262,14 @@ impl Timeline {
             || self.private(now.lane).is_some_and(|known| known.seen.covers(earlier))
     }
 
-    /// Whether the async proxy sees an earlier access: one of its own that is ordered, or one that
-    /// was fenced.
-    pub fn proxied(&self, earlier: Stamp, now: Stamp) -> bool {
+    /// Whether the async proxy sees an earlier access to a memory: one of its own that is ordered, or
+    /// one that was fenced.
+    pub fn proxied(&self, memory: Memory, earlier: Stamp, now: Stamp) -> bool {
         if earlier.agent.is_async() {
             return self.ordered(earlier, now);
         }
-        self.shared.proxied.covers(earlier)
-            || self.private(now.lane).is_some_and(|known| known.proxied.covers(earlier))
+        let sees = |known: &Known| known.proxied[memory as usize].covers(earlier);
+        sees(&self.shared) || self.private(now.lane).is_some_and(sees)
     }
 
     /// What these lanes know together, their own accesses included; then time goes on, so that
@@ -296,12 +318,14 @@ impl Timeline {
         self.leave(party, &known);
     }
 
-    /// `fence.proxy.async` by these lanes: the async proxy sees what they know.
-    pub fn fence_proxy(&mut self, party: Party) {
+    /// `fence.proxy.async` by these lanes: the async proxy sees what they know of these memories.
+    pub fn fence_proxy(&mut self, party: Party, memories: &[Memory]) {
         for lane in lanes_of(party.lanes) {
             let alone = Party { lanes: 1 << lane, ..party };
             let mut known = self.release(alone);
-            known.proxied = known.seen.clone();
+            for memory in memories {
+                known.proxied[*memory as usize] = known.seen.clone();
+            }
             self.acquire(alone, &known);
         }
     }
@@ -353,6 +377,8 @@ pub(crate) struct Order {
     pub release: bool,
     /// Scope `.cta`.
     pub block_only: bool,
+    /// `.nc`: of data that stay as they are while the kernel runs.
+    pub constant: bool,
 }
 
 impl Order {

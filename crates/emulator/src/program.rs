@@ -146,6 +146,11 @@ impl Program {
         self.exact_block
     }
 
+    /// Blocks of a cluster, where the kernel itself demands them.
+    pub fn cluster(&self) -> Option<[u32; 3]> {
+        self.exact_cluster
+    }
+
     /// Runs the grid by the default options.
     pub fn run(&self, launch: &Launch, memory: &mut Global) -> Result<Report, Trap> {
         self.run_with(launch, memory, &Options::default())

@@ -1,7 +1,7 @@
 //! What is known of each byte of memory: who wrote it, who read it since, which asynchronous
 //! operations may still touch it. Two accesses to a byte, one of them a write, must be ordered.
 
-use crate::order::{Stamp, Timeline};
+use crate::order::{Clock, Memory, Stamp, Timeline};
 use crate::trap::Fault;
 use std::ops::Range;
 
@@ -11,19 +11,19 @@ pub(crate) enum Clash {
     Fault(Fault),
     /// Not ordered with an earlier access.
     Race {
-        space: &'static str,
+        space: Memory,
         address: u64,
         with: Stamp,
     },
     /// Ordered, but the async proxy does not see it.
     Unfenced {
-        space: &'static str,
+        space: Memory,
         address: u64,
         with: Stamp,
     },
     /// An asynchronous operation at this site may still write, or read, the byte.
     InFlight {
-        space: &'static str,
+        space: Memory,
         address: u64,
         site: u32,
         reads: bool,
@@ -45,14 +45,28 @@ pub(crate) struct By<'a> {
     pub is_async: bool,
 }
 
-impl By<'_> {
-    fn follows(&self, earlier: Stamp) -> bool {
-        earlier.strong && self.stamp.strong || self.timeline.ordered(earlier, self.stamp)
+/// What an access says of an earlier one: neighbouring bytes mostly share it, so it is asked once.
+struct Asked<'a> {
+    by: By<'a>,
+    fine: Stamp,
+}
+
+impl Asked<'_> {
+    /// Whether an earlier access is ordered before this one, or both are strong.
+    fn follows(&mut self, earlier: Stamp) -> bool {
+        let now = self.by.stamp;
+        let yes = earlier == self.fine
+            || earlier.strong && now.strong
+            || self.by.timeline.ordered(earlier, now);
+        if yes {
+            self.fine = earlier;
+        }
+        yes
     }
 
     /// Whether a former *write* is seen by the proxy of this access.
-    fn sees(&self, earlier: Stamp) -> bool {
-        !self.is_async || self.timeline.proxied(earlier, self.stamp)
+    fn sees(&self, memory: Memory, earlier: Stamp) -> bool {
+        !self.by.is_async || self.by.timeline.proxied(memory, earlier, self.by.stamp)
     }
 }
 
@@ -77,6 +91,10 @@ impl Byte {
 
     fn add_reader(&mut self, by: By<'_>) {
         let mut new = by.stamp;
+        if !self.readers[0].is_some() || self.readers[0] == new {
+            self.readers[0] = new;
+            return;
+        }
         let mut keep = |old: &mut Stamp| {
             if !old.is_some() || by.timeline.ordered(*old, by.stamp) {
                 *old = Stamp::default();
@@ -104,16 +122,16 @@ impl Byte {
     }
 }
 
-/// The state of a stretch of memory. `space` is for messages.
+/// The state of a stretch of memory.
 pub(crate) struct Shadow {
-    space: &'static str,
+    space: Memory,
     bytes: Vec<Byte>,
     /// Address of the first byte.
     base: u64,
 }
 
 impl Shadow {
-    pub fn new(space: &'static str, base: u64, len: usize) -> Self {
+    pub fn new(space: Memory, base: u64, len: usize) -> Self {
         Self { space, bytes: vec![Byte::default(); len], base }
     }
 
@@ -129,6 +147,7 @@ impl Shadow {
     /// Records a read.
     pub fn read(&mut self, range: Range<usize>, by: By<'_>) -> Result<(), Clash> {
         let (space, base) = (self.space, self.base);
+        let mut asked = Asked { by, fine: Stamp::default() };
         for (k, byte) in self.bytes[range.clone()].iter_mut().enumerate() {
             let address = base + (range.start + k) as u64;
             if byte.writing != 0 {
@@ -136,10 +155,10 @@ impl Shadow {
                 return Err(Clash::InFlight { space, address, site, reads: false });
             }
             if byte.writer.is_some() {
-                if !by.follows(byte.writer) {
+                if !asked.follows(byte.writer) {
                     return Err(Clash::Race { space, address, with: byte.writer });
                 }
-                if !by.sees(byte.writer) {
+                if !asked.sees(space, byte.writer) {
                     return Err(Clash::Unfenced { space, address, with: byte.writer });
                 }
             }
@@ -151,6 +170,7 @@ impl Shadow {
     /// Records a write.
     pub fn write(&mut self, range: Range<usize>, by: By<'_>) -> Result<(), Clash> {
         let (space, base) = (self.space, self.base);
+        let mut asked = Asked { by, fine: Stamp::default() };
         for (k, byte) in self.bytes[range.clone()].iter_mut().enumerate() {
             let address = base + (range.start + k) as u64;
             if byte.writing != 0 {
@@ -162,11 +182,11 @@ impl Shadow {
                 return Err(Clash::InFlight { space, address, site, reads: true });
             }
             for earlier in byte.readers.iter().chain(&byte.more).chain([&byte.writer]) {
-                if earlier.is_some() && !by.follows(*earlier) {
+                if earlier.is_some() && !asked.follows(*earlier) {
                     return Err(Clash::Race { space, address, with: *earlier });
                 }
             }
-            if byte.writer.is_some() && !by.sees(byte.writer) {
+            if byte.writer.is_some() && !asked.sees(space, byte.writer) {
                 return Err(Clash::Unfenced { space, address, with: byte.writer });
             }
             byte.clear_readers();
@@ -202,6 +222,19 @@ impl Shadow {
             byte.reading = byte.reading.saturating_sub(1);
             byte.put_reader(stamp);
         }
+    }
+
+    /// The memory goes: whatever agents of other blocks did in it must be among what is known.
+    pub fn outlives(&self, block: u32, known: &Clock) -> Result<(), Clash> {
+        for (at, byte) in self.bytes.iter().enumerate() {
+            let (space, address) = (self.space, self.address(at));
+            let done = byte.readers.iter().chain(&byte.more).chain([&byte.writer]);
+            let mut others = done.filter(|s| s.is_some() && s.agent.block() != block);
+            if let Some(with) = others.find(|stamp| !known.covers(**stamp)) {
+                return Err(Clash::Race { space, address, with: *with });
+            }
+        }
+        Ok(())
     }
 
     /// The first byte of the range that nothing wrote.

@@ -9,7 +9,7 @@ use crate::machine::Cluster;
 use crate::mbarrier::{MbarrierError, Mbarriers, SIZE, State as Token};
 use crate::order::{Agent, Known, Stamp, lanes_of};
 use crate::program::Schedule;
-use crate::shadow::{By, Clash};
+use crate::shadow::By;
 use crate::trap::Fault;
 use crate::warp::{State, Warp};
 use std::collections::HashMap;
@@ -319,6 +319,7 @@ impl<'a> Cluster<'a> {
         let which = w.row(phase, now.mask)?;
         let mut row = [0; 32];
         let mut incomplete = None;
+        let mut acquired: Vec<((usize, u32), u32)> = Vec::new();
         for lane in lanes_of(now.mask) {
             let (rank, address) = self.shared_at(space, now.rank, addresses[lane])?;
             let stamp = w.timeline.stamp(lane as u8, now.pc);
@@ -332,9 +333,17 @@ impl<'a> Cluster<'a> {
             row[lane] = u64::from(done);
             if !done {
                 incomplete = Some(State::Mbarrier { rank, address, parity });
-            } else if let (Some(phases), false) = (table.order.get(&at), relaxed) {
-                let party = w.party(1 << lane);
-                w.timeline.acquire(party, &phases.complete);
+            } else if !relaxed {
+                // lanes that wait for the same object learn the same together
+                match acquired.iter_mut().find(|(object, _)| *object == (rank, at)) {
+                    Some((_, lanes)) => *lanes |= 1 << lane,
+                    None => acquired.push(((rank, at), 1 << lane)),
+                }
+            }
+        }
+        for ((rank, at), lanes) in acquired {
+            if let Some(phases) = self.blocks[rank].mbarriers.order.get(&at) {
+                w.timeline.acquire(w.party(lanes), &phases.complete);
             }
         }
         if let (Some(state), true) = (incomplete, blocking) {
@@ -427,12 +436,20 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// A warp has exited: nothing that it began may be under way.
-    pub fn exits(&mut self, rank: usize, w: &mut Warp<'a>) -> Result<(), Clash> {
+    /// A warp has exited: nothing that it began may be under way, and when it is its block's last, what
+    /// other blocks did in the block's shared memory must be over.
+    pub fn exits(&mut self, rank: usize, w: &mut Warp<'a>) -> Done {
         if let Some(site) = self.unfinished_store(w).or(w.group.unfinished()) {
             return Err(Fault::Unwaited { operation: w.program.site(site) }.into());
         }
-        let _ = rank;
+        if self.blocks.len() > 1 {
+            let known = w.timeline.release(w.party(0));
+            let block = &mut self.blocks[rank];
+            block.known.join(&known);
+            if block.warps.iter().flatten().all(|w| w.state == State::Exited) {
+                block.shared.shadow.outlives(block.number, &block.known.seen)?;
+            }
+        }
         self.cluster_turn(0);
         Ok(())
     }

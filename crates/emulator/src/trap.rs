@@ -141,8 +141,10 @@ pub enum Fault {
         /// The lanes at the instruction.
         mask: u32,
     },
-    /// A metadata code that is not one of the six ordered pairs.
-    #[error("metadata of row {row}, group {group} is {code:#x}, which is no ordered pair")]
+    /// A metadata code that the instruction's form does not define.
+    #[error(
+        "metadata of row {row}, group {group} is {code:#x}, which the instruction leaves undefined"
+    )]
     Metadata {
         /// The row of the fragment.
         row: u32,
@@ -152,7 +154,7 @@ pub enum Fault {
         code: u32,
     },
     /// A selector that the shape does not have.
-    #[error("selector {selector}; the form has {count}")]
+    #[error("selector is {selector}; the form has {count}, counted from 0")]
     Selector {
         /// The selector.
         selector: u32,

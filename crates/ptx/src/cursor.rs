@@ -11,6 +11,15 @@ use crate::scope::Scope;
 pub struct Fault {
     pub(crate) position: usize,
     pub(crate) message: String,
+    /// The text fits a row of the table, but breaks that row's rules.
+    pub(crate) judged: bool,
+}
+
+impl Fault {
+    /// Of several faults the greatest says most.
+    pub(crate) fn rank(&self) -> (bool, usize) {
+        (self.judged, self.position)
+    }
 }
 
 /// A reading position. Space and comments are skipped before every token but inside no mnemonic.
@@ -128,7 +137,7 @@ impl<'a> Cursor<'a> {
 
     /// A fault there.
     pub fn fault_at(&self, position: usize, message: &str) -> Fault {
-        Fault { position, message: message.to_string() }
+        Fault { position, message: message.to_string(), judged: false }
     }
 
     /// What stands here up to space or a semicolon.
@@ -264,6 +273,7 @@ impl<'a> Cursor<'a> {
     pub fn integer(&mut self, min: i128, max: i128) -> Result<i64, Fault> {
         let start = self.position();
         let negative = self.accept("-");
+        self.skip_space();
         let rest = self.rest();
         let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let digits = rest[..len].strip_suffix('U').unwrap_or(&rest[..len]);
@@ -315,18 +325,32 @@ impl<'a> Cursor<'a> {
     ) -> Result<(), Fault> {
         let mut rest = template;
         let mut in_mnemonic = true;
+        let mut unsaid: Vec<&str> = Vec::new();
         while !rest.is_empty() {
             if let Some((name, after)) = rest.strip_prefix('{').and_then(|r| r.split_once('}')) {
+                rest = after;
+                let name = match (name.strip_prefix('|'), name.split_once('?')) {
+                    (Some(name), _) => {
+                        self.absent = !self.accept("|");
+                        name
+                    }
+                    (_, Some((modifier, name))) => {
+                        self.absent = unsaid.contains(&modifier);
+                        if !self.absent {
+                            self.expect(",")?;
+                        }
+                        name
+                    }
+                    _ => name,
+                };
                 if !in_mnemonic {
                     self.skip_space();
                 }
-                let optional = name.strip_prefix(['|', ',']);
-                if optional.is_some() {
-                    self.absent = !self.accept(&name[..1]);
-                    self.skip_space();
+                let start = self.at;
+                operand(self, name)?;
+                if in_mnemonic && self.at == start {
+                    unsaid.push(name);
                 }
-                operand(self, optional.unwrap_or(name))?;
-                rest = after;
                 continue;
             }
             let (literal, after) = rest.split_at(rest.find('{').unwrap_or(rest.len()));

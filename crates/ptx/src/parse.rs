@@ -61,11 +61,11 @@ pub fn parse_entry(text: &str, entry: Option<&str>) -> Result<Located, ParseErro
 
 /// The module, and the byte offset of each line of its body.
 fn module(text: &str, entry: Option<&str>) -> Result<(Module, Vec<usize>), Fault> {
-    if let Some(position) = text.bytes().position(|b| !b.is_ascii()) {
-        return Err(Fault { position, message: "PTX is ASCII, comments too".to_string() });
-    }
     let outside = Scope::default();
     let mut c = Cursor::new(text, 0, &outside);
+    if let Some(position) = text.bytes().position(|b| !b.is_ascii()) {
+        return Err(c.fault_at(position, "PTX is ASCII, comments too"));
+    }
     let mut header = Vec::new();
     while let Some(line) = c.comment() {
         header.push(line);
@@ -102,6 +102,12 @@ fn module(text: &str, entry: Option<&str>) -> Result<(Module, Vec<usize>), Fault
         let mut kernel = Kernel::new(name);
         kernel.shared = shared.clone();
         kernel.params = head::params(&mut c)?;
+        if let Some(both) =
+            kernel.params.iter().find(|p| shared.iter().any(|s| s.symbol.0 == p.name))
+        {
+            let message = format!("{} is both an array and a parameter", both.name);
+            return Err(c.fault_at(start, &message));
+        }
         kernel.limits = head::limits(&mut c)?;
         c.expect("{")?;
         let (starts, end) = body::body(&mut kernel, text, c.position())?;

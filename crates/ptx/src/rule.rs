@@ -2,7 +2,7 @@
 //! do. A row states it beside the operand: `d: Arg = to(ty)`.
 
 use crate::modifier::{Space, Type, VoteMode, Width};
-use crate::operand::{Address, Arg, Base};
+use crate::operand::{Address, Arg, Base, Imm, Imms};
 use crate::reg::Kind;
 
 /// The rule of a source or destination.
@@ -20,10 +20,14 @@ pub(crate) struct Want {
     sink: bool,
     /// `!%p` will do.
     not: bool,
-    /// Special registers, symbols and vectors will do: `mov`.
-    moved: bool,
-    /// A symbol will do.
+    /// A vector that fills the type will do: `mov` packs, or takes apart.
+    parts: bool,
+    /// A special register will do.
+    special: bool,
+    /// The address of an array in shared memory will do.
     symbol: bool,
+    /// A constant must lie within these, the bounds included.
+    range: Option<(i64, i64)>,
     /// Instead of the vector, a register of 64 bits will do: a matrix descriptor.
     descriptor: bool,
 }
@@ -52,6 +56,11 @@ pub(crate) fn loaded(vec: &Width, ty: &Type) -> Want {
 /// What a store reads.
 pub(crate) fn stored(vec: &Width, ty: &Type) -> Want {
     Want { sink: false, constant: true, ..loaded(vec, ty) }
+}
+
+/// An address within the space, or an array that lies there.
+pub(crate) fn address_in(space: &Space) -> Want {
+    Want { symbol: space.is_shared(), ..reg(&Type::U64) }
 }
 
 /// So many registers of this type or constants, in braces.
@@ -83,8 +92,9 @@ pub(crate) fn only_if(asked: bool, want: Want) -> Want {
 }
 
 impl Want {
-    pub(crate) fn wider(self) -> Self {
-        Self { wider: true, ..self }
+    /// A register may be wider than the type.
+    pub(crate) fn wider_if(self, wider: bool) -> Self {
+        Self { wider, ..self }
     }
     pub(crate) fn or_sink(self) -> Self {
         Self { sink: true, ..self }
@@ -95,9 +105,17 @@ impl Want {
     pub(crate) fn or_symbol(self) -> Self {
         Self { symbol: true, ..self }
     }
-    /// Of `mov`: also a vector, which it packs or unpacks.
+    /// Of `mov`: also a vector, which it packs or takes apart.
     pub(crate) fn or_parts(self) -> Self {
-        Self { moved: true, ..self }
+        Self { parts: true, ..self }
+    }
+    /// Of `mov`: also a special register or an address.
+    pub(crate) fn or_special(self) -> Self {
+        Self { special: true, symbol: true, ..self }
+    }
+    /// A constant lies within these bounds.
+    pub(crate) fn between(self, least: i64, most: i64) -> Self {
+        Self { range: Some((least, most)), ..self }
     }
     /// A constant will do even where the type is one of 8 bits or of a truth value.
     pub(crate) fn or_constant(self) -> Self {
@@ -114,7 +132,7 @@ impl Want {
             (Type::F32, _) => &[F32, B32],
             (Type::F64, _) => &[F64, B64],
             (Type::F16x2 | Type::Bf16x2 | Type::Tf32, _) => &[B32],
-            (Type::F16 | Type::Bf16, false) => &[B16],
+            (Type::F16, false) | (Type::Bf16, _) => &[B16],
             (Type::B64, _) => &[B64, F64],
             (Type::B32, false) => &[B32, F32],
             (Type::B32, true) => &[B32, F32, B64],
@@ -153,17 +171,16 @@ impl Want {
             }
             Arg::F32(_) => Err("an f32 is not wanted here".to_string()),
             Arg::F64(_) => Err("an f64 is not wanted here".to_string()),
-            Arg::Special(special) if self.moved => {
+            Arg::Special(special) if self.special => {
                 let bits = self.ty.map_or(0, Type::bits);
-                // a 64-bit register read as 32 bits gives its low half
-                if bits == special.bits() || (bits == 32 && !self.is_float()) {
+                if bits == special.bits() && !self.is_float() {
                     Ok(())
                 } else {
                     Err(format!("{special} has {} bits", special.bits()))
                 }
             }
             Arg::Special(special) => Err(format!("{special} is read by `mov` alone")),
-            Arg::Symbol(..) if (self.moved || self.symbol) && !self.is_float() => {
+            Arg::Symbol(..) if self.symbol && !self.is_float() => {
                 match self.ty.map_or(0, Type::bits) {
                     32 | 64 => Ok(()),
                     bits => Err(format!("an address does not fit {bits} bits")),
@@ -183,6 +200,12 @@ impl Want {
             Some(ty) if self.constant && !ty.is_float() => ty,
             _ => return Err("an integer is not wanted here".to_string()),
         };
+        if let Some((least, most)) = self.range {
+            return match (least..=most).contains(&value) {
+                true => Ok(()),
+                false => Err(format!("{value} lies outside {least}..={most}")),
+            };
+        }
         let bits = ty.bits();
         // all bits of a predicate are one bit: −1 is true
         let (min, max) = (-1i128 << bits.saturating_sub(1), (1i128 << bits) - 1);
@@ -219,6 +242,87 @@ pub(crate) trait Ruled: Sized {
     fn samples_of(rule: &Self::Rule) -> Vec<Self>;
 }
 
+/// The types that a row has.
+#[derive(Clone, Debug)]
+pub(crate) struct Among(pub Vec<Type>);
+
+/// One of the types of these lists.
+pub(crate) fn among(lists: &[&[Type]]) -> Among {
+    Among(lists.concat())
+}
+
+impl Ruled for Type {
+    type Rule = Among;
+
+    fn meets(&self, among: &Among) -> Result<(), String> {
+        if among.0.contains(self) {
+            return Ok(());
+        }
+        let list: Vec<_> = among.0.iter().map(|ty| format!(".{ty}")).collect();
+        match list.is_empty() {
+            true => Err(format!(".{self}: no type suits what stands before it")),
+            false => Err(format!(".{self} is none of {}", list.join(" "))),
+        }
+    }
+
+    #[cfg(test)]
+    fn samples_of(among: &Among) -> Vec<Self> {
+        among.0.clone()
+    }
+}
+
+/// A number below this one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Below(pub u32);
+
+impl Ruled for Imm {
+    type Rule = Below;
+
+    fn meets(&self, below: &Below) -> Result<(), String> {
+        match self.0 < below.0 {
+            true => Ok(()),
+            false => Err(format!("{self} lies outside 0..{}", below.0)),
+        }
+    }
+
+    #[cfg(test)]
+    fn samples_of(below: &Below) -> Vec<Self> {
+        (0..below.0).map(Self).collect()
+    }
+}
+
+/// So many signs, −1 or 1, and then so many flags, 0 or 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub signs: usize,
+    pub flips: usize,
+}
+
+impl Ruled for Imms {
+    type Rule = Ending;
+
+    fn meets(&self, ending: &Ending) -> Result<(), String> {
+        let (have, want) = (self.0.len(), ending.signs + ending.flips);
+        if have != want {
+            return Err(format!("{want} constants are wanted at the end, not {have}"));
+        }
+        let (signs, flips) = self.0.split_at(ending.signs);
+        match signs.iter().all(|s| s.abs() == 1) && flips.iter().all(|t| *t >= 0) {
+            true => Ok(()),
+            false => Err("signs are -1 or 1, transpositions 0 or 1".to_string()),
+        }
+    }
+
+    #[cfg(test)]
+    fn samples_of(ending: &Ending) -> Vec<Self> {
+        let list = |bits: usize| {
+            let signs = (0..ending.signs).map(move |i| 1 - 2 * (bits >> i & 1) as i8);
+            signs.chain((0..ending.flips).map(move |i| (bits >> (2 + i) & 1) as i8)).collect()
+        };
+        (0..16).map(|bits| Self(list(bits))).collect()
+    }
+}
+
 impl Ruled for Arg {
     type Rule = Want;
 
@@ -229,16 +333,26 @@ impl Ruled for Arg {
                     let (have, want) = (elements.len(), want.count);
                     return Err(format!("{want} elements are wanted here, not {have}"));
                 }
+                alike(elements)?;
                 elements.iter().try_for_each(|e| want.meets_one(e))
             }
-            Self::Vector(elements) if want.moved => {
+            Self::Vector(elements) if want.parts => {
                 let bits = want.ty.map_or(0, Type::bits);
                 let ty = match (bits, elements.len()) {
                     (32, 2) | (64, 4) => Type::B16,
                     (64, 2) => Type::B32,
                     (_, n) => return Err(format!("{bits} bits are not {n} registers")),
                 };
-                let element = Want { moved: false, ty: Some(ty), ..*want };
+                let sink = want.sink || !want.constant; // a part that is taken apart may be dropped
+                alike(elements)?;
+                let element = Want {
+                    parts: false,
+                    special: false,
+                    symbol: false,
+                    sink,
+                    ty: Some(ty),
+                    ..*want
+                };
                 elements.iter().try_for_each(|e| element.meets_one(e))
             }
             Self::Reg(reg) if want.descriptor && reg.kind == Kind::B64 => Ok(()),
@@ -250,6 +364,22 @@ impl Ruled for Arg {
     #[cfg(test)]
     fn samples_of(want: &Want) -> Vec<Self> {
         crate::tests::args(want.kinds(), want.count, |arg| arg.meets(want).is_ok())
+    }
+}
+
+/// Elements of a vector are all numbers of floats, or all not (9.7.9.2).
+fn alike(elements: &[Arg]) -> Result<(), String> {
+    let float = |e: &Arg| match e {
+        Arg::Reg(reg) => Some(matches!(reg.kind, Kind::F32 | Kind::F64)),
+        Arg::F32(_) | Arg::F64(_) => Some(true),
+        Arg::Int(_) => Some(false),
+        _ => None,
+    };
+    let mut classes = elements.iter().filter_map(float);
+    let first = classes.next();
+    match classes.all(|class| Some(class) == first) {
+        true => Ok(()),
+        false => Err("elements of one vector are of one class".to_string()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! the same call gives the same bits. The block that arrives last adds the splits.
 
 use super::{Call, Shape};
+use crate::Conflict;
 use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
 use crate::ptx::rows::{WARP, address, special};
 use quickpick_ptx::{B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special};
@@ -9,6 +10,13 @@ use quickpick_ptx::{B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg
 /// Floats from a token to the next in a warp's sums: 16 features, and 4 so that the lanes of a warp
 /// store to different banks.
 const STRIDE: u32 = 20;
+/// A warp reads two tokens' rows of 16 features, 20 words apart: the last four words of the second are
+/// in the banks of the first's first four. No stride suits both: the stores ask for 4 or 12 modulo 16,
+/// the loads for 16 modulo 32.
+pub(in crate::ptx) const CONFLICTS: &[Conflict] = &[Conflict {
+    instruction: "[%sum_at",
+    why: "once a block: rows of 20 words let the stores pass, and overlap by four banks when read",
+}];
 /// Splits whose sums are loaded at once.
 const SPLITS: usize = 4;
 

@@ -167,6 +167,28 @@ pub(super) fn setp(ty: Type, cmp: Cmp, ftz: bool) -> Option<F2> {
     }))
 }
 
+/// 9.7.6.1, 9.7.7.1: all ones, or 1.0 of a float type, where the comparison holds; of pairs for each.
+pub(super) fn set(to: Type, from: Type, cmp: Cmp, ftz: bool) -> Option<F2> {
+    let half = match from {
+        Type::F16x2 => Type::F16,
+        Type::Bf16x2 => Type::Bf16,
+        other => other,
+    };
+    let compare = match from.is_float() {
+        true => setp(half, cmp, ftz)?,
+        false => super::integer::setp(from, cmp)?,
+    };
+    let bits = if is_pair(from) { 16 } else { to.bits() };
+    let yes = if to.is_float() { encode(to, false, 1.0) } else { cut(bits, u64::MAX) };
+    let one = move |a, b| if compare(a, b) == 1 { yes } else { 0 };
+    if is_pair(from) {
+        return Some(Box::new(move |a, b| {
+            one(a & 0xFFFF, b & 0xFFFF) | one(a >> 16, b >> 16) << 16
+        }));
+    }
+    Some(Box::new(one))
+}
+
 fn is_number(ty: Type) -> bool {
     matches!(ty, Type::F16 | Type::Bf16 | Type::F32 | Type::F64)
 }

@@ -16,12 +16,20 @@ pub(crate) type F2 = Box<dyn Fn(u64, u64) -> u64 + Send + Sync>;
 pub(crate) type F3 = Box<dyn Fn(u64, u64, u64) -> u64 + Send + Sync>;
 pub(crate) type F4 = Box<dyn Fn(u64, u64, u64, u64) -> u64 + Send + Sync>;
 
+/// Registers of a kernel's text, virtual as they are: a warp keeps 256 bytes for each.
+const MOST_REGISTERS: usize = 1 << 16;
+
 /// Makes a program of a kernel's text.
 pub(crate) fn program(located: &Located) -> Result<Program, ParseError> {
     let kernel = &located.module.kernel;
     let mut names = Names::default();
     for declared in kernel.registers() {
         names.declare(declared);
+    }
+    if names.slots.len() > MOST_REGISTERS {
+        let message =
+            format!("{} registers; {MOST_REGISTERS} are possible here", names.slots.len());
+        return Err(ParseError { line: 1, column: 1, message });
     }
     let mut param_bytes = 0;
     for param in &kernel.params {
@@ -45,14 +53,16 @@ pub(crate) fn program(located: &Located) -> Result<Program, ParseError> {
         let Line::Inst { guard, inst } = line else { continue };
         let fault = |message: String| ParseError { line: *at, column: 1, message };
         let op = names.op(inst).map_err(|why| fault(format!("`{}`: {why}", inst.text())))?;
+        let mut text = inst.text();
         let guard = match guard {
-            Some(guard) => Some(Guard {
-                slot: names.slot(guard.pred.into()).map_err(fault)?,
-                wanted: u64::from(!guard.negated),
-            }),
+            Some(guard) => {
+                let (pred, negated) = (guard.pred, guard.negated);
+                text = format!("@{}{pred} {text}", if negated { "!" } else { "" });
+                let slot = names.slot(pred.into()).map_err(fault)?;
+                Some(Guard { slot, wanted: u64::from(!negated) })
+            }
             None => None,
         };
-        let text = inst.text();
         code.push(Step { guard, op, line: *at, text, class: class(inst) });
     }
     let has_groups = code.iter().any(|step| matches!(step.op, crate::code::Op::Group(_)));

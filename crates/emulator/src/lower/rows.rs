@@ -6,7 +6,7 @@ use super::names::{Names, bytes, space, special};
 use super::{F1, F2, F3};
 use crate::code::{Bulk, Mbar, Multiply, Op, Src, Take, Tile};
 use crate::mma::{Acc, Element, Form, Sparsity};
-use crate::order::Order;
+use crate::order::{Memory, Order};
 use quickpick_ptx::*;
 
 type Lowered = Result<Op, String>;
@@ -128,9 +128,9 @@ impl Names {
                 members: self.src(mask, 32)?,
             }),
 
-            Inst::Ld { order, space: s, cache: _, vec: _, ty, d, a } => Ok(Op::Load {
+            Inst::Ld { order, space: s, cache, vec: _, ty, d, a } => Ok(Op::Load {
                 space: space(*s),
-                order: load_order(*order),
+                order: Order { constant: cache.is_nc(), ..load_order(*order) },
                 d: self.dsts(d)?,
                 size: bytes(*ty),
                 signed: ty.is_signed(),
@@ -261,7 +261,7 @@ impl Names {
             }
             Inst::Membar { level } => Ok(Op::Fence { block_only: *level == MembarLevel::Cta }),
             Inst::FenceMbarrierInit {} => Ok(Op::FenceInit),
-            Inst::FenceProxyAsync { space: _ } => Ok(Op::FenceProxy),
+            Inst::FenceProxyAsync { space } => Ok(Op::FenceProxy(fenced(*space))),
 
             Inst::MbarInit { space: s, a, count } => {
                 self.mbarrier(*s, a, None, Mbar::Init(self.src(count, 32)?))
@@ -463,6 +463,10 @@ impl Names {
             Inst::Setp { cmp, ftz, ty, d, a, b } => {
                 self.binary(compare(*cmp, *ftz, *ty), d, [(a, ty.bits()), (b, ty.bits())])
             }
+            Inst::Set { cmp, ftz, dty, aty, d, a, b } => {
+                let f = float::set(*dty, *aty, *cmp, *ftz == Ftz::Yes);
+                self.binary(f, d, [(a, aty.bits()), (b, aty.bits())])
+            }
             Inst::SetpBool { cmp, bool: op, ftz, ty, d, a, b, c } => {
                 let compare = none(compare(*cmp, *ftz, *ty))?;
                 let (c, negated) = self.pred(c)?;
@@ -501,19 +505,13 @@ impl Names {
         Ok(Op::Copy { to: self.at(d)?, from: self.at(a)?, size: size.0 as usize, take })
     }
 
-    fn mbarrier(
-        &self,
-        s: quickpick_ptx::Space,
-        a: &Address,
-        d: Option<usize>,
-        op: Mbar,
-    ) -> Lowered {
+    fn mbarrier(&self, s: Space, a: &Address, d: Option<usize>, op: Mbar) -> Lowered {
         Ok(Op::Mbarrier { space: space(s), a: self.at(a)?, d, op })
     }
 
     fn test(
         &self,
-        (order, s): (WaitOrder, quickpick_ptx::Space),
+        (order, s): (WaitOrder, Space),
         d: &Arg,
         a: &Address,
         (phase, bits): (&Arg, u32),
@@ -527,7 +525,7 @@ impl Names {
 
     fn atomic(
         &self,
-        (order, scope, s): (AtomOrder, AtomScope, quickpick_ptx::Space),
+        (order, scope, s): (AtomOrder, AtomScope, Space),
         (op, ty): (AtomOp, Type),
         d: Option<usize>,
         a: &Address,
@@ -641,6 +639,15 @@ fn compare(cmp: Cmp, ftz: Ftz, ty: Type) -> Option<F2> {
     if ty.is_float() { float::setp(ty, cmp, ftz == Ftz::Yes) } else { integer::setp(ty, cmp) }
 }
 
+/// Without a space, of all memory (9.7.13.4).
+fn fenced(space: Space) -> &'static [Memory] {
+    match space {
+        Space::Global => &[Memory::Global],
+        Space::Generic | Space::Param => &[Memory::Global, Memory::Shared],
+        Space::Shared | Space::SharedCta | Space::SharedCluster => &[Memory::Shared],
+    }
+}
+
 /// `bar` is `barrier.aligned` (9.7.13.1).
 fn is_aligned(kind: BarKind, aligned: Aligned) -> bool {
     matches!(kind, BarKind::Bar | BarKind::BarCta) || aligned == Aligned::Yes
@@ -651,7 +658,7 @@ fn is_relaxed(order: ArriveOrder) -> bool {
 }
 
 fn strong(acquire: bool, release: bool, block_only: bool) -> Order {
-    Order { strong: true, acquire, release, block_only }
+    Order { strong: true, acquire, release, block_only, constant: false }
 }
 
 /// `.volatile` is relaxed, with system scope (8.4).

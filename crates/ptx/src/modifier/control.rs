@@ -89,9 +89,9 @@ modifier!(
         /// Earlier accesses are seen by who waits.
         ReleaseCluster = ".release.cluster" isa 80 sm 90,
         /// Nothing is said about other accesses.
-        RelaxedCta = ".relaxed.cta" isa 80 sm 90,
+        RelaxedCta = ".relaxed.cta" isa 86 sm 90,
         /// Nothing is said about other accesses.
-        RelaxedCluster = ".relaxed.cluster" isa 80 sm 90,
+        RelaxedCluster = ".relaxed.cluster" isa 86 sm 90,
     }
 );
 modifier!(
@@ -115,9 +115,9 @@ modifier!(
         /// Accesses before the arrivals are seen.
         AcquireCluster = ".acquire.cluster" isa 80 sm 90,
         /// Nothing is said about other accesses.
-        RelaxedCta = ".relaxed.cta" isa 80 sm 90,
+        RelaxedCta = ".relaxed.cta" isa 86 sm 90,
         /// Nothing is said about other accesses.
-        RelaxedCluster = ".relaxed.cluster" isa 80 sm 90,
+        RelaxedCluster = ".relaxed.cluster" isa 86 sm 90,
     }
 );
 modifier!(

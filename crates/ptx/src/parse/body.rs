@@ -312,6 +312,10 @@ fn line(c: &mut Cursor<'_>, frame: Option<&Frame>) -> Result<Line, Fault> {
         }
         guard = Some(Guard { pred: Reg::new(reg.role, reg.index), negated });
     }
-    c.skip_space();
-    Ok(Line::Inst { guard, inst: Inst::parse(c)? })
+    let start = c.position();
+    let inst = Inst::parse(c)?;
+    if guard.is_some() && matches!(inst, Inst::Pragma { .. }) {
+        return Err(c.fault_at(start, "`.pragma` is no instruction, and has no guard"));
+    }
+    Ok(Line::Inst { guard, inst })
 }

@@ -23,21 +23,21 @@ macro_rules! copy {
 
     /// Copies `size` bytes, a multiple of 16, to shared memory; they count at the mbarrier `bar` of
     /// each block that gets them (9.7.9.25.4.1).
-    BulkLoad { space: Space, multicast: Multicast, hint: Hint, d: Address = within(space), a: Address = within(&Space::Global), size: Arg = from(&Type::U32), bar: Address = within(space), mask: Arg = only_if(*multicast == Multicast::Yes, from(&Type::U16)), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::B64)) } isa 80 sm 90
-        => "cp.async.bulk{space}.global.mbarrier::complete_tx::bytes{multicast}{hint} {d}, {a}, {size}, {bar}{,mask}{,policy};";
+    BulkLoad { space: Space, multicast: Multicast, hint: Hint, d: Address = within(space), a: Address = within(&Space::Global), size: Arg = from(&Type::U32).between(0, MOST_BULK), bar: Address = within(space), mask: Arg = only_if(*multicast == Multicast::Yes, from(&Type::U16).between(0, 0xffff)), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::U64)) } isa 80 sm 90
+        => "cp.async.bulk{space}.global.mbarrier::complete_tx::bytes{multicast}{hint} {d}, {a}, {size}, {bar}{multicast?mask}{hint?policy};";
     /// Copies to another block of the cluster; the bytes count at its mbarrier `bar`.
-    BulkCopy { d: Address = within(&Space::SharedCluster), a: Address = within(&Space::SharedCta), size: Arg = from(&Type::U32), bar: Address = within(&Space::SharedCluster) } isa 80 sm 90
+    BulkCopy { d: Address = within(&Space::SharedCluster), a: Address = within(&Space::SharedCta), size: Arg = from(&Type::U32).between(0, MOST_BULK), bar: Address = within(&Space::SharedCluster) } isa 80 sm 90
         => "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes {d}, {a}, {size}, {bar};";
     /// Copies from shared memory, as one of the thread's bulk group.
-    BulkStore { hint: Hint, d: Address = within(&Space::Global), a: Address = within(&Space::SharedCta), size: Arg = from(&Type::U32), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::B64)) } isa 80 sm 90
-        => "cp.async.bulk.global.shared::cta.bulk_group{hint} {d}, {a}, {size}{,policy};";
+    BulkStore { hint: Hint, d: Address = within(&Space::Global), a: Address = within(&Space::SharedCta), size: Arg = from(&Type::U32).between(0, MOST_BULK), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::U64)) } isa 80 sm 90
+        => "cp.async.bulk.global.shared::cta.bulk_group{hint} {d}, {a}, {size}{hint?policy};";
     /// Copies the tile at `coords`, innermost first, of the tensor that the map describes
     /// (9.7.9.25.5.2).
-    TensorLoad { dims: Dims, tile: Tile, space: Space, multicast: Multicast, hint: Hint, d: Address = within(space), map: Arg = reg(&Type::U64).or_symbol(), coords: Arg = values(dims.count(), &Type::S32), bar: Address = within(space), mask: Arg = only_if(*multicast == Multicast::Yes, from(&Type::U16)), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::B64)) } isa 80 sm 90
-        => "cp.async.bulk.tensor.{dims}{space}.global{tile}.mbarrier::complete_tx::bytes{multicast}{hint} {d}, [{map}, {coords}], {bar}{,mask}{,policy};";
+    TensorLoad { dims: Dims, tile: Tile, space: Space, multicast: Multicast, hint: Hint, d: Address = within(space), map: Arg = reg(&Type::U64), coords: Arg = values(dims.count(), &Type::S32), bar: Address = within(space), mask: Arg = only_if(*multicast == Multicast::Yes, from(&Type::U16).between(0, 0xffff)), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::U64)) } isa 80 sm 90
+        => "cp.async.bulk.tensor.{dims}{space}.global{tile}.mbarrier::complete_tx::bytes{multicast}{hint} {d}, [{map}, {coords}], {bar}{multicast?mask}{hint?policy};";
     /// Copies a tile from shared memory; what lies outside the tensor is left out.
-    TensorStore { dims: Dims, tile: Tile, hint: Hint, map: Arg = reg(&Type::U64).or_symbol(), coords: Arg = values(dims.count(), &Type::S32), a: Address = within(&Space::SharedCta), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::B64)) } isa 80 sm 90
-        => "cp.async.bulk.tensor.{dims}.global.shared::cta{tile}.bulk_group{hint} [{map}, {coords}], {a}{,policy};";
+    TensorStore { dims: Dims, tile: Tile, hint: Hint, map: Arg = reg(&Type::U64), coords: Arg = values(dims.count(), &Type::S32), a: Address = within(&Space::SharedCta), policy: Arg = only_if(*hint == Hint::Yes, from(&Type::U64)) } isa 80 sm 90
+        => "cp.async.bulk.tensor.{dims}.global.shared::cta{tile}.bulk_group{hint} [{map}, {coords}], {a}{hint?policy};";
     /// Brings the tensor's description near (9.7.9.15).
     TensorPrefetchMap { space: Space, a: Address = within(space) } isa 80 sm 90
         => "prefetch{space}.tensormap {a};";

@@ -1,24 +1,15 @@
 //! Which modifiers go together. What each instruction allows stands in its section of the manual.
 
 use super::Inst;
+use super::types::{HALVES, WORDS};
 use crate::modifier::*;
-use crate::operand::{Arg, Imms};
+use crate::operand::Arg;
 
 use Type::*;
-
-const INTEGERS: &[Type] = &[U16, U32, U64, S16, S32, S64];
-const WORDS: &[Type] = &[U32, U64, S32, S64];
-const HALVES: &[Type] = &[F16, F16x2, Bf16, Bf16x2];
-const MEMORY: &[Type] = &[B8, B16, B32, B64, U8, U16, U32, U64, S8, S16, S32, S64, F32, F64];
 
 /// `Ok` if it holds.
 fn when(holds: bool, otherwise: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise.to_string()) }
-}
-
-/// The type is one of these.
-fn one_of(ty: Type, lists: &[&[Type]]) -> Result<(), String> {
-    when(lists.iter().any(|l| l.contains(&ty)), &format!("not for .{ty}"))
 }
 
 /// Rounding, subnormals and clamping of a sum or product.
@@ -35,25 +26,24 @@ fn float(round: Round, ftz: Ftz, sat: Sat, ty: Type) -> Result<(), String> {
     }
 }
 
-/// A function of one type that has no modifier but `.ftz`, and that for some of its types.
-fn unary(ty: Type, ftz: Ftz, types: &[&[Type]], with_ftz: &[Type]) -> Result<(), String> {
-    one_of(ty, types)?;
+/// `.ftz` stands only beside these types.
+fn flush(ty: Type, ftz: Ftz, with_ftz: &[Type]) -> Result<(), String> {
     when(ftz == Ftz::No || with_ftz.contains(&ty), &format!(".ftz is not for .{ty}"))
 }
 
 fn extremum(ty: Type, ftz: Ftz, nan: Nan) -> Result<(), String> {
-    unary(ty, ftz, &[INTEGERS, HALVES, &[F32, F64]], &[F16, F16x2, F32])?;
+    flush(ty, ftz, &[F16, F16x2, F32])?;
     when(nan == Nan::No || HALVES.contains(&ty) || ty == F32, &format!(".NaN is not for .{ty}"))
 }
 
 fn root(round: RootMode, ftz: Ftz, ty: Type) -> Result<(), String> {
-    unary(ty, ftz, &[&[F32, F64]], &[F32])?;
+    flush(ty, ftz, &[F32])?;
     when(ty == F32 || round != RootMode::Approx, "no such approximation of .f64")
 }
 
 fn compare(cmp: Cmp, ftz: Ftz, ty: Type) -> Result<(), String> {
     use Cmp::*;
-    unary(ty, ftz, &[INTEGERS, &[B16, B32, B64, F16, Bf16, F32, F64]], &[F16, F32])?;
+    flush(ty, ftz, &[F16, F16x2, F32])?;
     let fits = match cmp {
         Eq | Ne => true,
         Lt | Le | Gt | Ge => !ty.is_bits(),
@@ -61,6 +51,15 @@ fn compare(cmp: Cmp, ftz: Ftz, ty: Type) -> Result<(), String> {
         _ => ty.is_float(),
     };
     when(fits, &format!(".{cmp} is not for .{ty}"))
+}
+
+/// Whether each integer of the one type is one of the other.
+fn holds(ty: Type, other: Type) -> bool {
+    match (ty.is_signed(), other.is_signed()) {
+        (true, false) => ty.bits() > other.bits(),
+        (false, true) => false,
+        _ => ty.bits() >= other.bits(),
+    }
 }
 
 fn convert(
@@ -72,21 +71,23 @@ fn convert(
     aty: Type,
 ) -> Result<(), String> {
     use CvtRound::*;
-    let types: &[&[Type]] = &[INTEGERS, &[U8, S8, F16, Bf16, F32, F64]];
     if dty == Tf32 {
-        let plain = (ftz, relu, sat, aty) == (Ftz::No, Relu::No, Sat::No, F32);
-        return when(plain && round == Rna, "to .tf32 comes only .rna from .f32");
+        let from = (ftz, sat, aty) == (Ftz::No, Sat::No, F32);
+        let nearest = round == Rna && relu == Relu::No;
+        return when(
+            from && (nearest || matches!(round, Rn | Rz)),
+            "to .tf32 leads .rna, .rn or .rz from .f32",
+        );
     }
-    one_of(dty, types)?;
-    one_of(aty, types)?;
     let (from_float, to_float) = (aty.is_float(), dty.is_float());
     let to_integral = matches!(round, Rni | Rzi | Rmi | Rpi);
     let rounded = matches!(round, Rn | Rz | Rm | Rp);
     let narrows = to_float && (!from_float || dty.bits() < aty.bits());
     let half = |ty| matches!(ty, F16 | Bf16);
+    when(sat == Sat::No || from_float || to_float || !holds(dty, aty), "nothing to clamp")?;
     when(ftz == Ftz::No || dty == F32 || aty == F32, ".ftz is for .f32")?;
     when(
-        relu == Relu::No || (half(dty) && aty == F32 && rounded && sat == Sat::No),
+        relu == Relu::No || (half(dty) && aty == F32 && (ftz, sat) == (Ftz::No, Sat::No)),
         ".relu is for 16-bit floats from .f32",
     )?;
     if [dty, aty].contains(&Bf16) {
@@ -120,12 +121,6 @@ fn atomic(op: AtomOp, ty: Type, red: bool) -> Result<(), String> {
     when(fits, &format!(".{op} is not for .{ty}"))
 }
 
-fn memory_order(scoped: bool, scope: AtomScope) -> Result<(), String> {
-    // the manual's grammar lets either stand alone
-    let _ = (scoped, scope);
-    Ok(())
-}
-
 fn bar(kind: BarKind, aligned: Aligned) -> Result<(), String> {
     let plain = matches!(kind, BarKind::Bar | BarKind::BarCta);
     when(!plain || aligned == Aligned::No, "`bar` is aligned, and does not say so")
@@ -142,8 +137,7 @@ fn in_shared(space: Space) -> Result<(), String> {
     when(space.is_own_shared(), "to or from shared memory of the block only")
 }
 
-fn arrive(order: ArriveOrder, space: Space, d: &Arg) -> Result<(), String> {
-    let _ = order;
+fn arrive(space: Space, d: &Arg) -> Result<(), String> {
     when(!matches!(space, Space::Global | Space::Param), &format!("not for {space}"))?;
     when(
         space != Space::SharedCluster || *d == Arg::Sink,
@@ -157,58 +151,21 @@ fn copy(cache: CopyCache, space: Space, size: u32) -> Result<(), String> {
     when(fits, &format!("{size} bytes are not copied: .ca takes 4, 8 or 16, .cg 16"))
 }
 
-fn wgmma(
-    shape: (u16, u16),
-    sat: Satfinite,
-    [dty, aty, bty]: [Type; 3],
-    a: &Arg,
-    imms: &Imms,
-    sparse: bool,
-) -> Result<(), String> {
-    let (n, k) = shape;
-    let depth = k / if sparse { 2 } else { 1 };
-    let in_registers = matches!(a, Arg::Vector(_));
-    let eight = |ty| matches!(ty, E4m3 | E5m2);
-    let (bits, transposed) = match (dty, aty, bty) {
-        (F16 | F32, F16, F16) | (F32, Bf16, Bf16) => (16, if in_registers { 1 } else { 2 }),
-        (F32, Tf32, Tf32) => (32, 0),
-        (F16 | F32, a, b) if eight(a) && eight(b) => (8, 0),
-        (S32, S8 | U8, S8 | U8) => (8, 0),
-        _ => return Err(format!("no product .{dty}.{aty}.{bty}")),
-    };
-    when(depth * bits == 256, &format!("k{k} does not fit .{aty}"))?;
-    let integer = dty == S32;
-    when(sat == Satfinite::No || integer, ".satfinite is for integers")?;
-    when(!integer || n <= 24 || n % 16 == 0, &format!("n{n} is not for integers"))?;
-    let want = if integer { 0 } else { 2 + transposed };
-    let have = imms.0.len();
-    when(have == want, &format!("{want} constants are wanted at the end, not {have}"))?;
-    let (signs, flips) = imms.0.split_at(have.min(2));
-    when(
-        signs.iter().all(|s| s.abs() == 1) && flips.iter().all(|t| *t >= 0),
-        "signs are -1 or 1, transpositions 0 or 1",
-    )
+fn by_sixteen(size: &Arg) -> Result<(), String> {
+    let fits = !matches!(size, Arg::Int(bytes) if bytes % 16 != 0);
+    when(fits, "bulk copies take multiples of 16 bytes")
 }
 
-fn mma(
-    shape: MmaShape,
-    sat: Satfinite,
-    [dty, aty, bty, cty]: [Type; 4],
-    sparse: bool,
-) -> Result<(), String> {
-    let eight = |ty| matches!(ty, E4m3 | E5m2);
-    // one of the two depths of each width: 128 or 256 bits of a row of A as it is stored
-    let depth = shape.k() as u32 * aty.bits() / if sparse { 2 } else { 1 };
-    let types = match (aty, bty) {
-        (F16, F16) => matches!((dty, cty), (F16, F16) | (F32, F32)),
-        (Bf16, Bf16) | (Tf32, Tf32) => (dty, cty) == (F32, F32),
-        (a, b) if eight(a) && eight(b) => (dty, cty) == (F32, F32) && depth == 256,
-        (S8 | U8, S8 | U8) => (dty, cty) == (S32, S32),
-        _ => false,
-    };
-    when(types, &format!("no {shape} product .{dty}.{aty}.{bty}.{cty}"))?;
-    when(matches!(depth, 128 | 256), &format!("{shape} is not for .{aty}"))?;
-    when(sat == Satfinite::No || dty == S32, ".satfinite is for integers")
+/// Where a bulk copy may lead.
+fn loaded(space: Space, multicast: Multicast) -> Result<(), String> {
+    let to = matches!(space, Space::SharedCta | Space::SharedCluster);
+    when(to, "to .shared::cta or .shared::cluster")?;
+    let many = multicast == Multicast::Yes;
+    when(!many || space == Space::SharedCluster, "multicast is for .shared::cluster")
+}
+
+fn clamped(sat: Satfinite, sum: Type) -> Result<(), String> {
+    when(sat == Satfinite::No || sum == S32, ".satfinite is for integers")
 }
 
 impl Inst {
@@ -216,7 +173,6 @@ impl Inst {
     pub(super) fn legal(&self) -> Result<(), String> {
         match self {
             Self::Mov { ty, d, a } => {
-                one_of(*ty, &[INTEGERS, &[Pred, B16, B32, B64, F32, F64]])?;
                 let vectors = [d, a].iter().filter(|x| matches!(x, Arg::Vector(_))).count();
                 when(vectors < 2, "one of the two is a vector, not both")?;
                 when(vectors == 0 || ty.is_bits(), &format!("no vector for .{ty}"))?;
@@ -224,7 +180,6 @@ impl Inst {
                 when(!dropped(d), "nothing is kept")?;
                 when(!a.elements().contains(&Arg::Sink), "`_` is no value")
             }
-            Self::Selp { ty, .. } => one_of(*ty, &[INTEGERS, &[B16, B32, B64, F32, F64]]),
             Self::Redux { op, ty, .. } => {
                 use ReduxOp::*;
                 let bits = matches!(op, And | Or | Xor);
@@ -232,7 +187,6 @@ impl Inst {
                 when(fits, &format!(".{op} is not for .{ty}"))
             }
             Self::Ld { order, space, cache, vec, ty, d, .. } => {
-                one_of(*ty, &[MEMORY])?;
                 when(vec.count() as u32 * ty.bits() <= 128, "at most 128 bits at once")?;
                 let weak = matches!(order, LoadOrder::Plain | LoadOrder::Weak);
                 when(weak || *cache == Cache::Default, "caches are for weak loads")?;
@@ -249,7 +203,6 @@ impl Inst {
                 when(kept, "nothing is kept")
             }
             Self::St { order, space, cache, vec, ty, .. } => {
-                one_of(*ty, &[MEMORY])?;
                 when(vec.count() as u32 * ty.bits() <= 128, "at most 128 bits at once")?;
                 when(*space != Space::Param, "parameters are not written")?;
                 let weak = matches!(order, StoreOrder::Plain | StoreOrder::Weak);
@@ -281,55 +234,49 @@ impl Inst {
             | Self::MbarTryWaitParityHint { space, .. }
             | Self::MbarTestWait { space, .. }
             | Self::MbarTestWaitParity { space, .. } => in_block(*space),
-            Self::MbarArrive { order, space, d, .. }
-            | Self::MbarArriveCount { order, space, d, .. }
-            | Self::MbarArriveExpectTx { order, space, d, .. } => arrive(*order, *space, d),
+            Self::MbarArrive { space, d, .. }
+            | Self::MbarArriveCount { space, d, .. }
+            | Self::MbarArriveExpectTx { space, d, .. } => arrive(*space, d),
             Self::MbarExpectTx { space, .. } => {
                 when(!matches!(space, Space::Global | Space::Param), &format!("not for {space}"))
             }
-            Self::BulkLoad { space, multicast, .. } | Self::TensorLoad { space, multicast, .. } => {
-                let to = matches!(space, Space::SharedCta | Space::SharedCluster);
-                when(to, "to .shared::cta or .shared::cluster")?;
-                let many = *multicast == Multicast::Yes;
-                when(!many || *space == Space::SharedCluster, "multicast is for .shared::cluster")
+            Self::BulkStore { size, .. } | Self::BulkCopy { size, .. } => by_sixteen(size),
+            Self::BulkLoad { space, multicast, size, .. } => {
+                by_sixteen(size)?;
+                loaded(*space, *multicast)
             }
+            Self::TensorLoad { space, multicast, .. } => loaded(*space, *multicast),
             Self::TensorPrefetchMap { space, .. } => {
                 when(matches!(space, Space::Generic | Space::Param), &format!("not for {space}"))
             }
-            Self::FenceProxyAsync { space } => when(*space != Space::Param, "not for .param"),
-            Self::BarSync { kind, aligned, .. }
-            | Self::BarSyncCount { kind, aligned, .. }
-            | Self::BarArrive { kind, aligned, .. } => bar(*kind, *aligned),
-            Self::Atom { order, scope, space, op, ty, .. } => {
-                memory_order(*order != AtomOrder::Plain, *scope)?;
+            Self::FenceProxyAsync { space } => {
+                when(!matches!(space, Space::Param | Space::Shared), &format!("not for {space}"))
+            }
+            Self::BarSync { kind, aligned, .. } => bar(*kind, *aligned),
+            Self::BarSyncCount { kind, aligned, count, .. }
+            | Self::BarArrive { kind, aligned, count, .. } => {
+                bar(*kind, *aligned)?;
+                let whole = !matches!(count, Arg::Int(n) if *n <= 0 || n % 32 != 0);
+                when(whole, "threads come by warps: a multiple of 32 is wanted")
+            }
+            Self::Atom { space, op, ty, .. } => {
                 when(*space != Space::Param, "not for .param")?;
                 atomic(*op, *ty, false)
             }
-            Self::Red { order, scope, space, op, ty, .. } => {
-                memory_order(*order != AtomOrder::Plain, *scope)?;
+            Self::Red { order, space, op, ty, .. } => {
                 let order =
                     matches!(order, AtomOrder::Plain | AtomOrder::Relaxed | AtomOrder::Release);
                 when(order, "red is relaxed or release")?;
                 when(*space != Space::Param, "not for .param")?;
                 atomic(*op, *ty, true)
             }
-            Self::AtomCas { space, ty, .. } => {
-                when(*space != Space::Param, "not for .param")?;
-                one_of(*ty, &[&[B16, B32, B64]])
-            }
-            Self::Mma { shape, sat, dty, aty, bty, cty, .. } => {
-                mma(*shape, *sat, [*dty, *aty, *bty, *cty], false)
-            }
-            Self::MmaSp { shape, sat, dty, aty, bty, cty, selector, .. } => {
-                mma(*shape, *sat, [*dty, *aty, *bty, *cty], true)?;
-                selects(selector.0, shape.k() as u32 * aty.bits(), aty.bits())
-            }
-            Self::Wgmma { shape, sat, dty, aty, bty, a, imms, .. } => {
-                wgmma((shape.n, shape.k), *sat, [*dty, *aty, *bty], a, imms, false)
-            }
-            Self::WgmmaSp { shape, sat, dty, aty, bty, a, imms, selector, .. } => {
-                wgmma((shape.n, shape.k), *sat, [*dty, *aty, *bty], a, imms, true)?;
-                selects(selector.0, shape.k as u32 * aty.bits(), aty.bits())
+            Self::AtomCas { space, .. } => when(*space != Space::Param, "not for .param"),
+            Self::Mma { sat, dty, .. } => clamped(*sat, *dty),
+            Self::MmaSp { sat, dty, .. } => clamped(*sat, *dty),
+            Self::Wgmma { shape, sat, dty, .. } | Self::WgmmaSp { shape, sat, dty, .. } => {
+                clamped(*sat, *dty)?;
+                let fits = *dty != S32 || shape.n <= 24 || shape.n.is_multiple_of(16);
+                when(fits, &format!("n{} is not for integers", shape.n))
             }
             Self::WgmmaWait { pending } => when(pending.0 <= 7, "at most 7 groups"),
             Self::Setmaxnreg { count, .. } => {
@@ -345,7 +292,6 @@ impl Inst {
                 if ty.is_float() {
                     return float(*round, *ftz, *sat, *ty);
                 }
-                one_of(*ty, &[INTEGERS])?;
                 when((*round, *ftz) == (Round::Plain, Ftz::No), "integers are not rounded")?;
                 when(*sat == Sat::No || *ty == S32, ".sat is for .s32")
             }
@@ -354,14 +300,12 @@ impl Inst {
                     when(*mode == MulMode::Plain, "floats have no such part")?;
                     return float(*round, *ftz, *sat, *ty);
                 }
-                one_of(*ty, &[INTEGERS])?;
                 let plain = (*round, *ftz, *sat) == (Round::Plain, Ftz::No, Sat::No);
                 when(plain, "integers are not rounded")?;
                 when(*mode != MulMode::Plain, ".lo, .hi or .wide is wanted")?;
                 when(*mode != MulMode::Wide || ty.bits() < 64, "nothing is wider than 64 bits")
             }
             Self::Mad { mode, sat, ty, .. } => {
-                one_of(*ty, &[INTEGERS])?;
                 when(*mode != MadMode::Wide || ty.bits() < 64, "nothing is wider than 64 bits")?;
                 when(*sat == Sat::No || (*mode, *ty) == (MadMode::Hi, S32), ".sat is for .hi.s32")
             }
@@ -371,69 +315,45 @@ impl Inst {
                 when(*relu == Relu::No || HALVES.contains(ty), ".relu is for 16-bit floats")?;
                 when(*relu == Relu::No || *sat == Sat::No, ".relu and .sat exclude each other")
             }
-            Self::Div { mode, ftz, ty, .. } => match mode {
-                DivMode::Plain => unary(*ty, *ftz, &[INTEGERS], &[]),
-                DivMode::Approx | DivMode::Full => unary(*ty, *ftz, &[&[F32]], &[F32]),
-                _ => unary(*ty, *ftz, &[&[F32, F64]], &[F32]),
-            },
-            Self::Rem { ty, .. } => one_of(*ty, &[INTEGERS]),
+            Self::Div { mode, ftz, ty, .. } => {
+                flush(*ty, *ftz, &[F32])?;
+                let fits = match mode {
+                    DivMode::Plain => !ty.is_float(),
+                    DivMode::Approx | DivMode::Full => *ty == F32,
+                    _ => ty.is_float(),
+                };
+                when(fits, &format!("{mode} is not for .{ty}: floats name their rounding"))
+            }
             Self::Min { ftz, nan, ty, .. } | Self::Max { ftz, nan, ty, .. } => {
                 extremum(*ty, *ftz, *nan)
             }
             Self::Neg { ftz, ty, .. } | Self::Abs { ftz, ty, .. } => {
-                unary(*ty, *ftz, &[&[S16, S32, S64, F32, F64], HALVES], &[F16, F16x2, F32])
+                flush(*ty, *ftz, &[F16, F16x2, F32])
             }
-            Self::Copysign { ty, .. } => one_of(*ty, &[&[F32, F64]]),
             Self::Sqrt { round, ftz, ty, .. } | Self::Rcp { round, ftz, ty, .. } => {
                 root(*round, *ftz, *ty)
             }
-            Self::Rsqrt { ftz, ty, .. } => unary(*ty, *ftz, &[&[F32, F64]], &[F32]),
+            Self::Rsqrt { ftz, ty, .. } => flush(*ty, *ftz, &[F32]),
             Self::Ex2 { ftz, ty, .. } => {
-                unary(*ty, *ftz, &[&[F32], HALVES], &[F32, Bf16, Bf16x2])?;
+                flush(*ty, *ftz, &[F32, Bf16, Bf16x2])?;
                 let bf16 = matches!(ty, Bf16 | Bf16x2);
                 when(!bf16 || *ftz == Ftz::Yes, "ex2 of .bf16 says .ftz")
             }
             Self::Lg2 { ftz, ty, .. } | Self::Sin { ftz, ty, .. } | Self::Cos { ftz, ty, .. } => {
-                unary(*ty, *ftz, &[&[F32]], &[F32])
+                flush(*ty, *ftz, &[F32])
             }
-            Self::Tanh { ty, .. } => one_of(*ty, &[&[F32], HALVES]),
-            Self::Shl { ty, .. } => one_of(*ty, &[&[B16, B32, B64]]),
-            Self::Shr { ty, .. } => one_of(*ty, &[&[B16, B32, B64], INTEGERS]),
-            Self::And { ty, .. }
-            | Self::Or { ty, .. }
-            | Self::Xor { ty, .. }
-            | Self::Not { ty, .. } => one_of(*ty, &[&[Pred, B16, B32, B64]]),
             Self::Lop3 { lut, .. } => when(lut.0 < 256, "a table has eight bits"),
-            Self::Bfe { ty, .. } => one_of(*ty, &[WORDS]),
-            Self::Bfi { ty, .. }
-            | Self::Brev { ty, .. }
-            | Self::Clz { ty, .. }
-            | Self::Popc { ty, .. } => one_of(*ty, &[&[B32, B64]]),
-            Self::Bfind { ty, .. } => one_of(*ty, &[WORDS]),
-            Self::Dp4a { aty, bty, .. } => {
-                one_of(*aty, &[&[U32, S32]])?;
-                one_of(*bty, &[&[U32, S32]])
-            }
             Self::Setp { cmp, ftz, ty, .. } | Self::SetpBool { cmp, ftz, ty, .. } => {
                 compare(*cmp, *ftz, *ty)
             }
+            Self::Set { cmp, ftz, aty, .. } => compare(*cmp, *ftz, *aty),
             Self::Cvt { round, ftz, relu, sat, dty, aty, .. } => {
                 convert(*round, *ftz, *relu, *sat, *dty, *aty)
             }
-            Self::Cvt2 { round, dty, .. } => {
-                one_of(*dty, &[&[F16x2, Bf16x2]])?;
+            Self::Cvt2 { round, .. } => {
                 when(matches!(round, CvtRound::Rn | CvtRound::Rz), ".rn or .rz is wanted")
             }
             _ => Ok(()),
         }
     }
-}
-
-/// Which selectors there are: four bits of metadata for each group, 32 bits in a lane.
-fn selects(selector: u32, row_bits: u32, bits: u32) -> Result<(), String> {
-    // a group is four elements, or two of 32 bits
-    let groups = row_bits / bits / if bits == 32 { 2 } else { 4 };
-    // 16 rows of so many groups fill this many of the 32 lanes, in each four of them
-    let lanes = 16 * groups * 4 / 32 / 8;
-    when(lanes > 0 && selector < 4 / lanes, &format!("no selector {selector} for this shape"))
 }

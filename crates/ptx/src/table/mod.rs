@@ -2,10 +2,11 @@
 //! variant of [`Inst`], the printer, the parser (the template read backwards), the rule of each
 //! operand, and the least PTX version and target.
 //!
-//! In a template `{x}` is an operand, `{|x}` one that is written `|x` and `{,x}` one that is
-//! written `, x`, both only if it is there ([`Arg::Sink`] if not). `x: Arg = rule` states what the
-//! operand must be, in terms of the fields before it. Section numbers are those of the PTX ISA
-//! manual, chapter 9.7; which combinations of modifiers exist says `legal.rs`.
+//! In a template `{x}` is an operand; `{|x}` one that is written `|x` if it is there, and `{m?x}`
+//! one that is written `, x` if the modifier `m` says so ([`Arg::Sink`] if not). `x: Arg = rule` states what the
+//! operand must be, in terms of the fields before it. After `or` stands another order of
+//! the modifiers that people write and ptxas takes. Section numbers are those of the PTX ISA manual,
+//! chapter 9.7; which combinations of modifiers exist says `legal.rs`.
 
 #[macro_use]
 mod arithmetic;
@@ -20,6 +21,7 @@ mod order;
 mod legal;
 mod needs;
 mod row;
+mod types;
 
 use crate::cursor::{Cursor, Fault};
 use crate::modifier::*;
@@ -28,14 +30,21 @@ use crate::rule::*;
 use crate::typed::Label;
 pub use row::{BASE_ISA, BASE_SM, Row};
 use row::{Marks, fill, filled, given, pick};
+use types::*;
 
-type Parse = fn(&mut Cursor<'_>) -> Result<Inst, Fault>;
+/// Most arrivals of an mbarrier's phase (9.7.13.15.2).
+const MOST_ARRIVALS: i64 = (1 << 20) - 1;
+
+/// Most bytes of a bulk copy.
+const MOST_BULK: i64 = (1 << 20) - 16;
+
+type Parse = fn(&mut Cursor<'_>, &'static str) -> Result<Inst, Fault>;
 
 macro_rules! isa {
     ({ $(
         $(#[$doc:meta])*
         $Name:ident { $($field:ident : $ty:ty $(= $rule:expr)?),* }
-        $(isa $isa:literal)? $(sm $sm:literal)? $(exact $exact:ident)? => $template:literal;
+        $(isa $isa:literal)? $(sm $sm:literal)? $(exact $exact:ident)? => $template:literal $(or $other:literal)?;
     )* }) => {
         /// An instruction: one variant per row of the table.
         #[derive(Clone, Debug, PartialEq)]
@@ -55,13 +64,14 @@ macro_rules! isa {
             isa: pick(&[$($isa,)? BASE_ISA]),
             sm: pick(&[$($sm,)? BASE_SM]),
             exact: given(&[$(stringify!($exact))?]),
+            others: &[$($other)?],
         } ),* ];
 
-        const PARSERS: &[Parse] = &[ $( |c| {
+        const PARSERS: &[Parse] = &[ $( |c, template| {
             $( let mut $field: Option<$ty> = None; )*
             #[allow(unused_mut)] // in rows without operands
             let mut marks = Marks::new(c);
-            c.template($template, |c, name| match name {
+            c.template(template, |c, name| match name {
                 $( stringify!($field) => {
                     marks.mark(c, name);
                     fill(c, &mut $field)
@@ -94,11 +104,10 @@ macro_rules! isa {
             /// the combination of its modifiers.
             #[allow(unused_variables)] // in rows without rules
             fn faulty(&self) -> Result<(), (&'static str, String)> {
-                self.legal().map_err(|why| ("", why))?;
                 match self { $( Self::$Name { $($field),* } => {
                     $( $( $field.meets(&$rule).map_err(|why| (stringify!($field), why))?; )? )*
                 } )* }
-                Ok(())
+                self.legal().map_err(|why| ("", why))
             }
 
             /// The least PTX ISA version × 10 that it and its operands ask for.
@@ -120,13 +129,26 @@ macro_rules! isa {
             }
         }
 
-        /// Instructions that show every value of every field of every row, in some legal company.
+        /// [`dealt`], once for all tests.
         #[cfg(test)]
         pub(crate) fn samples() -> Vec<Inst> {
+            static ALL: std::sync::OnceLock<Vec<Inst>> = std::sync::OnceLock::new();
+            ALL.get_or_init(dealt).clone()
+        }
+
+        /// Instructions that show every value of every field of every row, in some legal company, and
+        /// neighbours in mnemonics: which conversions and products there are.
+        #[cfg(test)]
+        fn dealt() -> Vec<Inst> {
             let mut all = Vec::new();
             $( {
                 let mut seen = std::collections::HashSet::new();
-                for _turn in 0..crate::tests::TURNS {
+                let mut idle = 0;
+                for _turn in 0.. {
+                    idle += 1;
+                    if idle > crate::tests::PATIENCE {
+                        break;
+                    }
                     let mut _deal = crate::tests::Deal::new(_turn);
                     $(
                         let Some($field) = _deal.pick(isa!(@samples $ty $(, $rule)?)) else {
@@ -135,12 +157,12 @@ macro_rules! isa {
                         let $field = &$field;
                     )*
                     let inst = Inst::$Name { $( $field: $field.clone() ),* };
-                    let fresh = [
-                        (stringify!($Name), String::new()),
-                        $( (stringify!($field), $field.to_string()) ),*
-                    ];
+                    let fresh = crate::tests::neighbours(&inst)
+                        .chain([$( (stringify!($field).to_string(), $field.to_string()) ),*]);
+                    let fresh: Vec<_> = fresh.collect();
                     if fresh.iter().any(|f| !seen.contains(f)) && inst.faulty().is_ok() {
                         seen.extend(fresh);
+                        idle = 0;
                         all.push(inst);
                     }
                 }
@@ -175,9 +197,9 @@ impl Inst {
         for (i, piece) in self.row().template.split('{').enumerate() {
             match piece.split_once('}') {
                 Some((name, literal)) if i > 0 => {
-                    let (before, name) = match name.as_bytes().first() {
-                        Some(b'|') => ("|", &name[1..]),
-                        Some(b',') => (", ", &name[1..]),
+                    let (before, name) = match (name.strip_prefix('|'), name.split_once('?')) {
+                        (Some(name), _) => ("|", name),
+                        (_, Some((_, name))) => (", ", name),
                         _ => ("", name),
                     };
                     let text = self.operand(name);
@@ -194,23 +216,28 @@ impl Inst {
     }
 
     /// The row that the text fits, from the cursor to after the semicolon. Where none does, the
-    /// fault of the row that fitted furthest.
+    /// fault of the row whose rules it breaks, else that of the row that fitted furthest.
     pub(crate) fn parse(c: &mut Cursor<'_>) -> Result<Self, Fault> {
         let start = c.position();
         let mnemonic = c.mnemonic();
         let mut furthest: Option<Fault> = None;
-        for (row, parser) in TABLE.iter().zip(PARSERS) {
-            let prefix = row.template.split([' ', '{']).next().unwrap_or("");
+        let texts =
+            |row: &'static Row| std::iter::once(row.template).chain(row.others.iter().copied());
+        let rows = TABLE.iter().zip(PARSERS);
+        for (template, parser) in
+            rows.flat_map(|(row, parser)| texts(row).map(move |t| (t, parser)))
+        {
+            let prefix = template.split([' ', '{']).next().unwrap_or("");
             if !c.starts_with(prefix) {
                 continue;
             }
             let mut attempt = c.fork();
-            match parser(&mut attempt) {
+            match parser(&mut attempt, template) {
                 Ok(inst) => {
                     *c = attempt;
                     return Ok(inst);
                 }
-                Err(fault) if furthest.as_ref().is_none_or(|f| f.position < fault.position) => {
+                Err(fault) if furthest.as_ref().is_none_or(|f| f.rank() < fault.rank()) => {
                     furthest = Some(fault);
                 }
                 Err(_) => {}
@@ -218,8 +245,8 @@ impl Inst {
         }
         match furthest {
             // the operands did not fit
-            Some(fault) if fault.position >= start + mnemonic.len() => Err(fault),
-            Some(Fault { position, message }) if position > start => {
+            Some(fault) if fault.judged || fault.position >= start + mnemonic.len() => Err(fault),
+            Some(Fault { position, message, .. }) if position > start => {
                 Err(c.fault_at(position, &format!("`{mnemonic}`: {message}")))
             }
             Some(Fault { message, .. }) => Err(c.fault_at(start, &message)),

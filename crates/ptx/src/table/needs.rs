@@ -24,8 +24,10 @@ impl Inst {
             | Self::SetpBool { ty, .. }
             | Self::Atom { ty, .. }
             | Self::Red { ty, .. } => if_bf16(*ty),
+            Self::Set { aty, .. } => if_bf16(*aty),
             Self::Cvt { dty, aty, round, .. } => match (dty, aty) {
                 (Bf16, F32) if *round == CvtRound::Rn => NOTHING,
+                (Tf32, _) if *round != CvtRound::Rna => (78, 90),
                 (Bf16, F32) => (71, 80),
                 (Bf16, _) | (_, Bf16) => (78, 90),
                 _ => NOTHING,
@@ -33,6 +35,8 @@ impl Inst {
             Self::Cvta { space: Space::Param, .. } | Self::CvtaTo { space: Space::Param, .. } => {
                 (77, 80)
             }
+            Self::MbarArrive { space: Space::SharedCluster, .. }
+            | Self::MbarArriveCount { space: Space::SharedCluster, .. } => (80, 90),
             Self::BulkLoad { space: Space::SharedCta, .. }
             | Self::TensorLoad { space: Space::SharedCta, .. } => (86, 90),
             Self::Mma { aty: E4m3 | E5m2, .. } | Self::MmaSp { aty: E4m3 | E5m2, .. } => (84, 89),

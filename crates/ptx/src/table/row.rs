@@ -21,6 +21,8 @@ pub struct Row {
     pub sm: u16,
     /// Whether only that target will do: `sm_90a`.
     pub exact: bool,
+    /// Other orders of its modifiers that are read, and printed as `template`.
+    pub others: &'static [&'static str],
 }
 
 pub(super) const fn pick(list: &[u16]) -> u16 {
@@ -54,7 +56,7 @@ impl Marks {
     ) -> Result<(), Fault> {
         verdict.map_err(|(field, why)| {
             let at = self.operands.iter().find(|(name, _)| *name == field);
-            c.fault_at(at.map_or(self.start, |(_, at)| *at), &why)
+            Fault { judged: true, ..c.fault_at(at.map_or(self.start, |(_, at)| *at), &why) }
         })
     }
 }

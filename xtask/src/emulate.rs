@@ -1,0 +1,46 @@
+//! `cargo xtask emulate`: hands over to the programs of the tests crate, which have the oracle.
+
+use crate::error::{Error, Result, failed};
+use crate::run::cargo;
+use std::path::Path;
+
+/// In place of a kernel: weaken every kernel, and see whether the emulator objects.
+const MUTANTS: &str = "--mutants";
+
+/// Runs `emulate`, or with `--mutants` `mutants`, with these arguments.
+pub fn run(root: &Path, args: &[String]) -> Result<()> {
+    let (program, args) = program(args);
+    // files are named from where the caller is
+    let here = std::env::current_dir().map_err(Error::file(".".as_ref()))?;
+    let status = cargo(root)
+        .current_dir(here)
+        .args(["run", "--release", "--quiet", "-p", "quickpick-tests", "--bin", program])
+        .arg("--manifest-path")
+        .arg(root.join("Cargo.toml"))
+        .arg("--")
+        .args(args)
+        .status()
+        .map_err(Error::file("cargo".as_ref()))?;
+    if status.success() { Ok(()) } else { failed(format!("{program}: {status}")) }
+}
+
+/// The program that is meant, and its arguments.
+fn program(args: &[String]) -> (&'static str, Vec<&String>) {
+    let rest: Vec<_> = args.iter().filter(|arg| *arg != MUTANTS).collect();
+    (if rest.len() < args.len() { "mutants" } else { "emulate" }, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::program;
+
+    #[test]
+    fn mutants_are_a_program_of_their_own() {
+        let args = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        let (kernel, mutants) = (args("gather --shape 1,32,1"), args("--mutants --only gather"));
+        assert_eq!(program(&kernel).0, "emulate");
+        assert_eq!(program(&kernel).1, kernel.iter().collect::<Vec<_>>());
+        assert_eq!(program(&mutants).0, "mutants");
+        assert_eq!(program(&mutants).1, ["--only", "gather"]);
+    }
+}
