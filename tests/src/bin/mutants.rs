@@ -2,7 +2,8 @@
 //! guard less. Fails if a survivor has no argument.
 
 use quickpick::kernels::KernelSpec;
-use quickpick_tests::mutants::{Argued, Judged, Tally, Verdict, judge, kernels};
+use quickpick_tests::mutants::{ARGUED, Argued, Judged, Tally, Verdict, judge, kernels};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -20,8 +21,7 @@ fn main() -> ExitCode {
     }
     let specs: Vec<_> = kernels().filter(|s| s.to_string().contains(&only)).collect();
     println!("{:44}{}", "kernel", Tally::header());
-    let mut all = Tally::default();
-    let mut survivors = Vec::new();
+    let mut mutants = Vec::new();
     for (spec, judged) in in_parallel(&specs) {
         let judged = match judged {
             Ok(judged) => judged,
@@ -30,16 +30,25 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        let tally = Tally::of(&judged);
-        println!("{:44}{tally}", spec.to_string());
-        all.add(&tally);
-        survivors.extend(judged.into_iter().filter(|m| matches!(m.verdict, Verdict::Survived(_))));
+        println!("{:44}{}", spec.to_string(), Tally::of(&judged));
+        mutants.extend(judged);
     }
-    println!("{:44}{all}", "all");
-    let (argued, bare): (Vec<_>, Vec<_>) = survivors.iter().partition(|m| Argued::of(m).is_some());
-    for mutant in argued {
-        let why = Argued::of(mutant).map_or("", |a| a.why);
-        println!("\nargued: {mutant}\n        {why}");
+    println!("{:44}{}\n\n{:44}{}", "all", Tally::of(&mutants), "mutation", Tally::header());
+    let mut groups = BTreeMap::<String, Vec<&Judged>>::new();
+    for mutant in &mutants {
+        groups.entry(mutant.group()).or_default().push(mutant);
+    }
+    for (group, mutants) in groups {
+        println!("{group:44}{}", Tally::of(mutants));
+    }
+    let survivors = mutants.iter().filter(|m| matches!(m.verdict, Verdict::Survived(_)));
+    let (argued, bare): (Vec<_>, Vec<_>) = survivors.partition(|m| Argued::of(m).is_some());
+    for argument in ARGUED {
+        let about: Vec<_> = argued.iter().filter(|m| argument.fits(m)).collect();
+        if !about.is_empty() {
+            println!("\nsurvive, for {}:", argument.why);
+        }
+        about.iter().for_each(|mutant| println!("    {mutant}"));
     }
     for mutant in &bare {
         println!("\nsurvived: {mutant}");

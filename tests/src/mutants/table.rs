@@ -4,7 +4,7 @@ use super::argued::Argued;
 use super::judge::{Judged, Objection, Verdict};
 use std::fmt;
 
-/// How many mutants of a kernel, or of all, met which end.
+/// How many mutants met which end.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// By [`Objection`].
@@ -26,8 +26,8 @@ const COLUMNS: [(Objection, &str); 7] = [
 ];
 
 impl Tally {
-    /// Counts a kernel's mutants.
-    pub fn of(mutants: &[Judged]) -> Self {
+    /// Counts mutants.
+    pub fn of<'a>(mutants: impl IntoIterator<Item = &'a Judged>) -> Self {
         let mut tally = Self::default();
         for mutant in mutants {
             match (&mutant.verdict, Argued::of(mutant)) {
@@ -40,13 +40,6 @@ impl Tally {
             }
         }
         tally
-    }
-
-    /// Another kernel's, added.
-    pub fn add(&mut self, other: &Self) {
-        self.killed.iter_mut().zip(other.killed).for_each(|(mine, theirs)| *mine += theirs);
-        self.argued += other.argued;
-        self.survived += other.survived;
     }
 
     fn killed(&self) -> usize {
