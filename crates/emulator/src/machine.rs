@@ -19,6 +19,9 @@ const BURST: u64 = 1 << 12;
 /// Bursts after which another cluster moves.
 const TURN: u64 = 1 << 6;
 
+/// Random turns, which are short, after which a cluster may be spinning.
+const PATIENCE: usize = 256;
+
 type Observer<'a> = &'a mut dyn FnMut(&Event<'_>);
 
 /// What all clusters of a launch share.
@@ -42,6 +45,8 @@ pub(crate) struct Cluster<'a> {
     pub barrier: ClusterBarrier,
     /// Where the search for the next warp begins.
     from: usize,
+    /// Turns that it has spent.
+    turns: usize,
 }
 
 /// How a cluster's turn ended.
@@ -90,8 +95,11 @@ impl<'a> Machine<'a> {
             }
             let Some(mut cluster) = live.pop_front() else { break };
             if cluster.turn(&mut self)? == Turn::Spent {
+                cluster.turns += 1;
+                if !self.is_random() || cluster.turns % PATIENCE == 0 {
+                    resident = resident.max(live.len() + 2);
+                }
                 live.push_back(cluster);
-                resident = if self.is_random() { resident } else { live.len() + 1 };
             }
         }
         let lines = self.program.code.iter().zip(&self.counts).map(|(step, count)| LineCount {
@@ -159,7 +167,7 @@ impl<'a> Cluster<'a> {
             Block::new(machine.program, machine.launch, at, number)
         });
         let blocks = blocks.collect();
-        Self { blocks, pending: Vec::new(), barrier: ClusterBarrier::default(), from: 0 }
+        Self { blocks, pending: Vec::new(), barrier: ClusterBarrier::default(), from: 0, turns: 0 }
     }
 
     /// Runs until every warp has exited, or for long enough.

@@ -319,7 +319,17 @@ impl Timeline {
     }
 
     /// `fence.proxy.async` by these lanes: the async proxy sees what they know of these memories.
+    ///
+    /// Where the whole warp fences, each lane may count on the others' fences, too: whether it comes
+    /// after their accesses is asked besides.
     pub fn fence_proxy(&mut self, party: Party, memories: &[Memory]) {
+        if party.is_whole() {
+            let known = self.release(party);
+            for memory in memories {
+                self.shared.proxied[*memory as usize].join(&known.seen);
+            }
+            return;
+        }
         for lane in lanes_of(party.lanes) {
             let alone = Party { lanes: 1 << lane, ..party };
             let mut known = self.release(alone);

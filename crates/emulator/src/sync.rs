@@ -468,6 +468,6 @@ fn leave_cluster(w: &mut Warp<'_>, known: Option<&Known>) {
     w.cluster = None;
     w.state = State::Running;
     if let Some(known) = known {
-        w.timeline.leave(w.party(w.live()), known);
+        w.timeline.acquire(w.party(w.live()), known);
     }
 }
