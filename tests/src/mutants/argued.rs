@@ -33,18 +33,12 @@ const fn argued(
 
 const NARROW: &str =
     "rows that could be stored in whole vectors go element by element, to the same result";
-const ATOM_ORDERS: &str = "\
-    the counter's atom is acq_rel for the whole device, and the bar.sync before and after it carry that \
-    to the block's other threads (causality order, ISA chapter 8), so the fence adds nothing";
 const OVERWRITTEN: &str = "\
     zeros where a token exists are written by the lane that copies the token there, before it begins \
     the copy";
-const ALWAYS: &str = "\
-    a second tile of tokens means that the first eight exist: the guard held for no lane, and now the \
-    zeros lie under the lane's own copy";
 const UNREAD: &str = "\
-    the first eight tokens exist, so all that the guard says is whether the k-block is this warp's: the \
-    copy reads nothing outside of X, for past k its size is 0, and nobody reads where it goes";
+    the first eight tokens of two tiles exist, so the guard says only whether the k-block is this warp's: \
+    the copy reads nothing outside of X, for past k its size is 0, and nobody reads where it goes";
 const ROW_BEHIND: &str = "\
     more than eight tokens, so behind each of the first eight rows of X lies another, and within that \
     ends what is fetched by a warp that has come so far; nobody uses it";
@@ -55,19 +49,12 @@ pub const ARGUED: &[Argued] = &[
     argued("x64_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
     argued("attention", "the warps, through", "@%first_team st.shared.v4.f32", Negated, 2,
         "after the exchange between the teams both hold the same sums, bit for bit"),
-    argued("skinny", "splits of k", "fence.acq_rel.gpu", Deleted, 2, ATOM_ORDERS),
-    argued("skinny", "splits of k", "fence.acq_rel.gpu", BlockScope, 2, ATOM_ORDERS),
     argued("skinny", "y_activated", "@!%y_is_f32 ld.global.b16 %narrow", Unguarded, 1,
         "the lower half of an f32 residual is read too, and not used: its conversion has the guard as well"),
-    argued("gemm_ skinny", "each warp lays its sums", "bar.warp.sync", Deleted, 1,
-        "the dense kernel has not touched shared memory before"),
     argued("gemm_ skinny", "half_2_2", "[%x_first+4", Unguarded, 2, ROW_BEHIND),
     argued("gemm_ skinny", "half_2_3", "[%x_first+5", Unguarded, 2, ROW_BEHIND),
-    argued("spmm24_ skinny", "_tile", "st.shared.v4.b32", Unguarded, 24, OVERWRITTEN),
-    argued("spmm24_ skinny", "two_tiles", "@!%exists0 st.shared.v4.b32", Negated, 4, ALWAYS),
-    argued("spmm24_ skinny", "two_tiles", "@!%exists1 st.shared.v4.b32", Negated, 4, ALWAYS),
-    argued("spmm24_ skinny", "two_tiles", "[%x_at0+", Unguarded, 5, UNREAD),
-    argued("spmm24_ skinny", "two_tiles", "[%x_at1+", Unguarded, 5, UNREAD),
+    argued("spmm24_ skinny", "_tile", "st.shared.v4.b32", Unguarded, 16, OVERWRITTEN),
+    argued("spmm24_ skinny", "two_tiles", "@%load_x cp.async", Unguarded, 10, UNREAD),
 ];
 
 impl Argued {
