@@ -83,6 +83,9 @@ impl Mutant {
             let _ = module.kernel.reg::<B32>(OPERAND);
         }
         module.kernel.lines.splice(self.line..=self.line, self.instead.iter().cloned());
+        // a weaker form may be younger than the kernel: `.relaxed` of an mbarrier is
+        let least = module.kernel.isa();
+        module.version = module.version.filter(|version| *version > least);
         module
     }
 }
@@ -107,11 +110,7 @@ pub fn mutants(kernel: &Kernel) -> Vec<Mutant> {
         if retries(&kernel.lines[..at], *guard, inst) {
             add(Kind::FallsThrough, Vec::new(), false);
         }
-        for (kind, change) in weakened(inst) {
-            let (before, inst) = match change {
-                Change::To(inst) => (None, inst),
-                Change::Computed(first, inst) => (Some(first), inst),
-            };
+        for (kind, Change { before, inst }) in weakened(inst) {
             let computes = before.is_some();
             let lines = before.into_iter().chain([inst]);
             add(kind, lines.map(|inst| Line::Inst { guard: *guard, inst }).collect(), computes);

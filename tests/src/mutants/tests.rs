@@ -32,7 +32,7 @@ const HOPPER: &str = "\
     mbarrier.arrive.expect_tx.shared.b64 _, [%bar], %bytes;
     mbarrier.expect_tx.relaxed.cta.shared.b64 [%bar], 8192;
     mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%bar];
-    cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%bar], [map, {%parity, %parity}], [%bar];
+    cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%bar], [%generic, {%parity, %parity}], [%bar];
 wait:
     mbarrier.try_wait.parity.shared.b64 %done, [%bar], %parity;
     @!%done bra wait;

@@ -10,11 +10,17 @@ use quickpick_ptx::{
 pub(super) const OPERAND: &str = "mutant";
 
 /// A weaker instruction.
-pub(super) enum Change {
-    /// This instead.
-    To(Inst),
-    /// The first computes an operand of the second.
-    Computed(Inst, Inst),
+pub(super) struct Change {
+    /// Computes an operand of it.
+    pub before: Option<Inst>,
+    /// The instruction.
+    pub inst: Inst,
+}
+
+impl Change {
+    fn to(inst: Inst) -> Option<Self> {
+        Some(Self { before: None, inst })
+    }
 }
 
 /// The instruction with an operand that is more by `delta`.
@@ -35,10 +41,10 @@ fn changed(
 ) -> Option<Change> {
     match arg {
         Arg::Int(value) if constant(*value) < 0 => None,
-        Arg::Int(value) => Some(Change::To(with(Arg::Int(constant(*value))))),
+        Arg::Int(value) => Change::to(with(Arg::Int(constant(*value)))),
         Arg::Reg(reg) => {
             let own = Arg::Reg(AnyReg { role: Name::new(OPERAND), index: None, ..*reg });
-            Some(Change::Computed(compute(own.clone(), arg.clone()), with(own)))
+            Some(Change { before: Some(compute(own.clone(), arg.clone())), inst: with(own) })
         }
         _ => None,
     }
@@ -51,7 +57,7 @@ const WARP: i64 = 32;
 pub(super) fn weakened(inst: &Inst) -> Vec<(Kind, Change)> {
     let mut all = Vec::new();
     let mut push = |kind, change: Option<Change>| all.extend(change.map(|c| (kind, c)));
-    let to = |inst| Some(Change::To(inst));
+    let to = Change::to;
     match inst.clone() {
         Inst::CpAsyncWait { pending } => {
             let more = Inst::CpAsyncWait { pending: Imm(pending.0 + 1) };
