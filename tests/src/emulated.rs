@@ -5,15 +5,16 @@
 
 use quickpick::kernels::{Access, Caps, CudaCaps, KernelSpec, Plan};
 use quickpick::{Backend, Error, Slice};
-use quickpick_emulator::{Arg, Global, Launch, Options, Program, Report, Schedule};
+use quickpick_emulator::{Arg, Global, Launch, Options, Program, Report, Schedule, Trap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Runs the committed PTX in the emulator.
 pub struct Emulated {
     caps: Caps,
-    schedule: Schedule,
+    options: Options,
     programs: Mutex<Vec<(&'static KernelSpec, Arc<Program>)>>,
     report: Mutex<Report>,
+    trap: Mutex<Option<Trap>>,
 }
 
 /// Memory of the emulated device.
@@ -36,15 +37,35 @@ impl Emulated {
         let caps = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 };
         Self {
             caps: Caps::Cuda(caps),
-            schedule,
+            options: Options { schedule, ..Options::default() },
             programs: Mutex::default(),
             report: Mutex::default(),
+            trap: Mutex::default(),
         }
+    }
+
+    /// The same, but for this kernel another program than the committed one, for at most so many
+    /// instructions.
+    pub fn running(
+        schedule: Schedule,
+        spec: &'static KernelSpec,
+        program: Arc<Program>,
+        budget: u64,
+    ) -> Self {
+        let mut emulated = Self::new(schedule);
+        emulated.options.budget = budget;
+        lock(&emulated.programs).push((spec, program));
+        emulated
     }
 
     /// What the last run counted.
     pub fn report(&self) -> Report {
         lock(&self.report).clone()
+    }
+
+    /// The last trap.
+    pub fn trap(&self) -> Option<Trap> {
+        lock(&self.trap).clone()
     }
 
     fn program(&self, spec: &'static KernelSpec) -> Result<Arc<Program>, Error> {
@@ -133,9 +154,14 @@ impl Backend for Emulated {
             args.extend(plan.params.iter().map(|p| Arg::U32(*p)));
             let (grid, block, shared_bytes) = (plan.grid, plan.block, plan.shared_bytes);
             let launch = Launch { shared_bytes, ..Launch::new(grid, block, args) };
-            let options = Options { schedule: self.schedule, ..Options::default() };
-            let report = program.run_with(&launch, &mut memory, &options);
-            *lock(&self.report) = report.map_err(|trap| device(plan.spec, &trap))?;
+            match program.run_with(&launch, &mut memory, &self.options) {
+                Ok(report) => *lock(&self.report) = report,
+                Err(trap) => {
+                    let error = device(plan.spec, &trap);
+                    *lock(&self.trap) = Some(trap);
+                    return Err(error);
+                }
+            }
             for (arg, operand) in pointers.into_iter().zip(operands) {
                 if let (Arg::U64(at), Some(slice)) = (arg, operand)
                     && let Some((bytes, _)) = memory.get(at)

@@ -7,6 +7,7 @@ pub mod check;
 pub mod data;
 pub mod emulated;
 pub mod foreign;
+pub mod mutants;
 pub mod nvcc;
 pub mod shapes;
 pub mod trials;

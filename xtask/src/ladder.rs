@@ -119,7 +119,7 @@ fn unit(c: &Context) -> Result<Outcome> {
 }
 
 /// Integration tests that are rungs of their own.
-const LATER_RUNGS: [&str; 4] = ["naga", "emulate", "suite", "cuda"];
+const LATER_RUNGS: [&str; 5] = ["naga", "emulate", "mutants", "suite", "cuda"];
 
 /// Names of all integration tests: of each crate, and across crates.
 ///
@@ -169,7 +169,8 @@ fn ptxas(c: &Context) -> Result<Outcome> {
 }
 
 fn emulator(c: &Context) -> Result<Outcome> {
-    let tally = cargo_test(c.root, &["--workspace", "--test", "emulate"], &c.env)?;
+    let tally =
+        cargo_test(c.root, &["--workspace", "--test", "emulate", "--test", "mutants"], &c.env)?;
     closed(c, &tally, "emulator")
 }
 

@@ -115,12 +115,6 @@ impl Barriers {
             participants: came.iter().map(|p| p.warp).collect(),
         })
     }
-
-    /// The barrier at which a warp stays.
-    pub fn held(&self, warp: u32) -> Option<u32> {
-        let stays = |b: &Barrier| b.came.iter().any(|p| p.waits && p.warp == warp);
-        self.slots.iter().position(stays).map(|id| id as u32)
-    }
 }
 
 /// The barriers in use, as a deadlock report says it: `barrier 1: 64 of 96 threads came (warps 0, 2);
@@ -164,11 +158,8 @@ mod tests {
         for _ in 0..3 {
             for warp in [2, 0, 3] {
                 assert_eq!(b.sync(0, warp, None), Ok(Outcome::Waiting));
-                assert_eq!(b.held(warp), Some(0));
             }
-            assert_eq!(b.held(1), None);
             assert_eq!(b.sync(0, 1, Some(128)), released(&[2, 0, 3, 1], &[2, 0, 3, 1]));
-            assert_eq!(b.held(2), None);
         }
     }
 
@@ -176,9 +167,7 @@ mod tests {
     fn a_producer_arrives_and_goes_on() {
         let mut b = Barriers::new(128);
         assert_eq!(b.arrive(1, 0, 64), Ok(Outcome::Waiting));
-        assert_eq!(b.held(0), None);
         assert_eq!(b.sync(2, 0, Some(64)), Ok(Outcome::Waiting));
-        assert_eq!(b.held(0), Some(2));
         assert_eq!(b.sync(1, 3, Some(64)), released(&[3], &[0, 3]));
         assert_eq!(b.arrive(2, 3, 64), released(&[0], &[0, 3]));
         // An arrival may be the last of several waiters, or of none.

@@ -21,7 +21,9 @@
 //! memory was used.
 //!
 //! Not modelled: local memory, calls, textures; roundings other than to nearest (but in conversions);
-//! the order of the sums within a multiply, which the manual leaves open.
+//! barriers to which a part of a warp comes; the order of the sums within a multiply, which the manual
+//! leaves open. Lanes that went apart come together where their paths join, as ptxas makes them: a warp
+//! moves the lanes that are furthest behind.
 //!
 //! ```
 //! use quickpick_emulator::{Arg, Global, Launch, Program};

@@ -30,12 +30,10 @@ pub(crate) enum MbarrierError {
     ArriveCount { count: u32 },
     #[error("arrives {count} times at phase {phase}, which {pending} arrivals would complete")]
     ArriveBeyond { count: u32, pending: u32, phase: u64 },
+    #[error("phase {phase} waits for {pending} arrivals, and for no more than {MAX_COUNT}")]
+    TooManyPending { phase: u64, pending: u32 },
     #[error("arrives at phase {phase}, but no wait has seen phase {} complete", phase - 1)]
     Unobserved { phase: u64 },
-    #[error("drops {count} of {expected} expected arrivals, but one must stay")]
-    DropsAll { count: u32, expected: u32 },
-    #[error("a noComplete arrival completes phase {phase}")]
-    Completes { phase: u64 },
     #[error("expects {bytes} more bytes at a tx-count of {tx}, past {MAX_COUNT}")]
     TxOverflow { bytes: u32, tx: i32 },
     #[error("completes {bytes} bytes at a tx-count of {tx}, past -{MAX_COUNT}")]
@@ -54,7 +52,7 @@ pub(crate) struct Mbarrier {
     address: u32,
     /// The current phase, which is incomplete; all before it are complete.
     phase: u64,
-    /// Arrivals that the current phase waits for.
+    /// Arrivals that the current phase still waits for.
     pending: u32,
     /// Arrivals of the phases after it.
     expected: u32,
@@ -117,24 +115,15 @@ impl Mbarrier {
         Ok(state)
     }
 
-    /// `mbarrier.arrive.noComplete`: must leave the phase incomplete.
-    pub fn arrive_no_complete(&mut self, count: u32) -> Result<State, MbarrierError> {
-        self.arrival(count)?;
-        if count == self.pending && self.tx == 0 {
-            return Err(MbarrierError::Completes { phase: self.phase });
+    /// `cp.async.mbarrier.arrive` without `.noinc`: the current phase waits for one arrival more,
+    /// which is the one that comes with the copies (9.7.13.15.15); the phases after it do not.
+    pub fn expect_arrival(&mut self) -> Result<(), MbarrierError> {
+        let Self { pending, phase, .. } = *self;
+        if pending >= MAX_COUNT {
+            return Err(MbarrierError::TooManyPending { phase, pending });
         }
-        self.arrive(count)
-    }
-
-    /// `mbarrier.arrive_drop`: arrives, and the phases after this wait for `count` arrivals less.
-    pub fn arrive_drop(&mut self, count: u32) -> Result<State, MbarrierError> {
-        self.arrival(count)?;
-        // 9.7.13.15.2: an expected count is at least 1.
-        if count >= self.expected {
-            return Err(MbarrierError::DropsAll { count, expected: self.expected });
-        }
-        self.expected -= count;
-        self.arrive(count)
+        self.pending += 1;
+        Ok(())
     }
 
     /// `mbarrier.arrive.expect_tx`: expects, then arrives once.

@@ -115,6 +115,11 @@ impl MbarrierTable {
         self.change(address, None, |object| object.arrive(1)).map(drop)
     }
 
+    /// The phase waits for one arrival more.
+    pub fn expect_arrival(&mut self, address: u32) -> Result<(), Fault> {
+        self.change(address, None, |object| object.expect_arrival())
+    }
+
     fn is_complete(&self, address: u32, parity: u32) -> bool {
         self.objects.peek(address).is_none_or(|o| u64::from(parity) != o.phase() & 1)
     }

@@ -5,7 +5,6 @@
 //! undocumented, so [`TensorMap::encode`] has a form of its own; nothing but this emulator reads it.
 
 mod image;
-#[cfg_attr(not(test), expect(dead_code, reason = "the core will call it"))]
 pub(crate) mod tile;
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ fn module(text: &str, entry: Option<&str>) -> Result<(Module, Vec<usize>), Fault
         }
         kernel.limits = head::limits(&mut c)?;
         c.expect("{")?;
-        let (starts, end) = body::body(&mut kernel, text, c.position())?;
+        let (starts, end) = body::body(&mut kernel, text, c.here())?;
         found = Some((kernel, starts));
         c = Cursor::new(text, end, &outside);
     }

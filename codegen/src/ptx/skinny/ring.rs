@@ -10,7 +10,9 @@ use quickpick_ptx::{Addr, B32, B64, Cmp, Int, Kernel, Pred, Prefetch, Reg, Src, 
 /// Bytes of a token's part of a k-block.
 const ROW: u32 = 128;
 /// Tokens whose pieces a warp copies in one go.
-pub(super) const TOKENS: u32 = 4;
+const TOKENS: u32 = 4;
+/// Goes of a tile of eight tokens.
+pub(super) const GOES: usize = 8 / TOKENS as usize;
 
 pub(super) struct Ring {
     /// Sources of the k-block in hand, of tokens `lane/8 + 4·i`.
@@ -84,6 +86,11 @@ impl Ring {
         self.from[step].at((stage * self.stage + tile * tile_bytes) as i32)
     }
 
+    /// Of so many goes, those whose tokens all exist: a tile is there only if one of its tokens is.
+    fn whole(goes: usize) -> usize {
+        goes - GOES
+    }
+
     /// Zeros for the tokens of the first `goes` that do not exist, in every stage.
     pub fn clear(&self, k: &mut Kernel, stages: u32, goes: usize) {
         let zero = self.zero;
@@ -92,7 +99,7 @@ impl Ring {
             k.mov_b32(word, 0);
         }
         for stage in 0..stages {
-            for (i, &exists) in self.exists.iter().enumerate().take(goes) {
+            for (i, &exists) in self.exists.iter().enumerate().take(goes).skip(Self::whole(goes)) {
                 k.unless(exists).st_shared_v4_b32(self.place(stage, i), zero);
             }
         }
@@ -115,9 +122,14 @@ impl Ring {
         k.selp_b32(self.bytes, 16, 0, self.within);
         for (i, (&x, &exists)) in self.x.iter().zip(&self.exists).enumerate().take(goes) {
             let (to, from) = (self.place(stage, i), x.at((2 * columns) as i32));
-            k.and_pred(self.wanted, self.load, exists);
             let bytes = Src::from(self.bytes);
-            k.when(self.wanted).cp_async_ca_fill(Prefetch::None, to, from, 16, bytes);
+            let wanted = if i < Self::whole(goes) {
+                self.load
+            } else {
+                k.and_pred(self.wanted, self.load, exists);
+                self.wanted
+            };
+            k.when(wanted).cp_async_ca_fill(Prefetch::None, to, from, 16, bytes);
         }
         k.cp_async_commit();
     }

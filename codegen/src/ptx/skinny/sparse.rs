@@ -2,7 +2,7 @@
 //! shared memory that each warp has to itself (`ring`), and no barrier of the block.
 
 use super::packed::Packed;
-use super::ring::{Ring, TOKENS};
+use super::ring::{GOES, Ring};
 use super::{Call, Shape};
 use crate::ptx::rows::WARP;
 use quickpick_ptx::{B32, B64, Cmp, F32, Int, Kernel, Reg, Trans, Vector};
@@ -35,8 +35,7 @@ pub(super) fn emit(
     for (tiles, label) in [(2, "two_tiles"), (1, "one_tile")] {
         k.section(format!("up to {} tokens", 8 * tiles));
         k.place(label);
-        // a tile of eight tokens is copied in two goes
-        let goes = tiles * 8 / TOKENS as usize;
+        let goes = tiles * GOES;
         ring.clear(k, stages, goes);
         for ahead in 0..stages - 1 {
             ring.copy(k, shape, call, Turn { ahead, at: ahead }, ahead, goes);
@@ -62,6 +61,8 @@ pub(super) fn emit(
         k.bra_uni(again.as_str());
     }
     k.place("k_done");
+    k.note("all lanes have read the last X: its bytes are free");
+    k.bar_warp_sync(WARP);
 }
 
 /// Both k-steps of a stage, for each tile of tokens.

@@ -4,7 +4,7 @@
 use super::{Call, Shape};
 use crate::Conflict;
 use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
-use crate::ptx::rows::{WARP, address, special};
+use crate::ptx::rows::{address, special};
 use quickpick_ptx::{B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special};
 
 /// Floats from a token to the next in a warp's sums: 16 features, and 4 so that the lanes of a warp
@@ -42,7 +42,7 @@ fn warps(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>]) -> Elemen
     k.note("lane (g, t) holds features g and g + 8 of tokens 2t and 2t + 1");
     k.and_b32(at, call.lane, 3).mul_lo_u32(at, at, 2 * STRIDE);
     k.shr(Int::U32, g, call.lane, 2).add_u32(at, at, g).shl_b32(at, at, 2);
-    k.add_u32(at, at, call.region).bar_warp_sync(WARP);
+    k.add_u32(at, at, call.region);
     for (i, &acc) in acc.iter().enumerate() {
         let (tile, i) = (i as u32 / 4, i as u32 % 4);
         let place = (8 * tile + i % 2) * STRIDE + 8 * (i / 2);
@@ -75,6 +75,10 @@ fn warps(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>]) -> Elemen
 }
 
 /// With more than one split: leaves the sums in the workspace; the last block of the tile adds them.
+///
+/// No fence is needed: `bar.sync` orders all sums of the block before the leader's atom, that one
+/// releases them to the device and acquires those of the blocks before it, and the next `bar.sync`
+/// hands them to the other threads (causality order is transitive, ISA chapter 8).
 fn splits(k: &mut Kernel, shape: &Shape, call: &Call, element: &Element) {
     k.section("splits of k: the sums go to the workspace, and the last block goes on");
     let splits = special(k, "splits", Special::NctaidY);
@@ -91,8 +95,8 @@ fn splits(k: &mut Kernel, shape: &Shape, call: &Call, element: &Element) {
     let in_n = k.reg("in_n");
     k.setp(Cmp::Lt, Int::U32, in_n, element.token, call.n);
     k.when(in_n).st_global_f32(partial, element.sum);
-    k.note("a thread tells the tile's counter once all sums of the block are out");
-    k.fence_acq_rel_gpu().bar_sync(0);
+    k.note("a thread tells the tile's counter once all threads of the block have come");
+    k.bar_sync(0);
     k.mul_lo_u32(rows, splits, call.n);
     let counter = address(k, "counter", call.workspace, rows, row_bytes);
     k.mad_wide(Int::U32, counter, call.tile, 4, counter);
@@ -106,7 +110,6 @@ fn splits(k: &mut Kernel, shape: &Shape, call: &Call, element: &Element) {
     let zero = k.reg("none_arrived");
     k.note("ready for the next launch");
     k.mov_b32(zero, 0).when(leader).st_global_b32(counter, zero);
-    k.fence_acq_rel_gpu();
 
     k.note("in the order of the splits");
     let [next, step] = ["next", "next_step"].map(|role| k.reg::<B64>(role));

@@ -104,10 +104,7 @@ impl<'a> Cluster<'a> {
             let stamp = w.timeline.stamp(lane as u8, now.pc);
             self.mbarrier_of_thread(rank, address, w, stamp)?;
             if !noinc {
-                return Err(Fault::Rule(
-                    "cp.async.mbarrier.arrive without .noinc is not modelled".into(),
-                )
-                .into());
+                self.blocks[rank].mbarriers.expect_arrival(address as u32)?;
             }
             let groups = std::mem::take(&mut w.groups[lane]);
             let open = std::mem::take(&mut w.open[lane]);

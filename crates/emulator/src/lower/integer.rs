@@ -1,5 +1,5 @@
-//! Integers, bits and predicates (ISA 9.7.1, 9.7.6, 9.7.8). Values are zero-extended bits of
-//! registers; what a function returns is cut to its register.
+//! Integers, bits and predicates (ISA 9.7.1, 9.7.6, 9.7.8, `prmt` and `redux`). Values are the
+//! zero-extended bits of registers; what a function returns is cut to its register.
 
 use super::{F1, F2, F3, F4};
 use quickpick_ptx::{BoolOp, Cmp, MadMode, MulMode, ReduxOp, ShfDir, ShfMode, Type};
@@ -41,6 +41,7 @@ pub(super) fn number(ty: Type, value: u64) -> i128 {
     }
 }
 
+/// `add` (9.7.1.1).
 pub(super) fn add(ty: Type, saturate: bool) -> Option<F2> {
     match (ty, saturate) {
         (Type::S32, true) => {
@@ -51,6 +52,7 @@ pub(super) fn add(ty: Type, saturate: bool) -> Option<F2> {
     }
 }
 
+/// `sub` (9.7.1.2).
 pub(super) fn sub(ty: Type, saturate: bool) -> Option<F2> {
     match (ty, saturate) {
         (Type::S32, true) => {
@@ -61,7 +63,7 @@ pub(super) fn sub(ty: Type, saturate: bool) -> Option<F2> {
     }
 }
 
-/// The low or high half, or all, of a product.
+/// The low or high half, or all, of a product (9.7.1.3).
 fn product(ty: Type, mode: MulMode, a: u64, b: u64) -> u64 {
     let all = number(ty, a).wrapping_mul(number(ty, b));
     match mode {
@@ -70,62 +72,77 @@ fn product(ty: Type, mode: MulMode, a: u64, b: u64) -> u64 {
     }
 }
 
+/// `mul` (9.7.1.3).
 pub(super) fn mul(ty: Type, mode: MulMode) -> Option<F2> {
     match (mode, ty) {
         (MulMode::Lo, Type::U32) => Some(Box::new(|a, b| (a as u32).wrapping_mul(b as u32) as u64)),
         (MulMode::Plain, _) => None,
         // 128 bits hold the product of unsigned 64 with its sign to spare only as u128
         (MulMode::Hi, Type::U64) => {
-            Some(Box::new(|a, b| (u128::from(a) * u128::from(b) >> 64) as u64))
+            Some(Box::new(|a, b| ((u128::from(a) * u128::from(b)) >> 64) as u64))
         }
         _ => Some(Box::new(move |a, b| product(ty, mode, a, b))),
     }
 }
 
+/// `mad` (9.7.1.4); only `.hi.s32` saturates, the sum.
 pub(super) fn mad(ty: Type, mode: MadMode, saturate: bool) -> Option<F3> {
     let mul = match mode {
         MadMode::Lo => mul(ty, MulMode::Lo)?,
         MadMode::Hi => mul(ty, MulMode::Hi)?,
         MadMode::Wide => mul(ty, MulMode::Wide)?,
     };
-    if saturate {
-        return None;
+    match (saturate, mode, ty) {
+        (false, ..) => {}
+        (true, MadMode::Hi, Type::S32) => {
+            return Some(Box::new(move |a, b, c| {
+                (mul(a, b) as i32).saturating_add(c as i32) as u32 as u64
+            }));
+        }
+        (true, ..) => return None,
     }
     Some(Box::new(move |a, b, c| mul(a, b).wrapping_add(c)))
 }
 
-/// By zero: unspecified; all ones, as the hardware's division of unsigned integers gives.
+/// `div` (9.7.1.8). By zero: unspecified; all ones, as the hardware's division of unsigned integers
+/// gives.
 pub(super) fn div(ty: Type) -> Option<F2> {
     by_int!(ty, |a, b| if b == 0 { !0 } else { a.wrapping_div(b) })
 }
 
+/// `rem` (9.7.1.9), of the sign of a; by zero unspecified.
 pub(super) fn rem(ty: Type) -> Option<F2> {
     by_int!(ty, |a, b| if b == 0 { a } else { a.wrapping_rem(b) })
 }
 
+/// `min` (9.7.1.12).
 pub(super) fn min(ty: Type) -> Option<F2> {
     by_int!(ty, |a, b| a.min(b))
 }
 
+/// `max` (9.7.1.13).
 pub(super) fn max(ty: Type) -> Option<F2> {
     by_int!(ty, |a, b| a.max(b))
 }
 
+/// `neg` (9.7.1.11).
 pub(super) fn neg(ty: Type) -> Option<F1> {
     by_int!(ty, |a| a.wrapping_neg())
 }
 
+/// `abs` (9.7.1.10).
 pub(super) fn abs(ty: Type) -> Option<F1> {
     let bits = ty.bits();
     ty.is_signed().then(|| -> F1 { Box::new(move |a| extend(bits, a).unsigned_abs()) })
 }
 
-/// Shift amounts above the width count as the width.
+/// `shl` (9.7.8.8). Shift amounts above the width count as the width.
 pub(super) fn shl(ty: Type) -> Option<F2> {
     let bits = ty.bits();
     Some(Box::new(move |a, b| if b as u32 >= bits { 0 } else { a << b as u32 }))
 }
 
+/// `shr` (9.7.8.9).
 pub(super) fn shr(ty: Type) -> Option<F2> {
     let bits = ty.bits();
     if ty.is_signed() {
@@ -134,7 +151,7 @@ pub(super) fn shr(ty: Type) -> Option<F2> {
     Some(Box::new(move |a, b| if b as u32 >= bits { 0 } else { cut(bits, a) >> b as u32 }))
 }
 
-/// 9.7.8.8: the high word of {b, a} shifted left, or the low word of it shifted right.
+/// `shf` (9.7.8.7): the high word of {b, a} shifted left, or the low word of it shifted right.
 pub(super) fn shf(dir: ShfDir, mode: ShfMode) -> F3 {
     Box::new(move |a, b, c| {
         let by = match mode {
@@ -149,6 +166,7 @@ pub(super) fn shf(dir: ShfDir, mode: ShfMode) -> F3 {
     })
 }
 
+/// `lop3` (9.7.8.6): bit 4a + 2b + c of the table.
 pub(super) fn lop3(lut: u32) -> F3 {
     Box::new(move |a, b, c| {
         (0..8u32).filter(|i| lut >> i & 1 == 1).fold(0, |out, i| {
@@ -158,7 +176,7 @@ pub(super) fn lop3(lut: u32) -> F3 {
     })
 }
 
-/// 9.7.1.19: c bits from bit b on; of signed types the field's top bit spreads.
+/// `bfe` (9.7.1.19): c bits from bit b on; of signed types the field's top bit spreads.
 pub(super) fn bfe(ty: Type) -> Option<F3> {
     let bits = ty.bits();
     let signed = ty.is_signed();
@@ -184,7 +202,7 @@ pub(super) fn bfe(ty: Type) -> Option<F3> {
     }))
 }
 
-/// 9.7.1.20: the low bits of a in place of d bits of b from bit c on.
+/// `bfi` (9.7.1.20): the low bits of a in place of d bits of b from bit c on.
 pub(super) fn bfi(ty: Type) -> Option<F4> {
     let bits = ty.bits();
     Some(Box::new(move |a, b, c, d| {
@@ -195,21 +213,24 @@ pub(super) fn bfi(ty: Type) -> Option<F4> {
     }))
 }
 
+/// `brev` (9.7.1.18).
 pub(super) fn brev(ty: Type) -> Option<F1> {
     let bits = ty.bits();
     Some(Box::new(move |a| a.reverse_bits() >> (64 - bits)))
 }
 
+/// `clz` (9.7.1.15).
 pub(super) fn clz(ty: Type) -> Option<F1> {
     let bits = ty.bits();
     Some(Box::new(move |a| u64::from(a.leading_zeros() - (64 - bits))))
 }
 
+/// `popc` (9.7.1.14).
 pub(super) fn popc(_: Type) -> Option<F1> {
     Some(Box::new(|a| u64::from(a.count_ones())))
 }
 
-/// 9.7.1.16: the place of the top bit that is not the sign; all ones if there is none.
+/// `bfind` (9.7.1.16): the place of the top bit that is not the sign; all ones if there is none.
 pub(super) fn bfind(ty: Type, shift: bool) -> Option<F1> {
     let bits = ty.bits();
     let signed = ty.is_signed();
@@ -224,7 +245,7 @@ pub(super) fn bfind(ty: Type, shift: bool) -> Option<F1> {
     }))
 }
 
-/// 9.7.1.23: four products of bytes, and c.
+/// `dp4a` (9.7.1.23): four products of bytes, and c.
 pub(super) fn dp4a(a_signed: bool, b_signed: bool) -> F3 {
     Box::new(move |a, b, c| {
         let byte = |word: u64, i: u32, signed: bool| {
@@ -236,8 +257,8 @@ pub(super) fn dp4a(a_signed: bool, b_signed: bool) -> F3 {
     })
 }
 
-/// 9.7.9.7: nibble i of c chooses byte i of the result from the pool {b, a} of eight; its fourth
-/// bit spreads the sign of that byte.
+/// `prmt` (9.7.9.7): nibble i of c chooses byte i of the result from the pool {b, a} of eight; its
+/// fourth bit spreads the sign of that byte.
 pub(super) fn prmt(a: u64, b: u64, c: u64) -> u64 {
     let pool = a | b << 32;
     (0..4).fold(0, |out, i| {
@@ -248,7 +269,7 @@ pub(super) fn prmt(a: u64, b: u64, c: u64) -> u64 {
     })
 }
 
-/// A comparison by order, and what it says of unordered operands.
+/// A comparison by order (9.3.1), and what it says of unordered operands.
 pub(super) fn holds(cmp: Cmp, order: Option<std::cmp::Ordering>) -> bool {
     use Cmp::*;
     let Some(order) = order else {
@@ -266,6 +287,7 @@ pub(super) fn holds(cmp: Cmp, order: Option<std::cmp::Ordering>) -> bool {
     }
 }
 
+/// `setp` (9.7.6.2).
 pub(super) fn setp(ty: Type, cmp: Cmp) -> Option<F2> {
     if ty == Type::U32 || ty == Type::B32 {
         return Some(Box::new(move |a, b| holds(cmp, Some((a as u32).cmp(&(b as u32)))) as u64));
@@ -273,6 +295,7 @@ pub(super) fn setp(ty: Type, cmp: Cmp) -> Option<F2> {
     Some(Box::new(move |a, b| holds(cmp, Some(number(ty, a).cmp(&number(ty, b)))) as u64))
 }
 
+/// What `setp` makes of its comparison and c (9.7.6.2).
 pub(super) fn boolean(op: BoolOp, a: u64, b: u64) -> u64 {
     match op {
         BoolOp::And => a & b,
@@ -281,6 +304,7 @@ pub(super) fn boolean(op: BoolOp, a: u64, b: u64) -> u64 {
     }
 }
 
+/// `redux.sync` (9.7.13.12), of two lanes.
 pub(super) fn redux(op: ReduxOp, ty: Type) -> Option<F2> {
     match op {
         ReduxOp::Add => add(ty, false),

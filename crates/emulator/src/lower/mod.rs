@@ -1,15 +1,26 @@
 //! From the parsed text to steps: registers become slots, arithmetic becomes functions. Every row of
 //! the table is matched, without a wildcard: an instruction without a meaning does not compile.
 
+mod access;
+mod apply;
+mod class;
+mod convert;
 mod float;
+mod format;
+mod forms;
 mod integer;
 mod names;
+mod orders;
 mod rows;
 
-use crate::code::{Class, Guard, Step};
+#[cfg(test)]
+mod tests;
+
+use crate::code::{Guard, Op, Step};
 use crate::program::{ParamInfo, Program};
+use class::class;
 use names::Names;
-use quickpick_ptx::{Extent, Inst, Line, Located, ParseError, Shared};
+use quickpick_ptx::{Extent, Line, Located, ParseError, Shared};
 
 pub(crate) type F1 = Box<dyn Fn(u64) -> u64 + Send + Sync>;
 pub(crate) type F2 = Box<dyn Fn(u64, u64) -> u64 + Send + Sync>;
@@ -18,6 +29,9 @@ pub(crate) type F4 = Box<dyn Fn(u64, u64, u64, u64) -> u64 + Send + Sync>;
 
 /// Registers of a kernel's text, virtual as they are: a warp keeps 256 bytes for each.
 const MOST_REGISTERS: usize = 1 << 16;
+
+/// A step's operation; the error says what is not modelled.
+type Lowered = Result<Op, String>;
 
 /// Makes a program of a kernel's text.
 pub(crate) fn program(located: &Located) -> Result<Program, ParseError> {
@@ -65,7 +79,7 @@ pub(crate) fn program(located: &Located) -> Result<Program, ParseError> {
         };
         code.push(Step { guard, op, line: *at, text, class: class(inst) });
     }
-    let has_groups = code.iter().any(|step| matches!(step.op, crate::code::Op::Group(_)));
+    let has_groups = code.iter().any(|step| matches!(step.op, Op::Group(_)));
     let limits = &kernel.limits;
     Ok(Program {
         name: kernel.name.clone(),
@@ -108,87 +122,5 @@ fn place_shared(arrays: &[Shared], names: &mut Names) -> u32 {
 fn misaligned(at: u32, align: u32) -> u32 {
     let align = align.max(1);
     let next = at.next_multiple_of(align);
-    if align < 1024 && (next / align) % 2 == 0 { next + align } else { next }
-}
-
-/// The kind of an instruction, for the counts.
-fn class(inst: &Inst) -> Class {
-    use quickpick_ptx::Type;
-    let float = |ty: &Type| if ty.is_float() { Class::Float } else { Class::Integer };
-    match inst {
-        Inst::Mma { .. } | Inst::MmaSp { .. } | Inst::Wgmma { .. } | Inst::WgmmaSp { .. } => {
-            Class::Tensor
-        }
-        Inst::Ld { .. }
-        | Inst::St { .. }
-        | Inst::Atom { .. }
-        | Inst::AtomCas { .. }
-        | Inst::Red { .. } => Class::Memory,
-        Inst::Ldmatrix { .. } | Inst::Stmatrix { .. } | Inst::Movmatrix { .. } => Class::Matrix,
-        Inst::CpAsync { .. }
-        | Inst::CpAsyncFill { .. }
-        | Inst::CpAsyncIgnore { .. }
-        | Inst::CpAsyncCommit {}
-        | Inst::CpAsyncWait { .. }
-        | Inst::CpAsyncWaitAll {}
-        | Inst::CpAsyncMbarrierArrive { .. }
-        | Inst::BulkLoad { .. }
-        | Inst::BulkCopy { .. }
-        | Inst::BulkStore { .. }
-        | Inst::TensorLoad { .. }
-        | Inst::TensorStore { .. }
-        | Inst::TensorPrefetchMap { .. }
-        | Inst::BulkCommit {}
-        | Inst::BulkWait { .. } => Class::Copy,
-        Inst::BarSync { .. }
-        | Inst::BarSyncCount { .. }
-        | Inst::BarArrive { .. }
-        | Inst::BarWarpSync { .. }
-        | Inst::ClusterArrive { .. }
-        | Inst::ClusterWait { .. }
-        | Inst::Fence { .. }
-        | Inst::Membar { .. }
-        | Inst::FenceMbarrierInit {}
-        | Inst::FenceProxyAsync { .. }
-        | Inst::MbarInit { .. }
-        | Inst::MbarInval { .. }
-        | Inst::MbarArrive { .. }
-        | Inst::MbarArriveCount { .. }
-        | Inst::MbarExpectTx { .. }
-        | Inst::MbarArriveExpectTx { .. }
-        | Inst::MbarTryWaitParity { .. }
-        | Inst::MbarTryWaitParityHint { .. }
-        | Inst::MbarTestWaitParity { .. }
-        | Inst::MbarTryWait { .. }
-        | Inst::MbarTestWait { .. }
-        | Inst::WgmmaFence {}
-        | Inst::WgmmaCommit {}
-        | Inst::WgmmaWait { .. }
-        | Inst::Setmaxnreg { .. } => Class::Barrier,
-        Inst::Bra { .. }
-        | Inst::Ret {}
-        | Inst::Exit {}
-        | Inst::Trap {}
-        | Inst::Nanosleep { .. }
-        | Inst::Pragma { .. } => Class::Control,
-        Inst::Add { ty, .. }
-        | Inst::Sub { ty, .. }
-        | Inst::Mul { ty, .. }
-        | Inst::Fma { ty, .. }
-        | Inst::Div { ty, .. }
-        | Inst::Min { ty, .. }
-        | Inst::Max { ty, .. }
-        | Inst::Neg { ty, .. }
-        | Inst::Abs { ty, .. }
-        | Inst::Copysign { ty, .. }
-        | Inst::Sqrt { ty, .. }
-        | Inst::Rcp { ty, .. }
-        | Inst::Rsqrt { ty, .. }
-        | Inst::Ex2 { ty, .. }
-        | Inst::Lg2 { ty, .. }
-        | Inst::Sin { ty, .. }
-        | Inst::Cos { ty, .. }
-        | Inst::Tanh { ty, .. } => float(ty),
-        _ => Class::Integer,
-    }
+    if align < 1024 && (next / align).is_multiple_of(2) { next + align } else { next }
 }

@@ -1,92 +1,22 @@
 //! The meaning of each row of the table (PTX ISA chapter 9.7).
 
-use super::float::{self, Rounding};
-use super::integer;
-use super::names::{Names, bytes, space, special};
-use super::{F1, F2, F3};
-use crate::code::{Bulk, Mbar, Multiply, Op, Src, Take, Tile};
-use crate::mma::{Acc, Element, Form, Sparsity};
-use crate::order::{Memory, Order};
+use super::access::cas;
+use super::apply::{compare, nearest, none};
+use super::convert::{self, Rounding};
+use super::forms::{group_form, warp_form};
+use super::names::{Names, bytes, space};
+use super::orders::{atom_order, fenced, is_aligned, is_relaxed, load_order, store_order};
+use super::{F3, Lowered, float, integer};
+use crate::code::{Bulk, Mbar, Op, Src, Take, Tile};
+use crate::mma::Sparsity;
+use crate::order::Order;
 use quickpick_ptx::*;
 
-type Lowered = Result<Op, String>;
-
-/// A combination that the text allows and we have no meaning for.
-fn none<T>(what: Option<T>) -> Result<T, String> {
-    what.ok_or_else(|| "this combination is not modelled".to_string())
-}
-
 impl Names {
-    fn unary(&self, f: Option<F1>, d: &Arg, a: &Arg, bits: u32) -> Lowered {
-        Ok(Op::Unary { f: none(f)?, d: self.dst(d)?, a: self.src(a, bits)? })
-    }
-
-    fn binary(&self, f: Option<F2>, d: &Arg, [a, b]: [(&Arg, u32); 2]) -> Lowered {
-        let (a, b) = (self.src(a.0, a.1)?, self.src(b.0, b.1)?);
-        Ok(Op::Binary { f: none(f)?, d: self.dst(d)?, a, b })
-    }
-
-    fn ternary(&self, f: Option<F3>, d: &Arg, [a, b, c]: [(&Arg, u32); 3]) -> Lowered {
-        let a = [self.src(a.0, a.1)?, self.src(b.0, b.1)?, self.src(c.0, c.1)?];
-        Ok(Op::Ternary { f: none(f)?, d: self.dst(d)?, a })
-    }
-
-    /// Arithmetic of floats with f64 in between, or else of integers.
-    fn arithmetic(
-        &self,
-        (round, ftz, sat, ty): (Round, Ftz, Sat, Type),
-        (real, whole): (fn(f64, f64) -> f64, Option<F2>),
-        d: &Arg,
-        (a, b): (&Arg, &Arg),
-    ) -> Lowered {
-        let f = if ty.is_float() {
-            nearest(round)?;
-            float::binary(ty, ftz == Ftz::Yes, sat == Sat::Yes, real)
-        } else {
-            whole
-        };
-        self.binary(f, d, [(a, ty.bits()), (b, ty.bits())])
-    }
-
-    fn root(
-        &self,
-        (round, ftz, ty): (RootMode, Ftz, Type),
-        f: fn(f64) -> f64,
-        d: &Arg,
-        a: &Arg,
-    ) -> Lowered {
-        match round {
-            RootMode::Rn | RootMode::Approx => self.real((ftz, ty), f, d, a),
-            other => Err(format!("rounding `{other}` is not modelled")),
-        }
-    }
-
-    fn real(&self, (ftz, ty): (Ftz, Type), f: fn(f64) -> f64, d: &Arg, a: &Arg) -> Lowered {
-        self.unary(float::unary(ty, ftz == Ftz::Yes, false, f), d, a, ty.bits())
-    }
-
-    fn mov(&self, ty: Type, d: &Arg, a: &Arg) -> Lowered {
-        let part = |n: usize| ty.bits() / n.max(1) as u32;
-        match (d, a) {
-            (Arg::Vector(parts), a) => Ok(Op::Unpack {
-                d: self.dsts(d)?,
-                a: self.src(a, ty.bits())?,
-                bits: part(parts.len()),
-            }),
-            (d, Arg::Vector(parts)) => {
-                let bits = part(parts.len());
-                Ok(Op::Pack { d: self.dst(d)?, a: self.srcs(a, bits)?, bits })
-            }
-            (d, Arg::Special(which)) => {
-                Ok(Op::Special { d: self.dst(d)?, which: special(*which)? })
-            }
-            (d, a) => self.unary(Some(Box::new(|a| a)), d, a, ty.bits()),
-        }
-    }
-
     /// The meaning of an instruction; the error says what is not modelled.
     pub(super) fn op(&self, inst: &Inst) -> Lowered {
         match inst {
+            // data movement within and between threads (9.7.9, 9.7.13.9 to 9.7.13.14)
             Inst::Mov { ty, d, a } => self.mov(*ty, d, a),
             Inst::Prmt { mode, d, a, b, c } => match mode {
                 PrmtMode::Plain => {
@@ -128,6 +58,8 @@ impl Names {
                 members: self.src(mask, 32)?,
             }),
 
+            // memory (9.7.9.8, 9.7.9.11), its matrices (9.7.14.5.15 to 9.7.14.5.17) and addresses
+            // (9.7.9.20, 9.7.9.23)
             Inst::Ld { order, space: s, cache, vec: _, ty, d, a } => Ok(Op::Load {
                 space: space(*s),
                 order: Order { constant: cache.is_nc(), ..load_order(*order) },
@@ -162,6 +94,7 @@ impl Names {
                 Ok(Op::Mapa { d: self.dst(d)?, a: self.src(a, 32)?, rank: self.src(b, 32)? })
             }
 
+            // asynchronous copies (9.7.9.25); those that arrive at an mbarrier 9.7.13.15.15
             Inst::CpAsync { cache: _, space: _, prefetch: _, d, a, size } => {
                 self.copy(d, a, *size, Take::All)
             }
@@ -233,6 +166,7 @@ impl Names {
                 Ok(Op::BulkWait { pending: pending.0 as usize, read: *read == Read::Yes })
             }
 
+            // barriers and fences (9.7.13.1 to 9.7.13.4)
             Inst::BarSync { kind, aligned, id } => Ok(Op::Barrier {
                 id: self.src(id, 32)?,
                 count: None,
@@ -263,6 +197,7 @@ impl Names {
             Inst::FenceMbarrierInit {} => Ok(Op::FenceInit),
             Inst::FenceProxyAsync { space } => Ok(Op::FenceProxy(fenced(*space))),
 
+            // mbarriers (9.7.13.15)
             Inst::MbarInit { space: s, a, count } => {
                 self.mbarrier(*s, a, None, Mbar::Init(self.src(count, 32)?))
             }
@@ -304,6 +239,7 @@ impl Names {
                 self.test((*order, *s), d, a, (state, 64), false)
             }
 
+            // atomics (9.7.13.5, 9.7.13.6)
             Inst::Atom { order, scope, space: s, op, ty, d, a, b } => {
                 self.atomic((*order, *scope, *s), (*op, *ty), self.maybe(d)?, a, b)
             }
@@ -313,7 +249,7 @@ impl Names {
             Inst::AtomCas { order, scope, space: s, ty, d, a, b, c } => Ok(Op::Atomic {
                 space: space(*s),
                 order: atom_order(*order, *scope),
-                f: Box::new(|old, b, c| if old == b { c } else { old }),
+                f: Box::new(cas),
                 size: bytes(*ty),
                 d: self.maybe(d)?,
                 a: self.at(a)?,
@@ -321,6 +257,7 @@ impl Names {
                 c: self.src(c, ty.bits())?,
             }),
 
+            // control flow (9.7.12), and what changes nothing here (9.7.19)
             Inst::Bra { uni, to } => {
                 Ok(Op::Branch { uniform: *uni == Uni::Yes, target: self.label(*to)? })
             }
@@ -328,6 +265,7 @@ impl Names {
             Inst::Trap {} => Ok(Op::Trap),
             Inst::Nanosleep { a: _ } | Inst::Pragma { text: _ } => Ok(Op::Nop),
 
+            // multiplies of a warp (9.7.14) and of a warpgroup (9.7.15); setmaxnreg 9.7.19.5
             Inst::Mma { shape, sat, dty, aty, bty, cty, d, a, b, c } => {
                 let types = (*dty, *cty, *aty, *bty);
                 let form = warp_form(shape.k() as u32, types, Sparsity::Dense, *sat)?;
@@ -353,6 +291,7 @@ impl Names {
             Inst::WgmmaWait { pending } => Ok(Op::GroupWait(pending.0 as usize)),
             Inst::Setmaxnreg { dir: _, count } => Ok(Op::SetMaxRegisters { count: count.0 }),
 
+            // arithmetic (9.7.1, 9.7.3, 9.7.4)
             Inst::Add { round, ftz, sat, ty, d, a, b } => {
                 let whole = integer::add(*ty, *sat == Sat::Yes);
                 self.arithmetic((*round, *ftz, *sat, *ty), (|a, b| a + b, whole), d, (a, b))
@@ -377,10 +316,9 @@ impl Names {
                 self.ternary(f, d, [(a, ty.bits()), (b, ty.bits()), (c, ty.bits())])
             }
             Inst::Div { mode, ftz, ty, d, a, b } => {
-                let f = match (ty.is_float(), mode) {
-                    (false, _) => integer::div(*ty),
-                    (true, DivMode::Rz | DivMode::Rm | DivMode::Rp) => None,
-                    (true, _) => float::binary(*ty, *ftz == Ftz::Yes, false, |a, b| a / b),
+                let f = match ty.is_float() {
+                    false => integer::div(*ty),
+                    true => float::div(*ty, *mode, *ftz == Ftz::Yes),
                 };
                 self.binary(f, d, [(a, ty.bits()), (b, ty.bits())])
             }
@@ -422,6 +360,7 @@ impl Names {
             Inst::Sin { ftz, ty, d, a } => self.real((*ftz, *ty), f64::sin, d, a),
             Inst::Cos { ftz, ty, d, a } => self.real((*ftz, *ty), f64::cos, d, a),
             Inst::Tanh { ty, d, a } => self.real((Ftz::No, *ty), f64::tanh, d, a),
+            // bits (9.7.8, 9.7.1.14 to 9.7.1.23)
             Inst::Shl { ty, d, a, b } => {
                 self.binary(integer::shl(*ty), d, [(a, ty.bits()), (b, 32)])
             }
@@ -460,6 +399,7 @@ impl Names {
                 let f = integer::dp4a(aty.is_signed(), bty.is_signed());
                 self.ternary(Some(f), d, [(a, 32), (b, 32), (c, 32)])
             }
+            // comparisons (9.7.6, 9.7.7) and conversions (9.7.9.21)
             Inst::Setp { cmp, ftz, ty, d, a, b } => {
                 self.binary(compare(*cmp, *ftz, *ty), d, [(a, ty.bits()), (b, ty.bits())])
             }
@@ -484,262 +424,12 @@ impl Names {
                     relu: *relu == Relu::Yes,
                     saturate: *sat == Sat::Yes,
                 };
-                self.unary(float::cvt(*dty, *aty, how), d, a, aty.bits())
+                self.unary(convert::cvt(*dty, *aty, how), d, a, aty.bits())
             }
             Inst::Cvt2 { round, relu, dty, d, a, b } => {
-                let f = float::cvt2(*dty, *round, *relu == Relu::Yes);
+                let f = convert::cvt2(*dty, *round, *relu == Relu::Yes);
                 self.binary(f, d, [(a, 32), (b, 32)])
             }
         }
     }
-
-    fn bits(&self, ty: Type, f: F2, d: &Arg, a: &Arg, b: &Arg) -> Lowered {
-        self.binary(Some(f), d, [(a, ty.bits()), (b, ty.bits())])
-    }
-
-    fn optional(&self, arg: &Arg, bits: u32) -> Result<Option<Src>, String> {
-        if *arg == Arg::Sink { Ok(None) } else { self.src(arg, bits).map(Some) }
-    }
-
-    fn copy(&self, d: &Address, a: &Address, size: Imm, take: Take) -> Lowered {
-        Ok(Op::Copy { to: self.at(d)?, from: self.at(a)?, size: size.0 as usize, take })
-    }
-
-    fn mbarrier(&self, s: Space, a: &Address, d: Option<usize>, op: Mbar) -> Lowered {
-        Ok(Op::Mbarrier { space: space(s), a: self.at(a)?, d, op })
-    }
-
-    fn test(
-        &self,
-        (order, s): (WaitOrder, Space),
-        d: &Arg,
-        a: &Address,
-        (phase, bits): (&Arg, u32),
-        blocking: bool,
-    ) -> Lowered {
-        let relaxed = matches!(order, WaitOrder::RelaxedCta | WaitOrder::RelaxedCluster);
-        let phase = self.src(phase, bits)?;
-        let op = Mbar::Test { phase, token: bits == 64, blocking, relaxed };
-        self.mbarrier(s, a, Some(self.dst(d)?), op)
-    }
-
-    fn atomic(
-        &self,
-        (order, scope, s): (AtomOrder, AtomScope, Space),
-        (op, ty): (AtomOp, Type),
-        d: Option<usize>,
-        a: &Address,
-        b: &Arg,
-    ) -> Lowered {
-        let real = |f| float::binary(ty, false, false, f);
-        let f = match op {
-            AtomOp::Add | AtomOp::AddNoftz if ty.is_float() => real(|a, b| a + b),
-            AtomOp::Add | AtomOp::AddNoftz => integer::add(ty, false),
-            AtomOp::Min if ty.is_float() => real(float::lesser),
-            AtomOp::Max if ty.is_float() => real(float::greater),
-            AtomOp::Min => integer::min(ty),
-            AtomOp::Max => integer::max(ty),
-            AtomOp::And => Some(Box::new(|a, b| a & b) as F2),
-            AtomOp::Or => Some(Box::new(|a, b| a | b) as F2),
-            AtomOp::Xor => Some(Box::new(|a, b| a ^ b) as F2),
-            AtomOp::Exch => Some(Box::new(|_, b| b) as F2),
-            AtomOp::Inc => Some(Box::new(|a: u64, b| if a >= b { 0 } else { a + 1 }) as F2),
-            AtomOp::Dec => {
-                Some(Box::new(|a: u64, b| if a == 0 || a > b { b } else { a - 1 }) as F2)
-            }
-        };
-        let f = none(f)?;
-        Ok(Op::Atomic {
-            space: space(s),
-            order: atom_order(order, scope),
-            f: Box::new(move |old, b, _| f(old, b)),
-            size: bytes(ty),
-            d,
-            a: self.at(a)?,
-            b: self.src(b, ty.bits())?,
-            c: Src::Const(0),
-        })
-    }
-
-    fn multiply(
-        &self,
-        form: Form,
-        d: &Arg,
-        (a, b, c): (&Arg, &Arg, &Arg),
-        metadata: Option<(Src, u32)>,
-    ) -> Lowered {
-        let d = self.slots(d)?;
-        let (a, b, c) = (self.srcs(a, 32)?, self.srcs(b, 32)?, self.srcs(c, 32)?);
-        let want = [form.a_registers(), form.b_registers(), form.d_registers()];
-        if [a.len(), b.len(), c.len()] != want || d.len() != c.len() {
-            return Err(format!("{form} takes {want:?} registers of A, B and C"));
-        }
-        let none = (None, [false; 2], [false; 2]);
-        let (scale_d, negate, transposed) = none;
-        Ok(Op::Multiply(Box::new(Multiply {
-            form,
-            d,
-            a,
-            b,
-            c,
-            metadata,
-            scale_d,
-            negate,
-            transposed,
-        })))
-    }
-
-    fn group(
-        &self,
-        form: Form,
-        d: &Arg,
-        (a, b): (&Arg, &Arg),
-        metadata: Option<(Src, u32)>,
-        scale: &Arg,
-        imms: &Imms,
-    ) -> Lowered {
-        let d = self.slots(d)?;
-        let registers = matches!(a, Arg::Vector(_));
-        let (a, b) = (self.srcs(a, if registers { 32 } else { 64 })?, self.srcs(b, 64)?);
-        if d.len() != form.d_registers() || registers && a.len() != form.a_registers() {
-            let (want_d, want_a) = (form.d_registers(), form.a_registers());
-            return Err(format!("{form} takes {want_d} registers of D, {want_a} of A"));
-        }
-        // after the signs: trans-a, if A is in shared memory, then trans-b (9.7.15.5.2)
-        let signs = imms.0.get(..2).unwrap_or(&[1, 1]);
-        let trans = imms.0.get(2..).unwrap_or(&[]);
-        let transposed = match (trans, registers) {
-            ([], _) => [false; 2],
-            ([b], true) => [false, *b == 1],
-            ([a, b], false) => [*a == 1, *b == 1],
-            _ => return Err(format!("{} constants after scale-d", imms.0.len())),
-        };
-        Ok(Op::Group(Box::new(Multiply {
-            form,
-            d,
-            a,
-            b,
-            c: Vec::new(),
-            metadata,
-            scale_d: Some(self.src(scale, 1)?),
-            negate: [signs[0] == -1, signs[1] == -1],
-            transposed,
-        })))
-    }
-}
-
-fn nearest(round: Round) -> Result<(), String> {
-    match round {
-        Round::Plain | Round::Rn => Ok(()),
-        other => Err(format!("rounding `{other}` is not modelled")),
-    }
-}
-
-fn compare(cmp: Cmp, ftz: Ftz, ty: Type) -> Option<F2> {
-    if ty.is_float() { float::setp(ty, cmp, ftz == Ftz::Yes) } else { integer::setp(ty, cmp) }
-}
-
-/// Without a space, of all memory (9.7.13.4).
-fn fenced(space: Space) -> &'static [Memory] {
-    match space {
-        Space::Global => &[Memory::Global],
-        Space::Generic | Space::Param => &[Memory::Global, Memory::Shared],
-        Space::Shared | Space::SharedCta | Space::SharedCluster => &[Memory::Shared],
-    }
-}
-
-/// `bar` is `barrier.aligned` (9.7.13.1).
-fn is_aligned(kind: BarKind, aligned: Aligned) -> bool {
-    matches!(kind, BarKind::Bar | BarKind::BarCta) || aligned == Aligned::Yes
-}
-
-fn is_relaxed(order: ArriveOrder) -> bool {
-    matches!(order, ArriveOrder::RelaxedCta | ArriveOrder::RelaxedCluster)
-}
-
-fn strong(acquire: bool, release: bool, block_only: bool) -> Order {
-    Order { strong: true, acquire, release, block_only, constant: false }
-}
-
-/// `.volatile` is relaxed, with system scope (8.4).
-fn load_order(order: LoadOrder) -> Order {
-    match order {
-        LoadOrder::Plain | LoadOrder::Weak => Order::default(),
-        LoadOrder::RelaxedCta => strong(false, false, true),
-        LoadOrder::Volatile
-        | LoadOrder::RelaxedCluster
-        | LoadOrder::RelaxedGpu
-        | LoadOrder::RelaxedSys => strong(false, false, false),
-        LoadOrder::AcquireCta => strong(true, false, true),
-        LoadOrder::AcquireCluster | LoadOrder::AcquireGpu | LoadOrder::AcquireSys => {
-            strong(true, false, false)
-        }
-    }
-}
-
-fn store_order(order: StoreOrder) -> Order {
-    match order {
-        StoreOrder::Plain | StoreOrder::Weak => Order::default(),
-        StoreOrder::RelaxedCta => strong(false, false, true),
-        StoreOrder::Volatile
-        | StoreOrder::RelaxedCluster
-        | StoreOrder::RelaxedGpu
-        | StoreOrder::RelaxedSys => strong(false, false, false),
-        StoreOrder::ReleaseCta => strong(false, true, true),
-        StoreOrder::ReleaseCluster | StoreOrder::ReleaseGpu | StoreOrder::ReleaseSys => {
-            strong(false, true, false)
-        }
-    }
-}
-
-/// Without an order relaxed, without a scope `.gpu` (9.7.13.5).
-fn atom_order(order: AtomOrder, scope: AtomScope) -> Order {
-    let acquire = matches!(order, AtomOrder::Acquire | AtomOrder::AcqRel);
-    let release = matches!(order, AtomOrder::Release | AtomOrder::AcqRel);
-    strong(acquire, release, scope == AtomScope::Cta)
-}
-
-fn element(ty: Type) -> Result<Element, String> {
-    Ok(match ty {
-        Type::F16 => Element::F16,
-        Type::Bf16 => Element::Bf16,
-        Type::Tf32 => Element::Tf32,
-        Type::S8 => Element::S8,
-        Type::U8 => Element::U8,
-        Type::E4m3 => Element::E4m3,
-        Type::E5m2 => Element::E5m2,
-        other => return Err(format!("multiplies of {other} are not modelled")),
-    })
-}
-
-fn accumulator(ty: Type) -> Result<Acc, String> {
-    Ok(match ty {
-        Type::F16 => Acc::F16,
-        Type::F32 => Acc::F32,
-        Type::S32 => Acc::S32,
-        other => return Err(format!("accumulators of {other} are not modelled")),
-    })
-}
-
-fn warp_form(
-    k: u32,
-    (d, c, a, b): (Type, Type, Type, Type),
-    sparsity: Sparsity,
-    sat: Satfinite,
-) -> Result<Form, String> {
-    if d != c {
-        return Err(format!("C of {c} and D of {d} are not modelled"));
-    }
-    Form::warp(k, element(a)?, element(b)?, accumulator(d)?, sparsity, sat == Satfinite::Yes)
-}
-
-fn group_form(
-    shape: WgmmaShape,
-    (d, a, b): (Type, Type, Type),
-    sparsity: Sparsity,
-    sat: Satfinite,
-) -> Result<Form, String> {
-    let (n, k) = (u32::from(shape.n), u32::from(shape.k));
-    let (a, b, d) = (element(a)?, element(b)?, accumulator(d)?);
-    Form::group(n, k, a, b, d, sparsity, sat == Satfinite::Yes)
 }

@@ -43,10 +43,12 @@ fn bytes_may_come_before_they_are_expected() {
 }
 
 #[test]
-fn a_dropped_arrival_counts_in_no_later_phase() {
-    let mut b = barrier(3);
-    b.arrive_drop(2).unwrap();
-    assert_eq!(b.arrive_drop(1), Err(E::DropsAll { count: 1, expected: 1 }));
+fn an_arrival_more_counts_in_this_phase_only() {
+    let mut b = barrier(1);
+    b.expect_arrival().unwrap();
+    assert_eq!(b.to_string(), "mbarrier 0x40, phase 0: waits for 2 of 1 arrivals and 0 bytes");
+    b.arrive(1).unwrap();
+    assert_eq!(b.test_parity(0), Ok(false), "the copies' arrival is missing");
     b.arrive(1).unwrap();
     assert_eq!((b.phase(), b.test_parity(0)), (1, Ok(true)));
     b.arrive(1).unwrap();
@@ -54,13 +56,14 @@ fn a_dropped_arrival_counts_in_no_later_phase() {
 }
 
 #[test]
-fn an_arrival_that_must_not_complete_does_not() {
-    let mut b = barrier(2);
-    b.arrive_no_complete(1).unwrap();
-    assert_eq!(b.arrive_no_complete(1), Err(E::Completes { phase: 0 }));
-    b.expect_tx(16).unwrap();
-    b.arrive_no_complete(1).unwrap();
-    assert_eq!(b.phase(), 0);
+fn arrivals_more_keep_in_range() {
+    let mut b = barrier(MAX_COUNT - 1);
+    b.expect_arrival().unwrap();
+    let full = E::TooManyPending { phase: 0, pending: MAX_COUNT };
+    let text = "phase 0 waits for 1048575 arrivals, and for no more than 1048575";
+    assert_eq!((b.expect_arrival(), full.to_string().as_str()), (Err(full), text));
+    b.arrive(MAX_COUNT).unwrap();
+    assert_eq!(b.phase(), 1);
 }
 
 #[test]
@@ -73,7 +76,6 @@ fn counts_out_of_range_are_refused_and_change_nothing() {
     b.arrive(MAX_COUNT - 1).unwrap();
     let before = b.clone();
     assert_eq!(b.arrive(2), Err(E::ArriveBeyond { count: 2, pending: 1, phase: 0 }));
-    assert_eq!(b.arrive_drop(2), Err(E::ArriveBeyond { count: 2, pending: 1, phase: 0 }));
     let bytes = MAX_COUNT + 1;
     assert_eq!(b.expect_tx(bytes), Err(E::TxOverflow { bytes, tx: 0 }));
     assert_eq!(b.arrive_expect_tx(bytes), Err(E::TxOverflow { bytes, tx: 0 }));
@@ -156,7 +158,7 @@ fn the_table_knows_what_is_valid_and_where() {
 struct Naive {
     expected: usize,
     arrived: Vec<()>,
-    /// How many the current phase waits for, whatever is dropped from the later ones.
+    /// How many the current phase waits for; later ones for `expected`.
     quorum: usize,
     promised: Vec<u32>,
     came: Vec<u32>,
@@ -225,7 +227,11 @@ fn random_operations_match_a_naive_model() {
             let bytes = 16 * random(3) as u32;
             let count = random(4) as usize;
             match random(8) {
-                0 | 1 => {
+                0 if random(4) == 0 => {
+                    real.expect_arrival().unwrap();
+                    naive.quorum += 1;
+                }
+                0..=2 => {
                     let before = (naive.quorum - naive.arrived.len()) as u32;
                     let done = real.arrive(count as u32);
                     assert_eq!(done.is_ok(), naive.arrive(count), "{real}");
@@ -233,15 +239,6 @@ fn random_operations_match_a_naive_model() {
                     if let Ok(state) = done {
                         assert_eq!(state.pending(), before);
                         tokens.push((state, phase));
-                    }
-                }
-                2 => {
-                    let done = real.arrive_drop(1).is_ok();
-                    if naive.expected > 1 {
-                        naive.expected -= done as usize;
-                        assert_eq!(done, naive.arrive(1), "{real}");
-                    } else {
-                        assert!(!done);
                     }
                 }
                 3 => {

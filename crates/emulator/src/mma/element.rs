@@ -149,26 +149,42 @@ fn f16(raw: u32) -> f32 {
     sign(raw >> 15, number)
 }
 
-/// A number rounded once to binary16, ties to even; all NaN become 0x7FFF.
-pub(super) fn to_f16(x: f64) -> u32 {
-    let sign = ((x.to_bits() >> 63) as u32) << 15;
+/// A number rounded once, ties to even, to a float of so many bits of exponent and of fraction; NaN
+/// become the one whose bits are all ones but the sign.
+#[inline(always)]
+fn nearest(x: f64, exponent_bits: u32, fraction_bits: u32) -> u32 {
+    let all = (1 << (exponent_bits + fraction_bits)) - 1;
     if x.is_nan() {
-        return 0x7FFF;
+        return all;
     }
-    // half way from the largest number, 65504, to 2^16
-    if x.abs() >= 65520.0 {
-        return sign | 0x7C00;
+    let sign = ((x.to_bits() >> 63) as u32) << (exponent_bits + fraction_bits);
+    let bias = (1 << (exponent_bits - 1)) - 1;
+    let power = |exponent: i32| f64::from_bits(((1023 + exponent) as u64) << 52);
+    // half way from the largest number to the next power of two
+    if x.abs() >= power(bias + 1) - power(bias - 1 - fraction_bits as i32) {
+        return sign | (all >> fraction_bits << fraction_bits);
     }
-    // the last place: 11 significant bits, of subnormals 2^-24
-    let exponent = ((x.to_bits() >> 52 & 0x7FF) as i32).max(1023 - 14) - 10;
-    let place = f64::from_bits((exponent as u64) << 52);
+    // numbers between two powers of two are multiples of a place; subnormal ones of the least place
+    let least = 1 - bias;
+    let exponent = ((x.to_bits() >> 52 & 0x7FF) as i32 - 1023).max(least);
+    let place = power(exponent - fraction_bits as i32);
     // 1.5·2^52 places: a sum with it has no bit below one place
     let anchor = place * 6_755_399_441_055_744.0;
-    let rounded = (x.abs() + anchor) - anchor;
-    sign | half::f16::from_f64(rounded).to_bits() as u32
+    let places = ((x.abs() + anchor) - anchor) / place;
+    sign | ((((exponent - least) as u32) << fraction_bits) + places as u32)
+}
+
+/// A number rounded once to binary16, ties to even; all NaN become 0x7FFF.
+pub(crate) fn to_f16(x: f64) -> u32 {
+    nearest(x, 5, 10)
+}
+
+/// A number rounded once to bfloat16, ties to even; all NaN become 0x7FFF.
+pub(crate) fn to_bf16(x: f64) -> u32 {
+    nearest(x, 8, 7)
 }
 
 /// A number rounded once to f32, ties to even; all NaN become 0x7FFFFFFF.
-pub(super) fn to_f32(x: f64) -> u32 {
+pub(crate) fn to_f32(x: f64) -> u32 {
     if x.is_nan() { 0x7FFF_FFFF } else { (x as f32).to_bits() }
 }

@@ -14,8 +14,8 @@ pub(crate) enum GroupA<'a> {
     Matrix(Vec<u32>),
 }
 
-/// D = A · B + D of a warpgroup, or D = A · B if not `scale_d`; warp w has rows 16w to 16w + 15
-/// (9.7.15.5.1.1), of D and of A, and passes their metadata (9.7.15.6.2).
+/// D = A · B + D of a warpgroup, or D = A · B if not `scale_d` (9.7.15.5.2, 9.7.15.6.3); warp w has
+/// rows 16w to 16w + 15 (9.7.15.5.1.1), of D and of A, and passes their metadata (9.7.15.6.2).
 ///
 /// `b` is raw elements, row-major K × N. `negate_a` and `negate_b` are `imm-scale-a` and `-b` of −1.
 /// `meta` is there if A is sparse.

@@ -19,11 +19,9 @@ mod warp;
 #[cfg(test)]
 mod tests;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "the language has no wgmma yet"))]
 pub(crate) use descriptor::Descriptor;
-pub(crate) use element::{Acc, Element};
+pub(crate) use element::{Acc, Element, to_bf16, to_f16, to_f32};
 pub(crate) use form::{Form, Sparsity};
-#[cfg_attr(not(test), expect(unused_imports, reason = "the language has no wgmma yet"))]
 pub(crate) use group::{GroupA, group};
 pub(crate) use metadata::Metadata;
 pub(crate) use warp::warp;

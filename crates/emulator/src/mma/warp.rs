@@ -6,8 +6,8 @@ use super::fragment::{a_tile, accumulate, b_panel, multiply};
 use super::metadata::{DENSE, Metadata, places};
 use crate::trap::Fault;
 
-/// D = A · B + C of one warp. The slices have as many registers as the form says; `meta` is there if A
-/// is sparse.
+/// D = A · B + C of one warp (9.7.14.5.14, 9.7.14.6.3). The slices have as many registers as the form
+/// says; `meta` is there if A is sparse.
 pub(crate) fn warp(
     form: &Form,
     a: &[Lanes],

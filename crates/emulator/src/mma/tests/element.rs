@@ -1,6 +1,6 @@
 //! Numbers against other derivations of them.
 
-use super::super::element::to_f16;
+use super::super::element::{to_bf16, to_f16};
 use super::reference::encode;
 use super::*;
 
@@ -69,26 +69,32 @@ fn registers_are_unpacked_in_order() {
     assert_eq!(whole, Element::Tf32.value(0x0403_0201));
 }
 
-/// Rounding to binary16: exact numbers, and the three points between each pair of neighbours.
+/// Rounding to 16 bits: exact numbers, and the three points between each pair of neighbours.
 #[test]
-fn to_f16_rounds_once() {
-    for bits in 0..0x7BFFu32 {
-        let number = |bits: u32| half::f16::from_bits(bits as u16).to_f64();
-        let (low, high) = (number(bits), number(bits + 1));
-        let middle = (low + high) / 2.0;
-        let hair = (high - low) / 1e9;
-        let even = bits + bits % 2;
-        for (x, want) in
-            [(low, bits), (middle - hair, bits), (middle, even), (middle + hair, bits + 1)]
-        {
-            assert_eq!(to_f16(x), want, "{x:e}");
-            assert_eq!(to_f16(-x), want | 0x8000, "-{x:e}");
+fn sixteen_bits_are_rounded_once() {
+    fn check(round: fn(f64) -> u32, number: fn(u16) -> f64, largest: u32) {
+        for bits in 0..largest {
+            let (low, high) = (number(bits as u16), number(bits as u16 + 1));
+            let middle = (low + high) / 2.0;
+            let hair = (high - low) / 1e9;
+            let even = bits + bits % 2;
+            for (x, want) in
+                [(low, bits), (middle - hair, bits), (middle, even), (middle + hair, bits + 1)]
+            {
+                assert_eq!(round(x), want, "{x:e}");
+                assert_eq!(round(-x), want | 0x8000, "-{x:e}");
+            }
         }
     }
+    check(to_f16, |bits| half::f16::from_bits(bits).to_f64(), 0x7BFF);
+    check(to_bf16, |bits| half::bf16::from_bits(bits).to_f64(), 0x7F7F);
     assert_eq!(
         [65519.99, 65520.0, 1e300, f64::INFINITY].map(to_f16),
         [0x7BFF, 0x7C00, 0x7C00, 0x7C00]
     );
     assert_eq!([f64::NEG_INFINITY, -f64::NAN].map(to_f16), [0xFC00, 0x7FFF]);
     assert_eq!([2f64.powi(-25), 2f64.powi(-25) * 1.001, 1e-320].map(to_f16), [0, 1, 0]);
+    let half_way = 511.0 * 2f64.powi(119); // between the largest, 255 · 2^120, and 2^128
+    assert_eq!([half_way * 0.9999, half_way, f64::INFINITY].map(to_bf16), [0x7F7F, 0x7F80, 0x7F80]);
+    assert_eq!([f64::NEG_INFINITY, f64::NAN, 1e-320].map(to_bf16), [0xFF80, 0x7FFF, 0]);
 }

@@ -1,0 +1,80 @@
+//! Mutants that the emulator may let pass, each with the reason.
+
+use super::generate::Kind::{self, *};
+use super::judge::{Judged, Verdict};
+use quickpick::kernels::KernelSpec;
+
+/// A survivor that is no gap: it does what the kernel does.
+pub struct Argued {
+    /// What the kernel's name contains, all of it.
+    pub kernel: &'static str,
+    /// What the label or heading above contains.
+    pub context: &'static str,
+    /// What the line contains.
+    pub text: &'static str,
+    /// What was done to it.
+    pub kind: Kind,
+    /// How many mutants of each such kernel, exactly.
+    pub each: usize,
+    /// Why nobody can object.
+    pub why: &'static str,
+}
+
+const fn argued(
+    kernel: &'static str,
+    context: &'static str,
+    text: &'static str,
+    kind: Kind,
+    each: usize,
+    why: &'static str,
+) -> Argued {
+    Argued { kernel, context, text, kind, each, why }
+}
+
+const NARROW: &str =
+    "rows that could be stored in whole vectors go element by element, to the same result";
+const OVERWRITTEN: &str = "\
+    zeros where a token exists are written by the lane that copies the token there, before it begins \
+    the copy";
+const UNREAD: &str = "\
+    the first eight tokens of two tiles exist, so the guard says only whether the k-block is this warp's: \
+    the copy reads nothing outside of X, for past k its size is 0, and nobody reads where it goes";
+const ROW_BEHIND: &str = "\
+    more than eight tokens, so behind each of the first eight rows of X lies another, and within that \
+    ends what is fetched by a warp that has come so far; nobody uses it";
+
+/// All of them. An entry that its kernels' survivors do not need is an error of the test.
+#[rustfmt::skip] // an argument, a line
+pub const ARGUED: &[Argued] = &[
+    argued("x64_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
+    argued("attention", "the warps, through", "@%first_team st.shared.v4.f32", Negated, 2,
+        "after the exchange between the teams both hold the same sums, bit for bit"),
+    argued("skinny", "y_activated", "@!%y_is_f32 ld.global.b16 %narrow", Unguarded, 1,
+        "the lower half of an f32 residual is read too, and not used: its conversion has the guard as well"),
+    argued("gemm_ skinny", "half_2_2", "[%x_first+4", Unguarded, 2, ROW_BEHIND),
+    argued("gemm_ skinny", "half_2_3", "[%x_first+5", Unguarded, 2, ROW_BEHIND),
+    argued("spmm24_ skinny", "_tile", "st.shared.v4.b32", Unguarded, 16, OVERWRITTEN),
+    argued("spmm24_ skinny", "two_tiles", "@%load_x cp.async", Unguarded, 10, UNREAD),
+];
+
+impl Argued {
+    /// Whether this argument is about mutants of that kernel.
+    pub fn is_about(&self, spec: &KernelSpec) -> bool {
+        let name = spec.to_string();
+        self.kernel.split(' ').all(|part| name.contains(part))
+    }
+
+    /// Whether this argument is about that survivor.
+    pub fn fits(&self, mutant: &Judged) -> bool {
+        matches!(mutant.verdict, Verdict::Survived(_))
+            && self.kind == mutant.kind
+            && self.is_about(mutant.spec)
+            && mutant.context.contains(self.context)
+            && mutant.text.contains(self.text)
+    }
+
+    /// The argument for a survivor, if there is one.
+    pub fn of(mutant: &Judged) -> Option<&'static Self> {
+        ARGUED.iter().find(|a| a.fits(mutant))
+    }
+}

@@ -1,0 +1,74 @@
+//! The cases that mutants are run on: few, small first, and such that every guard keeps somebody out
+//! in one of them.
+
+use crate::{Case, Fill, shapes};
+use quickpick::kernels::{
+    Activation, DType, Epilogue, Form, KernelSpec, Linear, OpKind, Tile, Weights,
+};
+
+/// The cases of a kernel.
+pub fn cases(spec: &KernelSpec) -> Vec<Case> {
+    match (spec.op, spec.form) {
+        (OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
+            linear(spec.dtype, weights, tiled(tile, stages))
+        }
+        (OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
+            linear(spec.dtype, weights, skinny(tile, warps))
+        }
+        // the others are small as they are
+        _ => shapes::cases(spec).iter().flat_map(|(_, makes)| makes.iter().map(|m| m())).collect(),
+    }
+}
+
+/// Features, tokens, input features; whether Y is f32; whether bias and residual are there; and what
+/// function.
+type Shape = (u32, u32, u32, bool, bool, Activation);
+
+fn linear(dtype: DType, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> {
+    let problems = shapes.into_iter().map(|(m, n, k, f32, adds, activation)| {
+        let epilogue = Epilogue { bias: adds, residual: adds, activation };
+        let out = if f32 { DType::F32 } else { dtype };
+        Linear { m, n, k, weights, dtype, out, epilogue }
+    });
+    problems.zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
+}
+
+/// Few rows, so that every row that a thread copies is the last one, behind which nothing is: with as
+/// many tiles of k as end the main loop at each of its stages, the first one whole or half; rows that
+/// are multiples of a store and such that are not. Then several blocks along both sides.
+fn tiled(tile: Tile, stages: u32) -> Vec<Shape> {
+    use Activation::*;
+    let mut shapes = vec![
+        (5, 3, 32, true, false, None),
+        (8, 3, 32, true, true, Gelu),
+        (5, 3, 32, true, true, Relu),
+        (8, 3, tile.k, false, true, Silu),
+        (5, 3, tile.k, false, true, None),
+        (tile.m + 1, tile.n + 1, tile.k * 2, false, false, None),
+    ];
+    shapes.extend((2..=stages + 2).map(|tiles| (5, 3, tile.k * tiles, false, false, None)));
+    shapes.push((8, 3, tile.k * (stages + 3) - 32, true, false, None));
+    shapes
+}
+
+/// One split and several, the last one ragged; one tile of tokens and two, ragged so that the last
+/// token stands alone. Then so many tiles of m that k is not split, and the first warp has one block of
+/// k more than `rounds`: all that are in flight, fewer and more, and twice as many.
+fn skinny(tile: Tile, warps: u32) -> Vec<Shape> {
+    use Activation::*;
+    let round = tile.k * warps;
+    let mut shapes = vec![
+        (tile.m - 3, 1, 32, true, true, Gelu),
+        (tile.m - 3, tile.n - 1, 32, false, true, Relu),
+        (tile.m, tile.n / 2 - 2, tile.k + 32, true, true, Silu),
+        (tile.m, tile.n, round - 32, false, false, None),
+        (tile.m + 1, 3, round + 32, false, true, None),
+        (tile.m + 1, tile.n - 1, round * 3 + 32, true, false, None),
+    ];
+    for rounds in [1, 2, 3, 4, 7] {
+        let (m, k) = (7 * tile.m + 1, rounds * round + 32);
+        shapes.push((m, 1, k, false, false, None));
+        shapes.push((m, tile.n / 2 + 1, k, false, false, None));
+    }
+    shapes
+}
