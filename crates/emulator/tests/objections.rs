@@ -554,7 +554,11 @@ const KERNELS: &[Kernel] = &[
         cp.async.bulk.wait_group.read 0;
         done:",
     ),
-    kernel("a proxy fence is of its memory", 32, "no fence.proxy.async", "
+    kernel(
+        "a proxy fence is of its memory",
+        32,
+        "no fence.proxy.async",
+        "
         st.shared.b32 [%mine], %t;
         +fence.proxy.async;
         -fence.proxy.async.global;
@@ -563,7 +567,8 @@ const KERNELS: &[Kernel] = &[
         cp.async.bulk.global.shared::cta.bulk_group [%y], [%at], 128;
         cp.async.bulk.commit_group;
         cp.async.bulk.wait_group 0;
-        done:"),
+        done:",
+    ),
     // clusters
     Kernel {
         grid: 2,
