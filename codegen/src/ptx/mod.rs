@@ -3,13 +3,17 @@
 mod attention;
 mod epilogue;
 mod gather;
+mod params;
 mod pieces;
+mod raster;
 mod rmsnorm;
 mod rotary;
 mod rows;
 mod skinny;
+mod store;
 mod swiglu;
 mod tiled;
+mod wgmma;
 
 use crate::Conflict;
 use quickpick_kernels::{Form, KernelSpec, OpKind};
@@ -17,7 +21,8 @@ use quickpick_kernels::{Form, KernelSpec, OpKind};
 pub(crate) fn emit(spec: &KernelSpec) -> String {
     match spec.op {
         OpKind::Linear(_) => {
-            return tiled::emit(spec).or_else(|| skinny::emit(spec)).unwrap_or_default();
+            let families = [tiled::emit, skinny::emit, wgmma::emit];
+            return families.iter().find_map(|emit| emit(spec)).unwrap_or_default();
         }
         OpKind::RmsNorm => rmsnorm::emit(spec),
         OpKind::Rotary => rotary::emit(spec),

@@ -8,13 +8,11 @@ mod copies;
 mod fragments;
 mod geometry;
 mod main_loop;
-mod params;
-mod raster;
-mod store;
 
+use super::params::Params;
 use super::pieces::{NOTICE, shared_base};
+use super::{raster, store};
 use geometry::Geometry;
-use params::Params;
 use quickpick_kernels::KernelSpec;
 use quickpick_ptx::{Kernel, Module};
 
@@ -27,12 +25,12 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     k.limits.threads = Some(g.threads().into());
     k.limits.min_blocks = Some(g.blocks_per_sm()).filter(|&blocks| blocks > 1);
     let smem = shared_base(&mut k, symbol);
-    let place = raster::Place::new(&mut k, &g);
+    let place = raster::Place::new(&mut k, g.tile);
     let copies = copies::Copies::new(&mut k, &g, &params, place, smem);
     copies.first_tiles(&mut k, g.stages);
     let fragments = fragments::Fragments::new(&mut k, &g, smem);
     main_loop::emit(&mut k, &g, &copies, &fragments);
-    store::emit(&mut k, &g, &params, place, &fragments.acc, smem);
+    store::emit(&mut k, &g.layout(), &params, place, &fragments.acc, smem);
     Some(Module::new(&header(spec, &g), k).to_string())
 }
 
@@ -91,8 +89,8 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
     ));
     lines.push(format!(
         "flags   1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y is f32; Y leaves in {} part{}",
-        g.store_parts(),
-        if g.store_parts() > 1 { "s" } else { "" },
+        g.layout().store_parts(),
+        if g.layout().store_parts() > 1 { "s" } else { "" },
     ));
     lines.join("\n")
 }

@@ -22,16 +22,24 @@ pub enum Order {
     /// metadata: 32 words, word of lane `4g + 2s + u` = rows g (low half) and g+8 (high half),
     /// columns `32s + 16u ..+16` of the block: selector s serves k-step s. 16-bit types only.
     FragmentSm80,
+    /// Values `m × k/2` row-major, k padded to 32: a tensor copy brings them to shared memory.
+    /// Metadata in register order for `wgmma.mma_async.sp` m64nNk32, m padded to 64, k to 128. Block
+    /// (16 rows × 128 columns), row-blocks outermost, then k-blocks: 64 words, word `2·lane + j` of
+    /// lane `4g + 2s + u` = rows g (low half) and g+8 (high half), columns `64j + 32s + 16u ..+16` of
+    /// the block: selector s serves k-step 2j + s, and one load of 8 bytes per thread feeds four
+    /// k-steps. 16-bit types only.
+    WgmmaSm90,
 }
 
 impl Order {
     /// Every order.
-    pub const ALL: [Self; 3] = [Self::RowMajor, Self::MmaSpSm80, Self::FragmentSm80];
+    pub const ALL: [Self; 4] =
+        [Self::RowMajor, Self::MmaSpSm80, Self::FragmentSm80, Self::WgmmaSm90];
 
     /// Counts the changes of an order's definition. A file states it; a reader refuses others.
     pub const fn version(self) -> u32 {
         match self {
-            Self::RowMajor | Self::MmaSpSm80 | Self::FragmentSm80 => 1,
+            Self::RowMajor | Self::MmaSpSm80 | Self::FragmentSm80 | Self::WgmmaSm90 => 1,
         }
     }
 
@@ -41,6 +49,7 @@ impl Order {
             Self::RowMajor => "row-major",
             Self::MmaSpSm80 => "mma-sp-sm80",
             Self::FragmentSm80 => "fragment-sm80",
+            Self::WgmmaSm90 => "wgmma-sm90",
         }
     }
 }

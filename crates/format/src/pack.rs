@@ -38,11 +38,11 @@ impl<T: Element> Packed<T> {
         elements(rows, cols)?;
         let k = padded(rows, cols)?;
         let map = Map::new(self.order, rows, k);
-        check_length("values", self.values.len(), map.value_rows * map.k / 2)?;
+        check_length("values", self.values.len(), map.value_rows * map.value_k / 2)?;
         check_length("metadata", self.metadata.len(), map.rows * map.k / WORD_COLUMNS)?;
         let mut values = vec![T::zeroed(); rows * k / 2];
         for row in 0..map.value_rows {
-            for j in 0..map.k / 2 {
+            for j in 0..map.value_k / 2 {
                 let v = self.values[map.value(row, j)];
                 if row < rows && j < k / 2 {
                     values[row * k / 2 + j] = v;
@@ -87,7 +87,7 @@ impl<T: Element> Matrix24<T> {
         order.serves::<T>()?;
         let (rows, k) = (self.rows(), self.k());
         let map = Map::new(order, rows, k);
-        let mut values = vec![T::zeroed(); map.value_rows * map.k / 2];
+        let mut values = vec![T::zeroed(); map.value_rows * map.value_k / 2];
         for (at, &v) in self.values().iter().enumerate() {
             values[map.value(at / (k / 2), at % (k / 2))] = v;
         }
@@ -104,26 +104,36 @@ impl<T: Element> Matrix24<T> {
 }
 
 impl Order {
-    /// Rows and columns of a matrix of `rows × cols` as the order pads it, metadata included.
+    /// Rows and columns of a matrix of `rows × cols` as the order pads its metadata; its values at
+    /// most so far ([`Self::value_rows`], [`Self::value_cols`]).
     pub const fn padded(self, rows: usize, cols: usize) -> (usize, usize) {
         match self {
             Self::RowMajor => (rows, cols.next_multiple_of(32)),
             Self::MmaSpSm80 => (rows.next_multiple_of(32), cols.next_multiple_of(32)),
             Self::FragmentSm80 => (rows.next_multiple_of(16), cols.next_multiple_of(64)),
+            Self::WgmmaSm90 => (rows.next_multiple_of(64), cols.next_multiple_of(128)),
         }
     }
 
     /// Rows for which the order stores values: those of the matrix, unless values come in blocks.
     pub const fn value_rows(self, rows: usize) -> usize {
         match self {
-            Self::RowMajor | Self::MmaSpSm80 => rows,
+            Self::RowMajor | Self::MmaSpSm80 | Self::WgmmaSm90 => rows,
             Self::FragmentSm80 => rows.next_multiple_of(16),
+        }
+    }
+
+    /// Columns for which the order stores values, two of each four: k, unless values come in blocks.
+    pub const fn value_cols(self, cols: usize) -> usize {
+        match self {
+            Self::RowMajor | Self::MmaSpSm80 | Self::WgmmaSm90 => cols.next_multiple_of(32),
+            Self::FragmentSm80 => cols.next_multiple_of(64),
         }
     }
 
     /// Shape of the kept values: rows, kept values of a row. A block order fills it block by block.
     pub const fn values_shape(self, rows: usize, cols: usize) -> [usize; 2] {
-        [self.value_rows(rows), self.padded(rows, cols).1 / 2]
+        [self.value_rows(rows), self.value_cols(cols) / 2]
     }
 
     /// Shape of the metadata: rows, words of a row. A block order fills it block by block.
@@ -149,26 +159,28 @@ struct Map {
     k: usize,
     /// Rows with values.
     value_rows: usize,
+    /// Columns with values.
+    value_k: usize,
 }
 
 impl Map {
     fn new(order: Order, rows: usize, k: usize) -> Self {
-        let value_rows = order.value_rows(rows);
+        let (value_rows, value_k) = (order.value_rows(rows), order.value_cols(k));
         let (rows, k) = order.padded(rows, k);
-        Self { order, rows, k, value_rows }
+        Self { order, rows, k, value_rows, value_k }
     }
 
     /// Where the j-th kept value of a row lies.
     fn value(&self, row: usize, j: usize) -> usize {
         match self.order {
-            Order::RowMajor | Order::MmaSpSm80 => row * self.k / 2 + j,
+            Order::RowMajor | Order::MmaSpSm80 | Order::WgmmaSm90 => row * self.value_k / 2 + j,
             // A of m16n8k32, on the compressed 16 × 16 of a k-step: with g = lane/4, t = lane%4,
             // register r of a lane holds row g + 8·(r%2), columns 2t + 8·(r/2) and the next
             Order::FragmentSm80 => {
                 let (g, high_row) = (row % 8, row / 8 % 2);
                 let (t, high_col, element) = (j / 2 % 4, j / 8 % 2, j % 2);
                 let register = high_row + 2 * high_col;
-                let step = row / 16 * (self.k / 32) + j / 16;
+                let step = row / 16 * (self.value_k / 32) + j / 16;
                 step * 256 + (4 * g + t) * 8 + 2 * register + element
             }
         }
@@ -188,6 +200,14 @@ impl Map {
             Order::FragmentSm80 => {
                 let block = row / 16 * (self.k / 64) + chunk / 2;
                 (block * 32 + 4 * (row % 8) + 2 * (chunk % 2) + u, 16 * (row / 8 % 2))
+            }
+            // each warp of the warpgroup supplies its own 16 rows, as for `mma.sp` (PTX ISA, metadata
+            // of wgmma.mma_async.sp with a k of 32); a lane's words for 64 columns and the next 64
+            // are neighbours
+            Order::WgmmaSm90 => {
+                let block = row / 16 * (self.k / 128) + chunk / 4;
+                let lane = 4 * (row % 8) + 2 * (chunk % 2) + u;
+                (block * 64 + 2 * lane + chunk / 2 % 2, 16 * (row / 8 % 2))
             }
         }
     }

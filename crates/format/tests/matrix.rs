@@ -33,7 +33,8 @@ fn round_trip<T: Element>(dense: &[T], rows: usize, cols: usize) {
         match matrix.pack(order) {
             Ok(packed) => {
                 let (padded_rows, padded_cols) = order.padded(rows, cols);
-                assert_eq!(packed.values.len(), order.value_rows(rows) * padded_cols / 2);
+                let values = order.value_rows(rows) * order.value_cols(cols) / 2;
+                assert_eq!(packed.values.len(), values);
                 assert_eq!(packed.metadata.len(), padded_rows * padded_cols / WORD_COLUMNS);
                 assert_eq!(packed.unpack(rows, cols).as_ref(), Ok(&matrix), "{order}");
             }
@@ -191,6 +192,36 @@ fn fragment_sm80_is_what_each_lane_holds() {
     assert_eq!((values.next(), metadata.next()), (None, None));
 }
 
+/// As the threads of a warpgroup take their two words: four k-steps, by selector and word.
+#[test]
+fn wgmma_sm90_is_what_each_thread_supplies() {
+    let (rows, cols) = (70, 196);
+    let matrix = some_matrix(rows, cols);
+    let packed = matrix.pack(Order::WgmmaSm90).unwrap();
+    assert_eq!(packed.values, matrix.values(), "as in the canonical form");
+    assert_eq!((packed.values.len(), packed.metadata.len()), (70 * 224 / 2, 128 * 256 / 32));
+    let codes = |row: usize, col: usize| -> u32 {
+        let pair = |group| match row < rows && 4 * group < cols {
+            true => some_pair(row, group),
+            false => Pair::FIRST,
+        };
+        (0..4).map(|g| u32::from(pair(col / 4 + g).code()) << (4 * g)).sum()
+    };
+    let mut metadata = packed.metadata.iter();
+    for row in (0..128).step_by(16) {
+        for col in (0..256).step_by(128) {
+            for (lane, j) in (0..32).flat_map(|lane| [(lane, 0), (lane, 1)]) {
+                let (g, selector, u) = (lane / 4, lane / 2 % 2, lane % 2);
+                let step = 2 * j + selector;
+                let col = col + 32 * step + 16 * u;
+                let want = codes(row + g, col) | codes(row + g + 8, col) << 16;
+                assert_eq!(metadata.next(), Some(&want), "row {row}, column {col}, lane {lane}");
+            }
+        }
+    }
+    assert_eq!(metadata.next(), None);
+}
+
 /// A pair that depends on row and group without a short period.
 fn some_pair(row: usize, group: usize) -> Pair {
     Pair::ALL[(row * 31 + group * 17 + row * group) % 6]
@@ -306,6 +337,9 @@ fn every_malformed_matrix_is_its_own_error() {
     let mut packed = m.pack(Order::FragmentSm80).unwrap();
     packed.values[2] = f16::ONE; // register 1: row 8
     assert_eq!(packed.unpack(1, 4), Err(Error::Padding { row: 8, col: 0 }));
+    let mut packed = m.pack(Order::WgmmaSm90).unwrap();
+    packed.metadata[1] = 0x4444_4449; // lane 0, the second word: column 64
+    assert_eq!(packed.unpack(1, 4), Err(Error::Padding { row: 0, col: 64 }));
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum OpKind {
 pub enum Target {
     /// PTX, NVIDIA sm_80 and later.
     Sm80,
+    /// PTX, NVIDIA sm_90a: compute capability 9.0 and no other.
+    Sm90a,
     /// WGSL without any optional feature: f16 packed in u32, ≤ 16 KiB workgroup memory,
     /// ≤ 256 invocations.
     WgslPortable,
@@ -58,6 +60,14 @@ pub enum Form {
         stages: u32,
         /// Warps (PTX) or threads (WGSL) along m and n.
         warps: (u32, u32),
+    },
+    /// A tile per workgroup, `stages` tiles of k in flight, on Hopper's warpgroups: one copies, by
+    /// tensor maps, and one for each 64 features multiplies, from shared memory.
+    Wgmma {
+        /// The workgroup's tile.
+        tile: Tile,
+        /// Tiles of k in flight.
+        stages: u32,
     },
     /// For few tokens: `tile.m` features × at most `tile.n` tokens per workgroup of `warps` warps,
     /// weights loaded straight to registers, k split over warps and workgroups (the plan decides).
@@ -107,6 +117,7 @@ impl KernelSpec {
                 Some(Order::FragmentSm80)
             }
             (OpKind::Linear(Weights::Sparse24), Target::Sm80, _) => Some(Order::MmaSpSm80),
+            (OpKind::Linear(Weights::Sparse24), Target::Sm90a, _) => Some(Order::WgmmaSm90),
             (OpKind::Linear(Weights::Sparse24), _, _) => Some(Order::RowMajor),
             _ => None,
         }
@@ -115,7 +126,7 @@ impl KernelSpec {
     /// The folder and ending of its file, from the repository's root; `None` for the host's rows.
     pub const fn folder(&self) -> Option<(&'static str, &'static str)> {
         match self.target {
-            Target::Sm80 => Some(("ptx", "ptx")),
+            Target::Sm80 | Target::Sm90a => Some(("ptx", "ptx")),
             Target::WgslPortable | Target::WgslF16 => Some(("shaders", "wgsl")),
             Target::Cpu => None,
         }
@@ -143,6 +154,9 @@ impl fmt::Display for KernelSpec {
             (Target::Sm80, OpKind::Linear(_)) if sparse => "_mma_sp_sm80",
             (Target::Sm80, OpKind::Linear(_)) => "_mma_sm80",
             (Target::Sm80, _) => "_sm80",
+            (Target::Sm90a, OpKind::Linear(_)) if sparse => "_wgmma_sp_sm90a",
+            (Target::Sm90a, OpKind::Linear(_)) => "_wgmma_sm90a",
+            (Target::Sm90a, _) => "_sm90a",
             (Target::WgslPortable, _) => "_wgsl",
             (Target::WgslF16, _) => "_wgsl_f16",
             (Target::Cpu, _) => "_cpu",
@@ -151,6 +165,9 @@ impl fmt::Display for KernelSpec {
             Form::Tiled { tile, stages, .. } => {
                 write!(f, "_{}x{}x{}", tile.m, tile.n, tile.k)?;
                 if self.target == Target::Sm80 { write!(f, "_s{stages}") } else { Ok(()) }
+            }
+            Form::Wgmma { tile, stages } => {
+                write!(f, "_{}x{}x{}_s{stages}", tile.m, tile.n, tile.k)
             }
             Form::Skinny { tile, warps } => {
                 write!(f, "_skinny_{}x{}x{}_w{warps}", tile.m, tile.n, tile.k)

@@ -343,6 +343,42 @@ builder! {
     /// Two f32 to the nearest 16-bit floats; `a` goes to the high half.
     cvt_half2_f32(ty: Half, d: Reg<B32>, a: Reg<F32>, b: Reg<F32>) => Cvt2 { round = CvtRound::Rn, relu = Relu::No, dty = ty.pair(), d, a, b };
 
+    /// An mbarrier for so many arrivals.
+    mbarrier_init(a: Shared, count: Src<B32>) => MbarInit { space = Space::SharedCta, a, count };
+    /// What was initialised before, the cluster and the async proxy see.
+    fence_mbarrier_init() => FenceMbarrierInit {};
+    /// Arrives.
+    mbarrier_arrive(a: Shared) => MbarArrive { order = ArriveOrder::Plain, space = Space::SharedCta, d = Arg::Sink, a };
+    /// Expects so many bytes, and arrives.
+    mbarrier_arrive_expect_tx(a: Shared, bytes: Src<B32>)
+        => MbarArriveExpectTx { order = ArriveOrder::Plain, space = Space::SharedCta, d = Arg::Sink, a, bytes };
+    /// Whether the phase of this parity is over; may wait for it a while.
+    mbarrier_try_wait(d: Reg<Pred>, a: Shared, parity: Src<B32>)
+        => MbarTryWaitParity { order = WaitOrder::Plain, space = Space::SharedCta, d, a, parity };
+    /// The address of a parameter within its space.
+    mov_param(d: Reg<B64>, a: ParamName) => Mov { ty = Type::B64, d, a };
+    /// The generic address of a parameter.
+    cvta_param(d: Reg<B64>, a: Reg<B64>) => Cvta { space = Space::Param, d, a };
+    /// Brings a tensor map to the cache.
+    prefetch_tensormap(a: Global) => TensorPrefetchMap { space = Space::Generic, a };
+    /// A box of a two-dimensional tensor, at (column, row), to shared memory; its bytes complete at the
+    /// mbarrier.
+    tensor_load_2d(d: Shared, map: Reg<B64>, coords: V<B32, 2>, bar: Shared) => TensorLoad {
+        dims = Dims::D2, tile = Tile::Plain, space = Space::SharedCluster, multicast = Multicast::No,
+        hint = Hint::No, d, map, coords, bar, mask = Arg::Sink, policy = Arg::Sink
+    };
+    /// Registers that were touched may be used by `wgmma`.
+    wgmma_fence() => WgmmaFence {};
+    /// Closes a group of multiplies.
+    wgmma_commit() => WgmmaCommit {};
+    /// Waits for all but so many groups.
+    wgmma_wait(pending: Imm) => WgmmaWait { pending };
+    /// Takes registers from the block's pool, or gives some back.
+    setmaxnreg(dir: RegDir, count: Imm) => Setmaxnreg { dir, count };
+    /// Waits for so many threads of the block.
+    bar_sync_count(id: Src<B32>, count: Src<B32>)
+        => BarSyncCount { kind = BarKind::Bar, aligned = Aligned::No, id, count };
+
     /// Goes to the label.
     bra(to: Label) => Bra { uni = Uni::No, to };
     /// Goes to the label; all lanes of the warp agree.

@@ -140,6 +140,12 @@ impl From<ParamName> for Address {
     }
 }
 
+impl From<ParamName> for Arg {
+    fn from(param: ParamName) -> Self {
+        Self::Symbol(param.0, 0)
+    }
+}
+
 impl From<Symbol> for Arg {
     fn from(symbol: Symbol) -> Self {
         Self::Symbol(symbol.0, 0)

@@ -5,8 +5,8 @@
 //! past m or n repeat the last row, and their products are never stored: no copy asks for those ends.
 
 use super::geometry::{Geometry, K};
-use super::params::Params;
-use super::raster::Place;
+use crate::ptx::params::Params;
+use crate::ptx::raster::Place;
 use crate::ptx::pieces::swizzled;
 use quickpick_ptx::{Addr, B32, B64, Cmp, Int, Kernel, ParamName, Pred, Prefetch, Reg, Special};
 

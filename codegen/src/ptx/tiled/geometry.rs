@@ -4,8 +4,8 @@
 use quickpick_kernels::{Form, KernelSpec, OpKind, Tile, Weights};
 use quickpick_ptx::Half;
 
-use super::store;
 use crate::ptx::pieces;
+use crate::ptx::store::Layout;
 
 /// Columns of X that fill a row of 128 bytes in shared memory: `tile.k` of every tiled kernel.
 pub(super) const K: u32 = 64;
@@ -82,15 +82,7 @@ impl Geometry {
         let metadata = !self.sparse || 2 * threads >= tile.m && self.m_tiles <= 4;
         // main loop: the ring closes with the tile, and all copies come before the barrier's commit
         let ring = self.tile_slices().is_multiple_of(RING) && self.tile_slices() >= 2 * RING;
-        // store: whole warps a part, whole trips a part, and a part that the stages hold
-        let parts = self.store_parts();
-        let tokens = tile.n / parts;
-        let trip = threads / (tile.m / store::WIDE) * store::TOKENS;
-        let stored = along_n % parts == 0
-            && trip > 0
-            && tokens.is_multiple_of(trip)
-            && 4 * self.staged_row() * tokens <= self.shared_bytes();
-        copied(tile.m, self.a_row) && copied(tile.n, self.b_row) && metadata && ring && stored
+        copied(tile.m, self.a_row) && copied(tile.n, self.b_row) && metadata && ring && self.layout().fits()
     }
 
     pub fn threads(&self) -> u32 {
@@ -122,14 +114,10 @@ impl Geometry {
     pub fn tile_slices(&self) -> u32 {
         self.steps * self.slices()
     }
-    /// Floats from a token's row to the next while Y passes through shared memory: with 4 more than
-    /// the tile, the accumulators' scattered stores meet no bank twice, and rows stay 16-byte aligned.
-    pub fn staged_row(&self) -> u32 {
-        self.tile.m + 4
-    }
-    /// Parts along n in which Y passes through the memory of the stages.
-    pub fn store_parts(&self) -> u32 {
-        (4 * self.tile.n * self.staged_row()).div_ceil(self.shared_bytes())
+    /// The way of the accumulators to Y.
+    pub fn layout(&self) -> Layout {
+        let Self { ty, tile, warps, m_tiles, n_tiles, .. } = *self;
+        Layout { ty, tile, warps, m_tiles, n_tiles, bytes: self.shared_bytes(), barrier: 0 }
     }
     /// Blocks that share a multiprocessor of sm_80 (164 KiB of shared memory, 1 KiB of it per block).
     pub fn blocks_per_sm(&self) -> u32 {

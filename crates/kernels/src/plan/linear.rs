@@ -1,13 +1,12 @@
 //! Plans of linear layers. Bindings: values, metadata (2:4 only), x, bias, residual, y, workspace
 //! (skinny only). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
-//! for the skinny form k-blocks of 64 per split.
+//! for the skinny form k-blocks of 64 per split. The wgmma form takes maps of values and x.
 
-use super::{Access, Binding, Plan, bytes, multiple, range, same_type};
+use super::{Access, Binding, Plan, bytes, multiple, range, same_type, tensor_map};
 use crate::spec::{Form, KernelSpec, Target, Tile};
 use crate::{Caps, DType, Linear, OpKind, Problem, Unsupported, Weights};
 use alloc::vec;
 use alloc::vec::Vec;
-use quickpick_format::Order;
 
 /// Largest dimension: 32-bit element indices of the kernels stay below 2³¹.
 const MAX_DIM: u32 = 1 << 24;
@@ -29,7 +28,9 @@ pub(super) fn plan(
     let mut bindings = operands(spec, p);
     let grid = match spec.form {
         // x along m, y along n; PTX walks them in strips of its own (codegen's raster)
-        Form::Tiled { tile, .. } => [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1],
+        Form::Tiled { tile, .. } | Form::Wgmma { tile, .. } => {
+            [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1]
+        }
         Form::Skinny { tile, warps } => {
             range("n", p.n, 1, tile.n)?;
             let (splits, blocks) = split_k(p, tile, warps, caps);
@@ -45,7 +46,8 @@ pub(super) fn plan(
         Form::Rowwise { .. } => return Err(Unsupported::Operation),
     };
     let (block, shared_bytes) = (spec.threads(), spec.shared_bytes());
-    Ok(Plan { spec, problem: Problem::Linear(*p), grid, block, shared_bytes, bindings, params })
+    let (problem, maps) = (Problem::Linear(*p), tensor_map::linear(spec, p)?);
+    Ok(Plan { spec, problem, grid, block, shared_bytes, bindings, params, maps })
 }
 
 /// Output features that each lane of a GEMV accumulates, so that one load of x serves all of them.
@@ -59,16 +61,11 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     let mut list = match spec.order() {
         None => vec![Binding::read("values", bytes(p.dtype, m * k))],
         Some(order) => {
-            // padded as `Order` says
-            let (m, k) = match order {
-                Order::RowMajor => (m, k),
-                Order::MmaSpSm80 => (m.next_multiple_of(32), k),
-                Order::FragmentSm80 => (m.next_multiple_of(16), k.next_multiple_of(64)),
-            };
-            let rows = if order == Order::MmaSpSm80 { p.m as u64 } else { m };
+            let (rows, cols) = (p.m as usize, p.k as usize);
+            let elements = |[rows, cols]: [usize; 2]| rows as u64 * cols as u64;
             vec![
-                Binding::read("values", bytes(p.dtype, rows * k / 2)),
-                Binding::read("metadata", m * k / 8),
+                Binding::read("values", bytes(p.dtype, elements(order.values_shape(rows, cols)))),
+                Binding::read("metadata", 4 * elements(order.metadata_shape(rows, cols))),
             ]
         }
     };
@@ -112,6 +109,11 @@ impl KernelSpec {
             (Target::Sm80, OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
                 sm80_stage_bytes(weights, tile) * stages
             }
+            // stages, then two mbarriers for each, in a region that ends where 1024 bytes do: the
+            // period of the widest swizzle
+            (Target::Sm90a, OpKind::Linear(weights), Form::Wgmma { tile, stages }) => {
+                (stages * sm90_stage_bytes(weights, tile) + 16 * stages).next_multiple_of(1024)
+            }
             (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
                 warps * skinny_warp_bytes(weights, tile)
             }
@@ -151,6 +153,16 @@ fn sm80_stage_bytes(weights: Weights, tile: Tile) -> u32 {
     let Tile { m, n, k } = tile;
     match weights {
         Weights::Sparse24 => m * k + 2 * n * k + m * k / 8,
+        Weights::Dense => 2 * m * k + 2 * n * k,
+    }
+}
+
+/// One stage of the sm_90a kernels: A (kept values only when sparse) and B; metadata go straight to
+/// registers.
+fn sm90_stage_bytes(weights: Weights, tile: Tile) -> u32 {
+    let Tile { m, n, k } = tile;
+    match weights {
+        Weights::Sparse24 => m * k + 2 * n * k,
         Weights::Dense => 2 * m * k + 2 * n * k,
     }
 }

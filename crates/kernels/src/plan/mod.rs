@@ -1,17 +1,19 @@
 //! What is decided: every number that a launch needs, computed once, printable.
 //!
 //! The call of a kernel is the same in every language. PTX takes one 64-bit pointer per binding, in
-//! order, then the parameters as `.u32`. WGSL has one storage buffer per binding, in order, in group
+//! order, then the parameters as `.u32`, then the tensor maps by value. WGSL has one storage buffer per binding, in order, in group
 //! 0, then one uniform buffer of the parameters, padded to 16 bytes. The host's functions take both
 //! as slices. An absent binding is a null pointer, a small buffer of the runtime's, or an empty slice.
 
 mod linear;
 mod rows;
+mod tensor_map;
 
 use crate::{Caps, DType, Form, KernelSpec, OpKind, Problem, Target, Unsupported};
 use alloc::vec::Vec;
 use core::fmt;
 pub use linear::GEMV_FEATURES;
+pub use tensor_map::TensorMap;
 
 /// Largest head of the attention and rotary kernels, elements.
 pub const MAX_HEAD_DIM: u32 = 128;
@@ -77,6 +79,8 @@ pub struct Plan {
     pub bindings: Vec<Binding>,
     /// The parameters; an f32 goes by its bits.
     pub params: Vec<u32>,
+    /// The tensor maps that follow the parameters; none before Hopper.
+    pub maps: Vec<TensorMap>,
 }
 
 impl Plan {
@@ -93,6 +97,8 @@ impl KernelSpec {
         let lanes_of_warp = if matches!(self.target, Target::Sm80) { 32 } else { 1 };
         match self.form {
             Form::Tiled { warps, .. } => warps.0 * warps.1 * lanes_of_warp,
+            // a consumer warpgroup for each 64 rows, and a producer
+            Form::Wgmma { tile, .. } => 128 * (tile.m / 64 + 1),
             Form::Skinny { warps, .. } => warps * lanes_of_warp,
             Form::Gemv { rows, lanes } => rows / GEMV_FEATURES * lanes,
             Form::Rowwise { threads } => threads,
@@ -129,6 +135,7 @@ impl KernelSpec {
                 needs: 80,
                 has: c.sm as u64,
             }),
+            (Target::Sm90a, Caps::Cuda(c)) => range("compute capability × 10", c.sm, 90, 90),
             _ => Err(Unsupported::Language { needs: self.target }),
         }
     }

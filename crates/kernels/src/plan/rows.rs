@@ -111,7 +111,7 @@ fn build(
 ) -> Plan {
     let grid = if spec.target == Target::Cpu { [1, 1, 1] } else { grid };
     let (block, shared_bytes) = (spec.threads(), spec.shared_bytes());
-    Plan { spec, problem, grid, block, shared_bytes, bindings, params }
+    Plan { spec, problem, grid, block, shared_bytes, bindings, params, maps: vec![] }
 }
 
 fn rows_of_32(n: u32, d: u32) -> Result<(), Unsupported> {

@@ -5,18 +5,66 @@
 //! 16×8 tile, so Y, which runs along features, would be stored in scattered words. Staged with a row of
 //! `tile.m + 4` floats per token, word 8t + g of the banks takes lane (g, t): no conflict.
 
-use super::geometry::Geometry;
 use super::params::Params;
 use super::raster::Place;
-use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
+use super::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
+use quickpick_kernels::Tile;
 use quickpick_ptx::{
     B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special, Vector,
 };
 
 /// Features that a thread handles at once: 16 bytes of f32, 8 bytes of a 16-bit type.
-pub(super) const WIDE: u32 = 4;
+const WIDE: u32 = 4;
 /// Tokens that a thread handles in a trip, so that the residual's latency is paid once for all.
-pub(super) const TOKENS: u32 = 4;
+const TOKENS: u32 = 4;
+
+/// Where the accumulators of a block lie, and what their way out may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub ty: Half,
+    pub tile: Tile,
+    /// Warps along m and n that hold accumulators: the block's first.
+    pub warps: (u32, u32),
+    /// 16×8 tiles of a warp along m and n.
+    pub m_tiles: u32,
+    pub n_tiles: u32,
+    /// Shared memory that the stages have left.
+    pub bytes: u32,
+    /// The barrier where these warps meet: 0 is the whole block's.
+    pub barrier: u32,
+}
+
+impl Layout {
+    /// Threads that hold accumulators.
+    pub fn threads(&self) -> u32 {
+        self.warps.0 * self.warps.1 * 32
+    }
+    /// Floats from a token's row to the next while Y passes through shared memory: with 4 more than
+    /// the tile, the accumulators' scattered stores meet no bank twice, and rows stay 16-byte aligned.
+    pub fn staged_row(&self) -> u32 {
+        self.tile.m + 4
+    }
+    /// Parts along n in which Y passes through the memory of the stages.
+    pub fn store_parts(&self) -> u32 {
+        (4 * self.tile.n * self.staged_row()).div_ceil(self.bytes)
+    }
+    /// Whether whole warps fall to a part, whole trips to a thread, and a part fits.
+    pub fn fits(&self) -> bool {
+        let parts = self.store_parts();
+        let tokens = self.tile.n / parts;
+        let trip = self.threads() / (self.tile.m / WIDE) * TOKENS;
+        self.warps.1 % parts == 0
+            && trip > 0
+            && tokens.is_multiple_of(trip)
+            && 4 * self.staged_row() * tokens <= self.bytes
+    }
+    fn meet(&self, k: &mut Kernel) {
+        match self.barrier {
+            0 => k.bar_sync(0),
+            id => k.bar_sync_count(id, self.threads()),
+        };
+    }
+}
 
 /// The accumulators' way into shared memory.
 struct Put {
@@ -29,7 +77,7 @@ struct Put {
 
 /// The way from there to Y.
 struct Take<'a> {
-    g: &'a Geometry,
+    g: &'a Layout,
     /// The thread's next token and its first feature.
     token: Reg<B32>,
     feature: Reg<B32>,
@@ -67,7 +115,7 @@ struct Take<'a> {
 /// Emits the end of the kernel. All threads have left the stages behind.
 pub(super) fn emit(
     k: &mut Kernel,
-    g: &Geometry,
+    g: &Layout,
     p: &Params,
     tile: Place,
     acc: &[Reg<F32>],
@@ -85,18 +133,19 @@ pub(super) fn emit(
         k.mov_b32(part, 0).place("part");
     }
     put.all(k, g, acc);
-    k.bar_sync(0);
+    g.meet(k);
     take.all(k, &activate, g.tile.n / parts);
     if let Some((_, part, more)) = put.parts {
         k.section("the next part, once all have taken this one");
         k.add_u32(part, part, 1).setp(Cmp::Lt, Int::U32, more, part, parts);
-        k.bar_sync(0).when(more).bra_uni("part");
+        g.meet(k);
+        k.when(more).bra_uni("part");
     }
     k.ret();
 }
 
 impl Put {
-    fn new(k: &mut Kernel, g: &Geometry, smem: Reg<B32>) -> Self {
+    fn new(k: &mut Kernel, g: &Layout, smem: Reg<B32>) -> Self {
         let at = k.reg("put_at");
         let (lane, warp) = (k.reg("y_lane"), k.reg("y_warp"));
         let (token, feature) = (k.reg("y_token"), k.reg("y_feature"));
@@ -117,7 +166,7 @@ impl Put {
     }
 
     /// Stages every accumulator of the warps whose part it is.
-    fn all(&self, k: &mut Kernel, g: &Geometry, acc: &[Reg<F32>]) {
+    fn all(&self, k: &mut Kernel, g: &Layout, acc: &[Reg<F32>]) {
         if let Some((of, now, other)) = self.parts {
             k.setp(Cmp::Ne, Int::U32, other, of, now).when(other).bra_uni("staged");
         }
@@ -135,7 +184,7 @@ impl Put {
 
 impl<'a> Take<'a> {
     /// Declares the registers, and computes the thread's token and feature.
-    fn new(k: &mut Kernel, g: &'a Geometry, p: &Params, tile: Place, smem: Reg<B32>) -> Self {
+    fn new(k: &mut Kernel, g: &'a Layout, p: &Params, tile: Place, smem: Reg<B32>) -> Self {
         let s = Self {
             g,
             token: k.reg("token"),

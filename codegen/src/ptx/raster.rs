@@ -6,7 +6,7 @@
 //! k (2:4, 128×128), least at g ≈ 1.3·√(g·h), which is 15 for 132 blocks and 22 for 264. Numbers of
 //! blocks stay below 2³²: as many tiles of 64×64 would make a Y of 2⁴⁴ elements.
 
-use super::geometry::Geometry;
+use quickpick_kernels::Tile;
 use quickpick_ptx::{B32, Int, Kernel, Reg, Special};
 
 /// m-tiles of a strip.
@@ -20,7 +20,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub fn new(k: &mut Kernel, g: &Geometry) -> Self {
+    pub fn new(k: &mut Kernel, tile: Tile) -> Self {
         let place = Self { m: k.reg("m_first"), n: k.reg("n_first") };
         let (across, along) = (k.reg("m_tiles"), k.reg("n_tiles"));
         let (block, strip, width) = (k.reg("block"), k.reg("strip"), k.reg("strip_width"));
@@ -34,8 +34,8 @@ impl Place {
         k.mul_lo_u32(strip, strip, STRIP).sub_u32(width, across, strip);
         k.min(Int::U32, width, width, STRIP).div_u32(place.n, block, width);
         k.mul_lo_u32(width, place.n, width).sub_u32(block, block, width);
-        k.add_u32(place.m, strip, block).mul_lo_u32(place.m, place.m, g.tile.m);
-        k.mul_lo_u32(place.n, place.n, g.tile.n);
+        k.add_u32(place.m, strip, block).mul_lo_u32(place.m, place.m, tile.m);
+        k.mul_lo_u32(place.n, place.n, tile.n);
         place
     }
 }

@@ -1,0 +1,196 @@
+//! Tensor maps: what a launch tells the copy engine of Hopper about an operand, by value.
+
+use super::{Plan, bytes, multiple, range};
+use crate::spec::{Form, KernelSpec, Tile};
+use crate::{DType, Linear, OpKind, Unsupported, Weights};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A map of a binding's memory that a launch passes by value (128 bytes, aligned to 64) after the
+/// parameters: the arguments of `cuTensorMapEncodeTiled`, of rank 2, without interleave, with element
+/// strides of 1, and zeros for what lies outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorMap {
+    /// Its name in the kernel's text.
+    pub name: &'static str,
+    /// The binding whose memory it describes.
+    pub binding: &'static str,
+    /// The elements' type.
+    pub dtype: DType,
+    /// Elements along each dimension, the innermost first.
+    pub dims: [u64; 2],
+    /// Bytes between two rows.
+    pub stride: u64,
+    /// Elements of the box that one copy brings, the innermost first.
+    pub tile: [u32; 2],
+    /// Bytes of a row of the box, over which 16-byte pieces are permuted: 64 or 128.
+    pub swizzle: u32,
+}
+
+/// Elements of a row of a box of 16-bit values: 128 bytes, the widest swizzle.
+const BOX_COLUMNS: u32 = 64;
+
+impl TensorMap {
+    /// A row-major matrix of `rows × cols`, in boxes of `tile_rows` rows and at most 128 bytes.
+    fn new(
+        (name, binding): (&'static str, &'static str),
+        dtype: DType,
+        [cols, rows]: [u64; 2],
+        [tile_cols, tile_rows]: [u32; 2],
+    ) -> Self {
+        let tile = [tile_cols.min(BOX_COLUMNS), tile_rows];
+        let swizzle = tile[0] * dtype.bytes() as u32;
+        Self { name, binding, dtype, dims: [cols, rows], stride: bytes(dtype, cols), tile, swizzle }
+    }
+
+    /// Bytes of a box, whether or not it lies within the matrix: what a copy brings to shared memory.
+    pub const fn box_bytes(&self) -> u32 {
+        self.tile[0] * self.tile[1] * self.dtype.bytes() as u32
+    }
+
+    /// The driver's rules (CUDA driver API, `cuTensorMapEncodeTiled`): strides are multiples of 16
+    /// bytes, a box has 1 to 256 elements along a dimension, its rows are those of the swizzle.
+    fn check(&self) -> Result<(), Unsupported> {
+        let stride = u32::try_from(self.stride).unwrap_or(u32::MAX);
+        multiple("bytes of a row behind a tensor map", stride, 16)?;
+        range("columns of a tensor map's box", self.tile[0], 1, 256)?;
+        range("rows of a tensor map's box", self.tile[1], 1, 256)?;
+        let spans = [64, 128];
+        if !spans.contains(&self.swizzle) {
+            let (dim, size) = ("bytes of a row of a tensor map's box", self.swizzle);
+            return Err(Unsupported::Range { dim, size, min: spans[0], max: spans[1] });
+        }
+        Ok(())
+    }
+}
+
+/// The maps of a linear layer's kernel: of the stored values and of x; none for the other forms.
+pub(super) fn linear(spec: &KernelSpec, p: &Linear) -> Result<Vec<TensorMap>, Unsupported> {
+    let (OpKind::Linear(weights), Form::Wgmma { tile, .. }) = (spec.op, spec.form) else {
+        return Ok(vec![]);
+    };
+    let stored = |k: u32| if weights == Weights::Sparse24 { k / 2 } else { k };
+    let Tile { m, n, k } = tile;
+    let values = [stored(p.k).into(), p.m.into()];
+    let x = [p.k.into(), p.n.into()];
+    let maps = vec![
+        TensorMap::new(("map_values", "values"), p.dtype, values, [stored(k), m]),
+        TensorMap::new(("map_x", "x"), p.dtype, x, [k, n]),
+    ];
+    maps.iter().try_for_each(TensorMap::check)?;
+    Ok(maps)
+}
+
+impl Plan {
+    /// The maps with the place of their binding among the plan's, for those that encode them.
+    pub fn maps_of_bindings(&self) -> impl Iterator<Item = (usize, &TensorMap)> {
+        self.maps.iter().filter_map(|map| {
+            let at = self.bindings.iter().position(|b| b.name == map.binding)?;
+            Some((at, map))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Caps, CudaCaps, Epilogue, Problem, Target};
+    use alloc::{format, string::ToString};
+
+    const fn wgmma(weights: Weights, tile: Tile, stages: u32) -> KernelSpec {
+        let form = Form::Wgmma { tile, stages };
+        KernelSpec { op: OpKind::Linear(weights), dtype: DType::F16, target: Target::Sm90a, form }
+    }
+
+    static DEEP: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 128, n: 128, k: 128 }, 4);
+    static WIDE: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 128, n: 256, k: 64 }, 4);
+    static DENSE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 64 }, 3);
+
+    fn plan(
+        spec: &'static KernelSpec,
+        sm: u32,
+        (m, n, k): (u32, u32, u32),
+    ) -> Result<Plan, Unsupported> {
+        let OpKind::Linear(weights) = spec.op else { return Err(Unsupported::Operation) };
+        let (dtype, epilogue) = (DType::F16, Epilogue::NONE);
+        let problem = Problem::Linear(Linear { m, n, k, weights, dtype, out: dtype, epilogue });
+        spec.plan(&problem, &Caps::Cuda(CudaCaps { sm, shared_bytes: 227 << 10, sms: 132 }))
+    }
+
+    #[test]
+    fn every_number_of_a_launch() {
+        assert_eq!(DEEP.to_string(), "spmm24_f16_wgmma_sp_sm90a_128x128x128_s4");
+        assert_eq!(DENSE.to_string(), "gemm_f16_wgmma_sm90a_128x256x64_s3");
+        let p = plan(&DEEP, 90, (200, 300, 160)).unwrap();
+        assert_eq!((p.grid, p.block), ([2, 3, 1], 384));
+        assert_eq!(p.shared_bytes, 4 * (128 * 64 * 2 + 128 * 128 * 2) + 1024);
+        let granted = |name| p.bindings.iter().find(|b| b.name == name).map(|b| b.bytes);
+        assert_eq!(granted("values"), Some(200 * 80 * 2), "rows are not padded, k to 32");
+        assert_eq!(granted("metadata"), Some(256 * 256 / 8), "m padded to 64, k to 128");
+        assert_eq!(p.params, [200, 300, 160, Epilogue::NONE.flags(DType::F16)]);
+        let (dtype, swizzle) = (DType::F16, 128);
+        let values = TensorMap {
+            name: "map_values",
+            binding: "values",
+            dtype,
+            dims: [80, 200],
+            stride: 160,
+            tile: [64, 128],
+            swizzle,
+        };
+        let x = TensorMap {
+            name: "map_x",
+            binding: "x",
+            dtype,
+            dims: [160, 300],
+            stride: 320,
+            tile: [64, 128],
+            swizzle,
+        };
+        assert_eq!(p.maps, [values, x]);
+        assert_eq!(p.maps[0].box_bytes(), 128 * 128);
+        assert_eq!(p.maps_of_bindings().map(|(at, _)| at).collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[test]
+    fn a_box_of_sparse_weights_is_half_as_wide() {
+        let p = plan(&WIDE, 90, (128, 256, 64)).unwrap();
+        assert_eq!((p.maps[0].tile, p.maps[0].swizzle), ([32, 128], 64));
+        assert_eq!((p.maps[1].tile, p.maps[1].swizzle), ([64, 256], 128));
+        assert_eq!(p.shared_bytes, 4 * (128 * 64 + 256 * 128) + 1024);
+        let p = plan(&DENSE, 90, (128, 256, 64)).unwrap();
+        assert_eq!(
+            (p.maps[0].dims, p.maps[0].tile, p.maps[0].swizzle),
+            ([64, 128], [64, 128], 128)
+        );
+        assert_eq!(p.shared_bytes, 3 * (128 * 128 + 256 * 128) + 1024);
+    }
+
+    /// `sm_90a` is of 9.0 alone: it runs on no older device, and on no newer one.
+    #[test]
+    fn only_compute_capability_9_0_runs_it() {
+        for sm in [80, 89, 100, 120] {
+            let why = plan(&DEEP, sm, (128, 128, 128)).unwrap_err();
+            assert!(why.to_string().contains(&format!("{sm}")), "{why}");
+            assert!(why.to_string().contains("90"), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_drivers_rules_are_errors() {
+        static TALL: KernelSpec = wgmma(Weights::Dense, Tile { m: 64, n: 320, k: 64 }, 1);
+        let why = plan(&TALL, 90, (64, 64, 64)).unwrap_err();
+        let dim = "rows of a tensor map's box";
+        assert_eq!(why, Unsupported::Range { dim, size: 320, min: 1, max: 256 });
+        static NARROW: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 64, n: 64, k: 32 }, 1);
+        let why = plan(&NARROW, 90, (64, 64, 64)).unwrap_err();
+        assert!(why.to_string().contains("= 32 is outside 64..=128"), "{why}");
+        static LARGE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 128 }, 3);
+        let why = plan(&LARGE, 90, (64, 64, 64)).unwrap_err();
+        let needs = 3 * (128 * 256 + 256 * 256) + 1024;
+        assert_eq!(
+            why,
+            Unsupported::Limit { what: "bytes of shared memory", needs, has: 227 << 10 }
+        );
+    }
+}
