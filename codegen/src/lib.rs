@@ -12,12 +12,13 @@ pub fn accepts(spec: &KernelSpec) -> bool {
     spec.target == Target::Sm80 && ptx::accepts(spec)
 }
 
-/// The text of the row's file; `None` for the host's rows, which are written in Rust.
+/// The text of the row's file; `None` for the host's rows, which are written in Rust, and for what no
+/// family writes.
 pub fn emit(spec: &KernelSpec) -> Option<String> {
     match spec.target {
         Target::Sm80 => Some(ptx::emit(spec)),
         Target::WgslPortable | Target::WgslF16 => Some(wgsl::emit(spec)),
-        Target::Cpu => None,
+        Target::Sm90a | Target::Cpu => None,
     }
 }
 
@@ -34,6 +35,6 @@ pub struct Conflict {
 pub fn conflicts(spec: &KernelSpec) -> &'static [Conflict] {
     match spec.target {
         Target::Sm80 => ptx::conflicts(spec),
-        Target::WgslPortable | Target::WgslF16 | Target::Cpu => &[],
+        Target::Sm90a | Target::WgslPortable | Target::WgslF16 | Target::Cpu => &[],
     }
 }

@@ -3,9 +3,12 @@
 //! Each operand becomes a buffer of exactly the bytes that the plan grants, so that one byte too many
 //! is out of bounds; what the plan calls read-only is read-only.
 
-use quickpick::kernels::{Access, Caps, CudaCaps, KernelSpec, Plan};
+use quickpick::kernels::{Access, Caps, CudaCaps, DType, KernelSpec, Plan, Target, TensorMap};
 use quickpick::{Backend, Error, Slice};
-use quickpick_emulator::{Arg, Global, Launch, Options, Program, Report, Schedule, Trap};
+use quickpick_emulator::{
+    self as emulator, Arg, Global, Interleave, Launch, OobFill, Options, Program, Report, Schedule,
+    Swizzle, TensorType, TiledMap, Trap,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Runs the committed PTX in the emulator.
@@ -34,7 +37,20 @@ impl Emulated {
     ///
     /// What has no order happens in that of the schedule.
     pub fn new(schedule: Schedule) -> Self {
-        let caps = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 };
+        Self::with(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 }, schedule)
+    }
+
+    /// The same with the limits of an H100's sm_90, which runs the kernels for sm_90a too.
+    pub fn hopper(schedule: Schedule) -> Self {
+        Self::with(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 4 }, schedule)
+    }
+
+    /// The least device that runs kernels for this target.
+    pub fn least(target: Target, schedule: Schedule) -> Self {
+        if target == Target::Sm90a { Self::hopper(schedule) } else { Self::new(schedule) }
+    }
+
+    fn with(caps: CudaCaps, schedule: Schedule) -> Self {
         Self {
             caps: Caps::Cuda(caps),
             options: Options { schedule, ..Options::default() },
@@ -84,6 +100,32 @@ impl Emulated {
     }
 }
 
+/// The argument that passes a map of memory at `address`, as the driver would encode it; what breaks
+/// one of its rules is an error.
+pub fn map_argument(map: &TensorMap, address: u64) -> Result<Arg, String> {
+    let element = match map.dtype {
+        DType::F16 => TensorType::F16,
+        DType::BF16 => TensorType::Bf16,
+        DType::F32 => TensorType::F32,
+        DType::I8 => TensorType::U8,
+    };
+    let spans = [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128];
+    let swizzle = spans.into_iter().find(|s| s.span().unwrap_or(0) == map.swizzle);
+    let encoded = emulator::TensorMap::tiled(TiledMap {
+        element,
+        address,
+        dims: &map.dims,
+        strides: &[map.stride],
+        box_dims: &map.tile,
+        element_strides: &[1, 1],
+        interleave: Interleave::None,
+        swizzle: swizzle.ok_or_else(|| format!("{}: no swizzle of {}", map.name, map.swizzle))?,
+        oob: OobFill::Zero,
+    });
+    let encoded = encoded.map_err(|why| format!("{}: {why}", map.name))?;
+    Ok(Arg::Bytes(encoded.encode().to_vec()))
+}
+
 /// A test that panicked leaves nothing half-done behind these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,7 +144,8 @@ impl Backend for Emulated {
     }
 
     fn describe(&self) -> String {
-        "emulated sm_80".into()
+        let Caps::Cuda(caps) = &self.caps else { return self.name().into() };
+        format!("emulated sm_{}", caps.sm)
     }
 
     fn caps(&self) -> &Caps {
@@ -139,19 +182,22 @@ impl Backend for Emulated {
     fn run(&self, steps: &[Bound]) -> Result<(), Error> {
         for Bound { plan, program, operands } in steps {
             let mut memory = Global::default();
-            let mut args = Vec::new();
+            let mut pointers = Vec::new();
             for (binding, operand) in plan.bindings.iter().zip(operands) {
-                args.push(Arg::U64(match operand {
+                pointers.push(match operand {
                     Some(slice) if binding.is_present() => {
                         let (from, len) = (slice.offset as usize, binding.bytes as usize);
                         let bytes = &lock(&slice.buffer.0)[from..from + len];
                         memory.put(binding.name, bytes, binding.access == Access::Read)
                     }
                     _ => 0,
-                }));
+                });
             }
-            let pointers = args.clone();
+            let mut args: Vec<_> = pointers.iter().map(|at| Arg::U64(*at)).collect();
             args.extend(plan.params.iter().map(|p| Arg::U32(*p)));
+            for (at, map) in plan.maps_of_bindings() {
+                args.push(map_argument(map, pointers[at]).map_err(|e| device(plan.spec, &e))?);
+            }
             let (grid, block, shared_bytes) = (plan.grid, plan.block, plan.shared_bytes);
             let launch = Launch { shared_bytes, ..Launch::new(grid, block, args) };
             match program.run_with(&launch, &mut memory, &self.options) {
@@ -162,8 +208,8 @@ impl Backend for Emulated {
                     return Err(error);
                 }
             }
-            for (arg, operand) in pointers.into_iter().zip(operands) {
-                if let (Arg::U64(at), Some(slice)) = (arg, operand)
+            for (at, operand) in pointers.into_iter().zip(operands) {
+                if let Some(slice) = operand
                     && let Some((bytes, _)) = memory.get(at)
                 {
                     let from = slice.offset as usize;
@@ -172,5 +218,47 @@ impl Backend for Emulated {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickpick::kernels::{Epilogue, Form, Linear, OpKind, Problem, Tile, Weights};
+
+    /// The emulator keeps the driver's rules, so what a plan says of its memory must pass them.
+    #[test]
+    fn maps_of_plans_keep_the_drivers_rules() {
+        const fn wgmma(weights: Weights, k: u32) -> KernelSpec {
+            let form = Form::Wgmma { tile: Tile { m: 128, n: 128, k }, stages: 3 };
+            KernelSpec {
+                op: OpKind::Linear(weights),
+                dtype: DType::BF16,
+                target: Target::Sm90a,
+                form,
+            }
+        }
+        static SPECS: [KernelSpec; 4] = [
+            wgmma(Weights::Sparse24, 64),
+            wgmma(Weights::Sparse24, 128),
+            wgmma(Weights::Dense, 64),
+            wgmma(Weights::Dense, 128),
+        ];
+        let device = Emulated::least(Target::Sm90a, Schedule::Early);
+        for spec in &SPECS {
+            for (m, n, k) in [(1, 1, 32), (129, 7, 160), (1000, 300, 4096)] {
+                let OpKind::Linear(weights) = spec.op else { continue };
+                let (dtype, epilogue) = (DType::BF16, Epilogue::NONE);
+                let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue };
+                let plan = spec.plan(&Problem::Linear(p), device.caps()).unwrap();
+                assert_eq!(plan.maps_of_bindings().count(), 2);
+                for (_, map) in plan.maps_of_bindings() {
+                    let passed = map_argument(map, 0x100).unwrap();
+                    assert!(matches!(passed, Arg::Bytes(bytes) if bytes.len() == 128));
+                    let why = map_argument(map, 0x108).unwrap_err();
+                    assert!(why.starts_with(map.name), "{why}");
+                }
+            }
+        }
     }
 }

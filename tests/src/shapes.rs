@@ -43,6 +43,12 @@ fn edges(form: Form) -> Edges {
             // one group, one tile, one more, and past the whole pipeline
             k: vec![32, tile.k, tile.k + 32, tile.k * (stages + 1) + 32],
         },
+        Form::Wgmma { tile, stages } => Edges {
+            // the second warpgroup's rows begin in the middle
+            m: vec![1, tile.m / 2 + 1, tile.m, tile.m + 1],
+            n: around(tile.n),
+            k: vec![32, tile.k, tile.k + 32, tile.k * (stages + 1) + 32],
+        },
         Form::Skinny { tile, warps } => Edges {
             m: around(tile.m),
             n: around(tile.n).into_iter().filter(|n| *n <= tile.n).collect(),

@@ -2,7 +2,7 @@
 //! the cases of `suite.rs`. The GPU kit's stage `correct` runs them too, a process for each kernel.
 
 use libtest_mimic::Arguments;
-use quickpick::kernels::Target;
+use quickpick::kernels::{Caps, Target};
 use quickpick::{Backend, Cuda};
 use quickpick_tests::{skip, trials::on};
 use std::process::ExitCode;
@@ -13,7 +13,14 @@ fn main() -> ExitCode {
     match Cuda::open() {
         Ok(cuda) => {
             eprintln!("cuda: {}", cuda.describe());
-            trials.extend(on("cuda", Arc::new(cuda), |spec| spec.target == Target::Sm80));
+            let hopper = matches!(cuda.caps(), Caps::Cuda(caps) if caps.sm == 90);
+            if !hopper {
+                skip("cuda", "kernels for sm_90a: the device is not of compute capability 9.0");
+            }
+            trials.extend(on("cuda", Arc::new(cuda), |spec| match spec.target {
+                Target::Sm90a => hopper,
+                target => target.is_ptx(),
+            }));
         }
         Err(why) => skip("cuda", why),
     }

@@ -22,8 +22,10 @@ const SCHEDULES: [(&str, Schedule); 5] = [
 fn main() -> ExitCode {
     let mut trials = foreign();
     for (name, schedule) in SCHEDULES {
-        let emulated = Arc::new(Emulated::new(schedule));
-        trials.extend(on(name, emulated, |spec| spec.target == Target::Sm80));
+        for target in [Target::Sm80, Target::Sm90a] {
+            let emulated = Arc::new(Emulated::least(target, schedule));
+            trials.extend(on(name, emulated, |spec| spec.target == target));
+        }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

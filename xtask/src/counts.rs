@@ -7,10 +7,13 @@
 
 use crate::error::{Result, failed};
 use quickpick_codegen::Conflict;
-use quickpick_emulator::{Arg, Class, Global, Launch, LineCount, Program, Report};
+use quickpick_emulator::{
+    self as emulator, Arg, Class, Global, Interleave, Launch, LineCount, OobFill, Program, Report,
+    Swizzle, TensorMapError, TensorType, TiledMap,
+};
 use quickpick_kernels::{
     Access, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target,
+    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target, TensorMap,
 };
 use std::fmt::Write;
 
@@ -23,7 +26,7 @@ struct Row {
 
 /// The section of the README.
 pub fn section() -> Result<String> {
-    let specs = KERNELS.iter().filter(|spec| spec.target == Target::Sm80);
+    let specs = KERNELS.iter().filter(|spec| spec.target.is_ptx());
     let rows: Vec<_> = specs.map(row).collect::<Result<_>>()?;
     let mut out = String::from(PREFACE);
     instructions(&mut out, &rows);
@@ -45,7 +48,9 @@ problem: `cargo xtask emulate KERNEL --shape m,n,k --lines`.
 fn row(spec: &'static KernelSpec) -> Result<Row> {
     let problem = problem(spec);
     // few multiprocessors: the skinny kernels split k in two
-    let caps = Caps::Cuda(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 1 });
+    let hopper = spec.target == Target::Sm90a;
+    let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };
+    let caps = Caps::Cuda(CudaCaps { sm, shared_bytes, sms: 1 });
     let plan = match spec.plan(&problem, &caps) {
         Ok(plan) => plan,
         Err(why) => return failed(format!("{spec} {why}: no counts")),
@@ -66,7 +71,9 @@ fn problem(spec: &KernelSpec) -> Problem {
     match spec.op {
         OpKind::Linear(weights) => {
             let (m, n, k) = match spec.form {
-                Form::Tiled { tile, stages, .. } => (tile.m, tile.n, tile.k * (stages + 1)),
+                Form::Tiled { tile, stages, .. } | Form::Wgmma { tile, stages } => {
+                    (tile.m, tile.n, tile.k * (stages + 1))
+                }
                 Form::Skinny { tile, warps } => (tile.m, tile.n, tile.k * warps * 10),
                 _ => (64, n, d),
             };
@@ -93,10 +100,10 @@ const POSITION: u32 = 254;
 fn run(plan: &Plan, text: &str) -> std::result::Result<Report, String> {
     let program = Program::parse(text).map_err(|error| error.to_string())?;
     let mut memory = Global::default();
-    let mut args = Vec::new();
+    let mut pointers = Vec::new();
     for binding in &plan.bindings {
         if !binding.is_present() {
-            args.push(Arg::U64(0));
+            pointers.push(0);
             continue;
         }
         let mut bytes = vec![0; binding.bytes as usize];
@@ -107,12 +114,33 @@ fn run(plan: &Plan, text: &str) -> std::result::Result<Report, String> {
             _ => {}
         }
         let read_only = binding.access == Access::Read;
-        args.push(Arg::U64(memory.put(binding.name, &bytes, read_only)));
+        pointers.push(memory.put(binding.name, &bytes, read_only));
     }
+    let mut args: Vec<_> = pointers.iter().map(|at| Arg::U64(*at)).collect();
     args.extend(plan.params.iter().map(|p| Arg::U32(*p)));
+    for (at, map) in plan.maps_of_bindings() {
+        args.push(map_argument(map, pointers[at]).map_err(|why| format!("{}: {why}", map.name))?);
+    }
     let shared_bytes = plan.shared_bytes;
     let launch = Launch { shared_bytes, ..Launch::new(plan.grid, plan.block, args) };
     program.run(&launch, &mut memory).map_err(|trap| trap.to_string())
+}
+
+/// A map as the emulator takes it. Any 16-bit type does: copies do not look at their elements.
+fn map_argument(map: &TensorMap, address: u64) -> std::result::Result<Arg, TensorMapError> {
+    let swizzle = if map.swizzle == 128 { Swizzle::B128 } else { Swizzle::B64 };
+    let encoded = emulator::TensorMap::tiled(TiledMap {
+        element: TensorType::U16,
+        address,
+        dims: &map.dims,
+        strides: &[map.stride],
+        box_dims: &map.tile,
+        element_strides: &[1, 1],
+        interleave: Interleave::None,
+        swizzle,
+        oob: OobFill::Zero,
+    })?;
+    Ok(Arg::Bytes(encoded.encode().to_vec()))
 }
 
 /// The problem of a row, in a few words.
@@ -275,7 +303,7 @@ mod tests {
     #[test]
     fn every_kernel_has_its_rows() {
         let section = section().unwrap();
-        for spec in KERNELS.iter().filter(|spec| spec.target == Target::Sm80) {
+        for spec in KERNELS.iter().filter(|spec| spec.target.is_ptx()) {
             assert!(section.matches(&format!("| `{spec}` |")).count() >= 2, "{spec}");
         }
     }

@@ -105,9 +105,10 @@ fn index() -> String {
 
 fn folder_readme(folder: &str) -> String {
     let (title, how) = match folder {
-        "ptx" => {
-            ("PTX kernels", "bindings as 64-bit pointers in order, then the parameters as u32")
-        }
+        "ptx" => (
+            "PTX kernels",
+            "bindings as 64-bit pointers in order, then the parameters as u32, then tensor maps by value",
+        ),
         _ => ("WGSL kernels", "bindings in group 0 in order, then a uniform buffer of parameters"),
     };
     let mut out = format!("# {title}\n\n{NOTICE}\n\n");
@@ -125,7 +126,7 @@ fn folder_readme(folder: &str) -> String {
 /// A kernel's cut of the work, in words.
 fn work(spec: &KernelSpec) -> String {
     match spec.form {
-        Form::Tiled { tile, stages, .. } => {
+        Form::Tiled { tile, stages, .. } | Form::Wgmma { tile, stages } => {
             format!("{}×{}×{} tile, {stages} stages", tile.m, tile.n, tile.k)
         }
         Form::Skinny { tile, .. } => {
@@ -139,9 +140,9 @@ fn work(spec: &KernelSpec) -> String {
 
 /// Kernels by operation and language.
 fn summary() -> String {
-    use quickpick_kernels::Target::{Cpu, Sm80, WgslF16, WgslPortable};
+    use quickpick_kernels::Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable};
     let mut out = String::from(
-        "| operation | PTX (sm_80 and later) | WGSL, f16 | WGSL, portable | CPU |\n|---|---|---|---|---|\n",
+        "| operation | PTX | of it sm_90a | WGSL, f16 | WGSL, portable | CPU |\n|---|---|---|---|---|---|\n",
     );
     let mut seen = BTreeSet::new();
     for spec in KERNELS {
@@ -149,11 +150,12 @@ fn summary() -> String {
         if !seen.insert(op.clone()) {
             continue;
         }
-        let count = |target| {
-            KERNELS.iter().filter(|s| s.op == spec.op && s.target == target).count().to_string()
+        let count = |targets: &[_]| {
+            let rows = KERNELS.iter().filter(|s| s.op == spec.op && targets.contains(&s.target));
+            rows.count().to_string()
         };
-        let [a, b, c, d] = [Sm80, WgslF16, WgslPortable, Cpu].map(count);
-        let _ = writeln!(out, "| {op} | {a} | {b} | {c} | {d} |");
+        let columns: [&[_]; 5] = [&[Sm80, Sm90a], &[Sm90a], &[WgslF16], &[WgslPortable], &[Cpu]];
+        let _ = writeln!(out, "| {op} | {} |", columns.map(count).join(" | "));
     }
     out
 }

@@ -24,6 +24,23 @@ struct Budget {
     dense: f64,
 }
 
+/// What a consumer's main loop on Hopper may issue per `wgmma`: CUTLASS's sm_90 kernels of the same n,
+/// through the same assembler, counted in the same way.
+const PER_WGMMA: &[(u32, f64)] = &[(128, 13.3), (256, 15.5)];
+
+/// Where a kernel is assembled, by which of the two assemblers, and where its main loop is counted.
+struct Targets {
+    new: &'static [&'static str],
+    old: &'static [&'static str],
+    counted: &'static str,
+}
+
+const AMPERE: Targets =
+    Targets { new: &["sm_80", "sm_90a", "sm_120a"], old: &["sm_80", "sm_90a"], counted: "sm_80" };
+
+/// `wgmma` is of sm_90a alone.
+const HOPPER: Targets = Targets { new: &["sm_90a"], old: &["sm_90a"], counted: "sm_90a" };
+
 /// Assembles the kernels whose name contains `only`, prints a table of their main loops, and
 /// returns how many there are. Fails at a spill, at local memory, at a narrow load or above a limit.
 pub fn run(
@@ -38,22 +55,22 @@ pub fn run(
     let mut faults = Vec::new();
     let mut kernels = 0;
     println!("{}", header());
-    for spec in KERNELS.iter().filter(|s| s.target == Target::Sm80) {
+    for spec in KERNELS.iter().filter(|s| s.target.is_ptx()) {
         let name = spec.to_string();
         if !only.is_none_or(|pattern| name.contains(pattern)) {
             continue;
         }
         kernels += 1;
         let ptx = root.join("ptx").join(format!("{name}.ptx"));
-        for (ptxas, target) in
-            [(new, "sm_80"), (new, "sm_90a"), (new, "sm_120a"), (old, "sm_80"), (old, "sm_90a")]
-        {
+        let targets = if spec.target == Target::Sm90a { HOPPER } else { AMPERE };
+        let runs = [(new, targets.new), (old, targets.old)];
+        for (ptxas, target) in runs.iter().flat_map(|(p, all)| all.iter().map(move |t| (*p, *t))) {
             let cubin = dir.join(format!("{name}.cubin"));
             let log = assemble(ptxas, target, &ptx, &cubin)?;
             let used = Resources::parse(&log);
             let which = format!("{name}, {target}, {}", ptxas.display());
             faults.extend(used.faults().map(|why| format!("{which}: {why}")));
-            if ptxas == new && target == "sm_80" {
+            if ptxas == new && target == targets.counted {
                 let text = tool(Command::new(nvdisasm).arg("-c").arg(&cubin))?.0;
                 let main = MainLoop::find(&text);
                 println!("{}", row(spec, &used, main.as_ref()));
@@ -95,6 +112,9 @@ struct Resources {
     local: u32,
     shared: u32,
     warnings: u32,
+    /// Lines that tell of a potential loss of performance: a `wgmma` that waits for the one before, a
+    /// `setmaxnreg` that is not obeyed. They are of level info.
+    losses: Vec<String>,
 }
 
 impl Resources {
@@ -111,6 +131,7 @@ impl Resources {
             local: number("bytes lmem").unwrap_or(0),
             shared: number("bytes smem").unwrap_or(0),
             warnings: log.lines().filter(|l| l.contains("warning")).count() as u32,
+            losses: log.lines().filter(|l| l.contains(LOSS)).map(|l| l.trim().into()).collect(),
         }
     }
 
@@ -123,9 +144,13 @@ impl Resources {
             (self.local > 0, format!("{} bytes of local memory", self.local)),
             (self.warnings > 0, format!("{} warnings", self.warnings)),
         ];
-        rules.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why)
+        let rules = rules.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why);
+        rules.chain(self.losses.iter().cloned())
     }
 }
+
+/// As ptxas 12 and 13 begin what they say of a serialised `wgmma`.
+const LOSS: &str = "Potential Performance Loss";
 
 /// The steady loop of a kernel: the shortest backward branch that spans tensor-core instructions.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -173,7 +198,7 @@ impl MainLoop {
 }
 
 fn is_mma(instruction: &str) -> bool {
-    opcode(instruction).starts_with("HMMA.")
+    ["HMMA.", "HGMMA."].iter().any(|op| opcode(instruction).starts_with(op))
 }
 
 /// The opcode behind the guard.
@@ -190,7 +215,7 @@ fn count(body: &[&str]) -> MainLoop {
             pair.1 += op.contains(wide) as u32;
         };
         match op.split('.').next().unwrap_or_default() {
-            "HMMA" => {
+            "HMMA" | "HGMMA" => {
                 main.mma += 1;
                 main.sparse_mma += op.contains(".SP.") as u32;
             }
@@ -208,7 +233,7 @@ fn count(body: &[&str]) -> MainLoop {
 fn header() -> String {
     format!(
         "{:42} {:>4} {:>7} {:>7} {:>4} {:>6} {:>6} {:>8} {:>7} {:>6} {:>6} {:>6} {:>6} {:>4}",
-        "kernel (sm_80, ptxas 13.5; *: 128 bits)",
+        "kernel (ptxas 13.5; *: 128 bits)",
         "regs",
         "spills",
         "shared",
@@ -246,29 +271,40 @@ fn row(spec: &KernelSpec, used: &Resources, main: Option<&MainLoop>) -> String {
     )
 }
 
-/// CUTLASS's figure, for a sparse kernel, and our limit, for any tiled one.
+/// CUTLASS's figure, for a sparse kernel, and our limit: for any tiled one, and for `wgmma` if sparse.
 fn limits(spec: &KernelSpec) -> Option<(Option<f64>, f64)> {
-    let (OpKind::Linear(weights), Form::Tiled { tile, .. }) = (spec.op, spec.form) else {
-        return None;
-    };
-    let budget = PER_MMA.iter().find(|budget| budget.tile == tile)?;
-    Some(match weights {
-        Weights::Sparse24 => (Some(budget.cutlass), budget.sparse),
-        Weights::Dense => (None, budget.dense),
-    })
+    let OpKind::Linear(weights) = spec.op else { return None };
+    match (spec.form, weights) {
+        (Form::Tiled { tile, .. }, weights) => {
+            let budget = PER_MMA.iter().find(|budget| budget.tile == tile)?;
+            Some(match weights {
+                Weights::Sparse24 => (Some(budget.cutlass), budget.sparse),
+                Weights::Dense => (None, budget.dense),
+            })
+        }
+        (Form::Wgmma { tile, .. }, Weights::Sparse24) => {
+            let (_, cutlass) = PER_WGMMA.iter().find(|(n, _)| *n == tile.n)?;
+            Some((Some(*cutlass), *cutlass))
+        }
+        _ => None,
+    }
 }
 
 /// What is wrong with the main loop of a linear layer's kernel.
 fn judge(spec: &KernelSpec, main: Option<&MainLoop>) -> impl Iterator<Item = String> {
     let mut faults = Vec::new();
     match (spec.op, spec.form, main) {
-        (OpKind::Linear(_), Form::Tiled { .. } | Form::Skinny { .. }, None) => {
+        (
+            OpKind::Linear(_),
+            Form::Tiled { .. } | Form::Wgmma { .. } | Form::Skinny { .. },
+            None,
+        ) => {
             faults.push("no loop with tensor-core instructions".to_string());
         }
         (OpKind::Linear(weights), form, Some(m)) => {
             let sparse = if weights == Weights::Sparse24 { m.mma } else { 0 };
             if m.sparse_mma != sparse {
-                faults.push(format!("{} of {} MMAs are HMMA.SP", m.sparse_mma, m.mma));
+                faults.push(format!("{} of {} MMAs are sparse", m.sparse_mma, m.mma));
             }
             if m.ldgsts.0 != m.ldgsts.1 {
                 faults.push(format!("{} of {} LDGSTS are of 128 bits", m.ldgsts.1, m.ldgsts.0));
@@ -314,6 +350,16 @@ mod tests {
         };
         assert_eq!(used, want);
         assert_eq!(used.faults().count(), 3);
+    }
+
+    #[test]
+    fn a_serialised_wgmma_is_a_fault() {
+        let log = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are \
+                   serialized due to insufficient register resources for the wgmma pipeline in the \
+                   function 'k'\n\
+                   ptxas info    : Used 168 registers, used 1 barriers\n";
+        let faults: Vec<_> = Resources::parse(log).faults().collect();
+        assert!(matches!(&faults[..], [one] if one.contains("serialized")), "{faults:?}");
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! 16×8 tile, so Y, which runs along features, would be stored in scattered words. Staged with a row of
 //! `tile.m + 4` floats per token, word 8t + g of the banks takes lane (g, t): no conflict.
 
+use super::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
 use super::params::Params;
 use super::raster::Place;
-use super::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
 use quickpick_kernels::Tile;
 use quickpick_ptx::{
     B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special, Vector,

@@ -7,8 +7,8 @@ use quickpick_kernels::{
 use quickpick_ptx::{Module, Param, ParamKind, parse};
 
 fn rows() -> impl Iterator<Item = (&'static KernelSpec, String, Module)> {
-    KERNELS.iter().filter(|spec| spec.target == Target::Sm80).map(|spec| {
-        let text = super::emit(spec);
+    KERNELS.iter().filter(|spec| spec.target.is_ptx()).map(|spec| {
+        let text = crate::emit(spec).unwrap_or_else(|| panic!("{spec}: no text"));
         let module = parse(&text).unwrap_or_else(|error| panic!("{spec}: {error}"));
         (spec, text, module)
     })
@@ -34,7 +34,9 @@ fn plan(spec: &'static KernelSpec) -> Plan {
         OpKind::SwiGlu => Problem::SwiGlu(SwiGlu { n, d, out: dtype }),
         OpKind::Gather => Problem::Gather(Gather { n, d, vocab: 100, dtype }),
     };
-    let caps = Caps::Cuda(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 });
+    let hopper = spec.target == Target::Sm90a;
+    let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };
+    let caps = Caps::Cuda(CudaCaps { sm, shared_bytes, sms: 108 });
     spec.plan(&problem, &caps).unwrap_or_else(|why| panic!("{spec}: {why}"))
 }
 
@@ -52,24 +54,35 @@ fn reads_back() {
 fn is_called_as_planned() {
     for (spec, _, module) in rows() {
         let plan = plan(spec);
-        let (pointers, words): (Vec<Param>, Vec<Param>) =
-            module.kernel.params.iter().partition(|p| p.kind == ParamKind::U64);
-        let names: Vec<_> = pointers.iter().map(|p| p.name.to_string()).collect();
+        // pointers, words, maps, in this order
+        let params = &module.kernel.params;
+        let (pointers, rest) = params.split_at_checked(plan.bindings.len()).expect("pointers");
+        let (words, maps) = rest.split_at_checked(plan.params.len()).expect("words");
+        let names =
+            |params: &[Param]| params.iter().map(|p| p.name.to_string()).collect::<Vec<_>>();
         let wanted: Vec<_> = plan.bindings.iter().map(|b| b.name).collect();
-        assert_eq!(names, wanted, "{spec}");
-        assert_eq!(words.len(), plan.params.len(), "{spec}");
-        assert!(module.kernel.params[..pointers.len()].iter().all(|p| p.kind == ParamKind::U64));
+        assert_eq!(names(pointers), wanted, "{spec}");
+        assert!(pointers.iter().all(|p| p.kind == ParamKind::U64), "{spec}");
+        assert!(words.iter().all(|p| p.kind.bytes() == 4), "{spec}");
+        let wanted: Vec<_> = plan.maps.iter().map(|m| m.name).collect();
+        assert_eq!(names(maps), wanted, "{spec}");
+        let map = ParamKind::Bytes { align: 64, len: 128 };
+        assert!(maps.iter().all(|p| p.kind == map), "{spec}");
         assert_eq!(module.kernel.limits.threads, Some(plan.block.into()), "{spec}");
         let dynamic = module.kernel.shared.iter().any(|s| s.bytes.is_none());
         assert_eq!(dynamic, plan.shared_bytes > 0, "{spec}");
     }
 }
 
-/// `.version` follows from the instructions: only `ordered_metadata` asks for 8.5.
+/// `.version` and `.target` follow from the instructions: only `ordered_metadata` asks for 8.5, only
+/// `wgmma` for sm_90a.
 #[test]
 fn only_sparse_kernels_ask_for_ptx_8_5() {
     for (spec, _, module) in rows() {
-        assert_eq!(module.kernel.isa() >= 85, spec.order().is_some(), "{spec}");
-        assert_eq!(module.kernel.sm(), 80, "{spec}");
+        let hopper = spec.target == Target::Sm90a;
+        let ordered = spec.order().is_some() && !hopper;
+        assert_eq!(module.kernel.isa() >= 85, ordered, "{spec}");
+        let wanted = if hopper { "sm_90a" } else { "sm_80" };
+        assert_eq!(module.kernel.target().to_string(), wanted, "{spec}");
     }
 }

@@ -37,8 +37,8 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     let g = Geometry::new(spec)?;
     let mut k = Kernel::new(spec.to_string());
     let params = Params::declare(&mut k, g.sparse);
-    let maps = ["map_values", "map_x"]
-        .map(|name| k.param(name, ParamKind::Bytes { align: 64, len: 128 }));
+    let maps =
+        ["map_values", "map_x"].map(|name| k.param(name, ParamKind::Bytes { align: 64, len: 128 }));
     let symbol = k.dynamic_shared("smem", 1024);
     k.limits.threads = Some(g.threads().into());
     k.limits.min_blocks = Some(1);

@@ -144,14 +144,33 @@ mod tests {
     use super::*;
     use crate::{CudaCaps, DType, Epilogue, Linear, Tile};
 
-    /// The tile chosen on a GPU of A100's size.
-    fn chosen(m: u32, n: u32, k: u32, weights: Weights) -> Tile {
-        let caps = Caps::Cuda(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 });
+    const A100: CudaCaps = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 };
+    const H100: CudaCaps = CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 };
+    const B200: CudaCaps = CudaCaps { sm: 100, shared_bytes: 227 << 10, sms: 148 };
+
+    fn selected(caps: CudaCaps, (m, n, k): (u32, u32, u32), weights: Weights) -> Selection {
         let (dtype, out, epilogue) = (DType::F16, DType::F16, Epilogue::NONE);
         let problem = Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue });
-        match select(&problem, &caps).map(|s| s.plan.spec.form) {
-            Ok(Form::Tiled { tile, .. } | Form::Skinny { tile, .. }) => tile,
+        select(&problem, &Caps::Cuda(caps)).unwrap()
+    }
+
+    /// The tile chosen on an A100.
+    fn chosen(m: u32, n: u32, k: u32, weights: Weights) -> Tile {
+        match selected(A100, (m, n, k), weights).plan.spec.form {
+            Form::Tiled { tile, .. } | Form::Skinny { tile, .. } => tile,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_hopper_takes_wgmma_and_not_for_few_tokens() {
+        for weights in [Weights::Sparse24, Weights::Dense] {
+            let target = |caps, shape| selected(caps, shape, weights).plan.spec.target;
+            assert_eq!(target(H100, (8192, 8192, 4096)), Target::Sm90a);
+            assert_eq!(target(H100, (4096, 1, 4096)), Target::Sm80);
+            for other in [A100, B200] {
+                assert_eq!(target(other, (8192, 8192, 4096)), Target::Sm80);
+            }
         }
     }
 

@@ -37,6 +37,13 @@ pub enum Target {
     Cpu,
 }
 
+impl Target {
+    /// Whether it is written in PTX, for NVIDIA.
+    pub const fn is_ptx(self) -> bool {
+        matches!(self, Self::Sm80 | Self::Sm90a)
+    }
+}
+
 /// A tile of the problem: m output features × n tokens × k input features (logical).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {

@@ -3,7 +3,7 @@
 use crate::DType::{self, BF16, F16, F32};
 use crate::Weights::{Dense, Sparse24};
 use crate::spec::{Form, KernelSpec, OpKind, Target, Tile};
-use Target::{Cpu, Sm80, WgslF16, WgslPortable};
+use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable};
 
 /// Every kernel, in the order in which ties are decided: the earlier row wins.
 #[rustfmt::skip] // one kernel, one line
@@ -26,6 +26,15 @@ pub const KERNELS: &[KernelSpec] = &[
     tiled(Dense, BF16, Sm80, tile( 64,  64, 64), 4, (2, 2)),
     skinny(Dense, F16,  tile(16, 16, 64), 8),
     skinny(Dense, BF16, tile(16, 16, 64), 8),
+    // wgmma.sp on Hopper, which alone reaches its peak (facts: gpu-kernels §2.3), and dense twins
+    wgmma(Sparse24, F16,  tile(128, 256,  64), 4),
+    wgmma(Sparse24, F16,  tile(128, 128, 128), 4),
+    wgmma(Sparse24, BF16, tile(128, 256,  64), 4),
+    wgmma(Sparse24, BF16, tile(128, 128, 128), 4),
+    wgmma(Dense, F16,  tile(128, 256,  64), 3),
+    wgmma(Dense, F16,  tile(128, 128, 128), 3),
+    wgmma(Dense, BF16, tile(128, 256,  64), 3),
+    wgmma(Dense, BF16, tile(128, 128, 128), 3),
     // the rest of a decoder
     rowwise(OpKind::RmsNorm,   F16,  Sm80, 256),
     rowwise(OpKind::RmsNorm,   BF16, Sm80, 256),
@@ -97,6 +106,11 @@ const fn tiled(
 const fn skinny(weights: crate::Weights, dtype: DType, tile: Tile, warps: u32) -> KernelSpec {
     let form = Form::Skinny { tile, warps };
     KernelSpec { op: OpKind::Linear(weights), dtype, target: Sm80, form }
+}
+
+const fn wgmma(weights: crate::Weights, dtype: DType, tile: Tile, stages: u32) -> KernelSpec {
+    let form = Form::Wgmma { tile, stages };
+    KernelSpec { op: OpKind::Linear(weights), dtype, target: Sm90a, form }
 }
 
 const fn gemv(

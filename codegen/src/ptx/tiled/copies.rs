@@ -6,8 +6,8 @@
 
 use super::geometry::{Geometry, K};
 use crate::ptx::params::Params;
-use crate::ptx::raster::Place;
 use crate::ptx::pieces::swizzled;
+use crate::ptx::raster::Place;
 use quickpick_ptx::{Addr, B32, B64, Cmp, Int, Kernel, ParamName, Pred, Prefetch, Reg, Special};
 
 /// Bytes of one `cp.async`.

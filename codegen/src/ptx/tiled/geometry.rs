@@ -82,7 +82,11 @@ impl Geometry {
         let metadata = !self.sparse || 2 * threads >= tile.m && self.m_tiles <= 4;
         // main loop: the ring closes with the tile, and all copies come before the barrier's commit
         let ring = self.tile_slices().is_multiple_of(RING) && self.tile_slices() >= 2 * RING;
-        copied(tile.m, self.a_row) && copied(tile.n, self.b_row) && metadata && ring && self.layout().fits()
+        copied(tile.m, self.a_row)
+            && copied(tile.n, self.b_row)
+            && metadata
+            && ring
+            && self.layout().fits()
     }
 
     pub fn threads(&self) -> u32 {

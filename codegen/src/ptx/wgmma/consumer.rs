@@ -9,8 +9,8 @@ use super::Block;
 use super::geometry::Geometry;
 use crate::ptx::params::Params;
 use quickpick_ptx::{
-    Arg, B32, B64, Cache, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type, Vector,
-    WgmmaShape,
+    Arg, B32, B64, Cache, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type,
+    Vector, WgmmaShape,
 };
 
 /// Columns of k in a block of metadata, and those that a word of a thread serves.
@@ -60,7 +60,8 @@ pub(super) fn emit(k: &mut Kernel, block: &Block, params: &Params) -> Vec<Reg<F3
         }
         k.wgmma_wait(1);
         let before = (stage + g.stages - 1) % g.stages;
-        k.when(if stage == 0 { later } else { leader }).mbarrier_arrive(block.smem.at(g.free(before)));
+        k.when(if stage == 0 { later } else { leader })
+            .mbarrier_arrive(block.smem.at(g.free(before)));
         k.when(last).bra("multiplied");
         c.load_meta(k, (stage + 1) % g.stages);
     }
@@ -84,7 +85,9 @@ impl<'a> Consumer<'a> {
             b_now: k.reg("b_desc_now"),
             accumulate: k.reg("accumulate"),
             meta: (0..if g.sparse { g.stages } else { 0 })
-                .map(|i| k.reg_list(&format!("meta_{}", letter(i)), (g.tile.k / META_STEP) as usize))
+                .map(|i| {
+                    k.reg_list(&format!("meta_{}", letter(i)), (g.tile.k / META_STEP) as usize)
+                })
                 .collect(),
             meta_at: k.reg("meta_at"),
         };
@@ -103,14 +106,22 @@ impl<'a> Consumer<'a> {
 
     /// Where the thread's metadata begin: blocks of 16 rows × 128 columns, 8 bytes for each lane of the
     /// warp whose rows they are. Rows beyond the last block have zero values: any metadata will do.
-    fn locate_meta(&self, k: &mut Kernel, block: &Block, params: &Params, metadata: quickpick_ptx::ParamName) {
+    fn locate_meta(
+        &self,
+        k: &mut Kernel,
+        block: &Block,
+        params: &Params,
+        metadata: quickpick_ptx::ParamName,
+    ) {
         let (row, most, blocks, lane) = (
             k.reg::<B32>("row_block"),
             k.reg::<B32>("last_row_block"),
             k.reg::<B32>("meta_blocks"),
             k.reg::<B32>("meta_lane"),
         );
-        k.note("the warp's block of 16 rows; m is padded to 64, and rows beyond repeat the last block");
+        k.note(
+            "the warp's block of 16 rows; m is padded to 64, and rows beyond repeat the last block",
+        );
         k.shr(Int::U32, row, block.thread, 5);
         k.shr(Int::U32, lane, block.place.m, 4).add_u32(row, row, lane);
         k.ld_param_u32(most, params.m).add_u32(most, most, 63).shr(Int::U32, most, most, 6);
@@ -172,7 +183,20 @@ impl<'a> Consumer<'a> {
             None => Inst::Wgmma { shape, sat, dty, aty: ty, bty: ty, d, a, b, scale, imms },
             Some(meta) => {
                 let (meta, selector) = (meta[step as usize / 2].into(), Imm(step % 2));
-                Inst::WgmmaSp { shape, sat, dty, aty: ty, bty: ty, d, a, b, meta, selector, scale, imms }
+                Inst::WgmmaSp {
+                    shape,
+                    sat,
+                    dty,
+                    aty: ty,
+                    bty: ty,
+                    d,
+                    a,
+                    b,
+                    meta,
+                    selector,
+                    scale,
+                    imms,
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ pub const LEAST_DRIVER: u32 = 12_050;
 const LIBRARIES: [&str; 3] = ["libcuda.so.1", "libcuda.so", "nvcuda.dll"];
 
 /// Every symbol that this backend reaches, through cudarc or itself.
-const SYMBOLS: [&str; 27] = [
+const SYMBOLS: [&str; 28] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
@@ -43,6 +43,7 @@ const SYMBOLS: [&str; 27] = [
     "cuStreamCreateWithPriority",
     "cuStreamDestroy_v2",
     "cuStreamSynchronize",
+    "cuTensorMapEncodeTiled",
 ];
 
 /// The driver's CUDA version, major × 1000 + minor × 10. No driver, one without a symbol, or one

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::memory::CudaBuffer;
+use super::tensor_map::Maps;
 use super::{check, driver_error, words};
 use crate::backend::Slice;
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use quickpick_kernels::Plan;
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
-/// Most arguments of one kernel: bindings and parameters together.
+/// Most arguments of one kernel: bindings, parameters and tensor maps together.
 const MOST_ARGUMENTS: usize = 32;
 
 /// Bytes of the JIT's error log.
@@ -26,6 +27,7 @@ pub struct CudaStep {
     kernel: CudaKernel,
     plan: Plan,
     pointers: Vec<u64>,
+    maps: Maps,
     /// The memory behind the pointers.
     _operands: Vec<CudaBuffer>,
 }
@@ -39,23 +41,26 @@ impl CudaKernel {
     }
 
     /// Binds operands that `check_operands` has passed.
-    pub(super) fn bind(&self, plan: &Plan, operands: &[Option<Slice<CudaBuffer>>]) -> CudaStep {
-        let mut step = CudaStep {
-            kernel: self.clone(),
-            plan: plan.clone(),
-            pointers: vec![],
-            _operands: vec![],
-        };
+    ///
+    /// Errors: [`Error::Device`] if the driver refuses a tensor map of theirs.
+    pub(super) fn bind(
+        &self,
+        plan: &Plan,
+        operands: &[Option<Slice<CudaBuffer>>],
+    ) -> Result<CudaStep> {
+        let (mut pointers, mut memory) = (vec![], vec![]);
         for (binding, operand) in plan.bindings.iter().zip(operands) {
             match operand {
                 Some(slice) if binding.is_present() => {
-                    step.pointers.push(slice.buffer.pointer() + slice.offset);
-                    step._operands.push(slice.buffer.clone());
+                    pointers.push(slice.buffer.pointer() + slice.offset);
+                    memory.push(slice.buffer.clone());
                 }
-                _ => step.pointers.push(0),
+                _ => pointers.push(0),
             }
         }
-        step
+        let (kernel, plan) = (self.clone(), plan.clone());
+        let maps = Maps::encode(&plan, &pointers)?;
+        Ok(CudaStep { kernel, plan, pointers, maps, _operands: memory })
     }
 
     /// Enqueues one launch on a `CUstream`. `pointers` follow the plan's bindings, 0 for an absent
@@ -73,8 +78,9 @@ impl CudaKernel {
         stream: *mut c_void,
         pointers: &[u64],
     ) -> Result<()> {
+        let maps = Maps::encode(plan, pointers)?;
         // SAFETY: the obligations are the same.
-        unsafe { self.0.launch(stream.cast(), plan, pointers) }
+        unsafe { self.0.launch(stream.cast(), plan, pointers, &maps) }
     }
 }
 
@@ -84,7 +90,9 @@ impl CudaStep {
         let function = &self.kernel.0;
         // SAFETY: the backend's `step` checked lengths, alignment and aliasing; the step keeps the
         // kernel and the memory alive, and both wait for the context before they go.
-        unsafe { function.launch(function.stream.cu_stream(), &self.plan, &self.pointers) }
+        unsafe {
+            function.launch(function.stream.cu_stream(), &self.plan, &self.pointers, &self.maps)
+        }
     }
 }
 
@@ -161,21 +169,23 @@ impl Function {
     }
 
     /// Enqueues one launch: pointers in the order of the plan's bindings, 0 for an absent one, then
-    /// the plan's parameters. Allocates nothing, waits for nothing.
+    /// the plan's parameters, then its tensor maps. Allocates nothing, waits for nothing.
     ///
     /// # Safety
     /// The kernel is that of `plan`; each pointer is 0 where the plan's binding is absent, and else
     /// device memory of this context of at least the binding's bytes, aligned to 16, that lives until
-    /// the work is done; `stream` is a stream of this context. Nothing written is another operand.
+    /// the work is done; `stream` is a stream of this context. Nothing written is another operand. The
+    /// maps are the plan's, of these pointers.
     pub(super) unsafe fn launch(
         &self,
         stream: sys::CUstream,
         plan: &Plan,
         pointers: &[u64],
+        maps: &Maps,
     ) -> Result<()> {
         let what = || format!("launching {}", self.name);
         self.stream.context().bind_to_thread().map_err(|e| driver_error(what(), e))?;
-        let count = pointers.len() + plan.params.len();
+        let count = pointers.len() + plan.params.len() + maps.addresses().len();
         if pointers.len() != plan.bindings.len() || count > MOST_ARGUMENTS {
             return Err(Error::Bug(format!(
                 "{plan}: {} pointers, {count} arguments",
@@ -187,12 +197,13 @@ impl Function {
         let addresses = pointers.iter().map(|p| std::ptr::from_ref(p).cast_mut().cast());
         let addresses =
             addresses.chain(plan.params.iter().map(|p| std::ptr::from_ref(p).cast_mut().cast()));
+        let addresses = addresses.chain(maps.addresses());
         for (argument, address) in arguments.iter_mut().zip(addresses) {
             *argument = address;
         }
         let [x, y, z] = plan.grid;
-        // SAFETY: the kernel's text takes one u64 per binding, then one u32 per parameter (plan/mod.rs),
-        // and the driver copies them before it returns; the caller vouches for the pointers.
+        // SAFETY: the kernel's text takes one u64 per binding, one u32 per parameter, then 128 bytes per
+        // tensor map (plan/mod.rs), and the driver copies them before it returns; the caller vouches for the pointers.
         check(what, unsafe {
             sys::cuLaunchKernel(
                 self.function,

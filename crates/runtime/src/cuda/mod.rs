@@ -8,6 +8,7 @@
 mod driver;
 mod launch;
 mod memory;
+mod tensor_map;
 
 pub use ::cudarc as api;
 pub use driver::{LEAST_DRIVER, probe};
@@ -167,7 +168,7 @@ impl Backend for Cuda {
 
     fn step(&self, plan: &Plan, operands: &[Option<Slice<CudaBuffer>>]) -> Result<CudaStep> {
         check_operands(plan, operands, CudaBuffer::len, CudaBuffer::pointer)?;
-        Ok(self.kernel(plan)?.bind(plan, operands))
+        self.kernel(plan)?.bind(plan, operands)
     }
 
     fn run(&self, steps: &[CudaStep]) -> Result<()> {

@@ -11,7 +11,7 @@ use quickpick_emulator::{Arg, Global, Launch, Program};
 use quickpick_tests::case::pack;
 use quickpick_tests::check::compare;
 use quickpick_tests::data::decode;
-use quickpick_tests::emulated::Emulated;
+use quickpick_tests::emulated::{Emulated, map_argument};
 use quickpick_tests::{Case, Expected, Operand};
 use std::fs;
 use std::io::Write;
@@ -40,7 +40,7 @@ pub fn run(
     let spec = file.map_or_else(|| kernel(&args.what), kernel_of)?;
     let asked = asked(spec, shape, &args.problem)?;
     // the device of the emulator's rung, so that what is planned here is what is tested there
-    let caps = Emulated::new(args.run.schedule).caps().clone();
+    let caps = Emulated::least(spec.target, args.run.schedule).caps().clone();
     let plan = spec.plan(&asked.problem, &caps).map_err(|why| format!("{spec}: {why}"))?;
     let bytes: u64 = plan.bindings.iter().map(|b| b.bytes).sum();
     if bytes > MOST {
@@ -59,6 +59,9 @@ pub fn run(
     let pointers = operands(&plan, &case, &mut memory)?;
     let mut all: Vec<_> = pointers.iter().map(|at| Arg::U64(*at)).collect();
     all.extend(plan.params.iter().map(|p| Arg::U32(*p)));
+    for (at, map) in plan.maps_of_bindings() {
+        all.push(map_argument(map, pointers[at])?);
+    }
     let shared_bytes = plan.shared_bytes;
     let launch = Launch { shared_bytes, ..Launch::new(plan.grid, plan.block, all) };
     describe(&plan, out)?;

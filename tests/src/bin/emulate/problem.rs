@@ -3,7 +3,7 @@
 use crate::args::ProblemArgs;
 use quickpick_kernels::{
     Attention, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Problem, RmsNorm, Rotary,
-    SwiGlu, Target,
+    SwiGlu,
 };
 use quickpick_tests::{Case, Fill};
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Asked {
 
 /// The one PTX kernel that goes by the name, or whose name alone contains it.
 pub fn kernel(name: &str) -> Result<&'static KernelSpec, String> {
-    let ptx = || KERNELS.iter().filter(|spec| spec.target == Target::Sm80);
+    let ptx = || KERNELS.iter().filter(|spec| spec.target.is_ptx());
     let list =
         |specs: &[&KernelSpec]| specs.iter().map(|spec| format!("\n  {spec}")).collect::<String>();
     if let Some(spec) = ptx().find(|spec| spec.to_string() == name) {
@@ -37,7 +37,7 @@ pub fn kernel(name: &str) -> Result<&'static KernelSpec, String> {
 /// The kernel that a file is named after.
 pub fn kernel_of(file: &Path) -> Result<&'static KernelSpec, String> {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let mut ptx = KERNELS.iter().filter(|spec| spec.target == Target::Sm80);
+    let mut ptx = KERNELS.iter().filter(|spec| spec.target.is_ptx());
     ptx.find(|spec| spec.to_string() == stem).ok_or(format!(
         "{stem} is no kernel of ours, so --shape says nothing; call it by --grid and --args"
     ))
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_kernel_says_which_numbers_it_needs() {
-        for spec in KERNELS.iter().filter(|spec| spec.target == Target::Sm80) {
+        for spec in KERNELS.iter().filter(|spec| spec.target.is_ptx()) {
             let needed = numbers(spec).split(',').count();
             // a shape of as many numbers, with room for the tokens behind the position
             let shape: Vec<_> = [1, 64, 32, 8, 16, 0].into_iter().take(needed).collect();
