@@ -12,13 +12,12 @@ pub fn accepts(spec: &KernelSpec) -> bool {
     spec.target == Target::Sm80 && ptx::accepts(spec)
 }
 
-/// The text of the row's file; `None` for the host's rows, which are written in Rust, and for what no
-/// family writes.
+/// The text of the row's file; `None` for the host's rows, which are written in Rust.
 pub fn emit(spec: &KernelSpec) -> Option<String> {
     match spec.target {
-        Target::Sm80 => Some(ptx::emit(spec)),
+        Target::Sm80 | Target::Sm90a => Some(ptx::emit(spec)),
         Target::WgslPortable | Target::WgslF16 => Some(wgsl::emit(spec)),
-        Target::Sm90a | Target::Cpu => None,
+        Target::Cpu => None,
     }
 }
 
@@ -34,7 +33,7 @@ pub struct Conflict {
 /// The bank conflicts that the row's text has; `gen-kernels` finds no others when it counts them.
 pub fn conflicts(spec: &KernelSpec) -> &'static [Conflict] {
     match spec.target {
-        Target::Sm80 => ptx::conflicts(spec),
-        Target::Sm90a | Target::WgslPortable | Target::WgslF16 | Target::Cpu => &[],
+        Target::Sm80 | Target::Sm90a => ptx::conflicts(spec),
+        Target::WgslPortable | Target::WgslF16 | Target::Cpu => &[],
     }
 }
