@@ -11,6 +11,7 @@ use crate::sync::rule;
 use crate::trap::Fault;
 use crate::warp::{ALL, State, Warp};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// A warp's side: what it has issued, committed and not yet waited for.
 #[derive(Default)]
@@ -62,9 +63,10 @@ struct Issue<'p> {
 struct Part {
     /// Registers of A, if it comes from there.
     a: Vec<Lanes>,
-    /// Matrices from shared memory; A may be in registers.
+    /// What it read of the matrices in shared memory, zero elsewhere; A may be in registers.
     matrix_a: Vec<u32>,
     matrix_b: Vec<u32>,
+    descriptor_b: u64,
     metadata: Option<Lanes>,
     /// D before; none: it continues the multiply before it in the same registers.
     d: Option<Vec<Lanes>>,
@@ -113,22 +115,24 @@ impl<'a> Cluster<'a> {
             (false, _) => Some(vec![[0; 32]; x.d.len()]),
             (true, true) => None,
         };
-        // each warp reads its own rows of A, and all of B
+        // each warp reads its own rows of A, and for all four a quarter of B
         let quarter = w.number % 4;
         let form = &x.form;
         let mut reads = Vec::new();
+        let share = |extent: u32| quarter * extent / 4..(quarter + 1) * extent / 4;
         let matrix_a = if registers {
             Vec::new()
         } else {
-            let columns = form.stored_columns() as u32;
-            let rows = (16 * quarter, 16 * quarter + 16, 64);
-            self.matrix(now, w, (x.a[0], x.transposed[0]), rows, columns, form.a, &mut reads)?
+            let all = (64, form.stored_columns() as u32);
+            let part = (share(64), 0..all.1);
+            self.matrix(now, w, (x.a[0], x.transposed[0]), all, part, form.a, &mut reads)?
         };
-        let rows = (0, form.n, form.n);
-        let transposed =
-            self.matrix(now, w, (x.b[0], x.transposed[1]), rows, form.k, form.b, &mut reads)?;
-        let (n, k) = (form.n as usize, form.k as usize);
-        let matrix_b = (0..k * n).map(|i| transposed[i % n * k + i / n]).collect();
+        let all = (form.n, form.k);
+        let part =
+            if x.transposed[1] { (0..form.n, share(form.k)) } else { (share(form.n), 0..form.k) };
+        let matrix_b =
+            self.matrix(now, w, (x.b[0], x.transposed[1]), all, part, form.b, &mut reads)?;
+        let descriptor_b = w.uniform(x.b[0], ALL, "descriptor")?;
 
         let ordinal = w.group.issued;
         for slot in x.d.iter().chain(&sources) {
@@ -137,7 +141,7 @@ impl<'a> Cluster<'a> {
         }
         w.group.issued += 1;
         w.group.under_way.push_back((now.pc, reads));
-        let part = Part { a, matrix_a, matrix_b, metadata, d, scale_d };
+        let part = Part { a, matrix_a, matrix_b, descriptor_b, metadata, d, scale_d };
         self.post(now, w, x, ordinal, part)
     }
 
@@ -169,15 +173,15 @@ impl<'a> Cluster<'a> {
         Ok(chained > 0)
     }
 
-    /// Elements of rows `from..to` of an operand with `rows` of them, row-major; what they occupy is
-    /// being read until the warp has waited.
+    /// An operand of so many rows and columns, row-major, of which a part is read and the rest is zero;
+    /// what the part occupies is being read until the warp has waited.
     fn matrix(
         &mut self,
         now: &mut Now<'_, 'a>,
         w: &mut Warp<'a>,
         (descriptor, transposed): (Src, bool),
-        (from, to, rows): (u32, u32, u32),
-        columns: u32,
+        (rows, columns): (u32, u32),
+        (of_rows, of_columns): (Range<u32>, Range<u32>),
         element: mma::Element,
         reads: &mut Vec<(u64, usize)>,
     ) -> Result<Vec<u32>, Clash> {
@@ -186,12 +190,13 @@ impl<'a> Cluster<'a> {
         let size = element.bits() / 8;
         descriptor.check(rows, columns, size, transposed).map_err(rule)?;
         let stamp = w.timeline.stamp(ALL_LANES, now.pc);
-        let mut out = vec![0; ((to - from) * columns) as usize];
+        let mut out = vec![0; (rows * columns) as usize];
         // sixteen bytes lie together along the major dimension
         let run = 16 / size;
         let (step_row, step_column) = if transposed { (run, 1) } else { (1, run) };
-        for row in (from..to).step_by(step_row as usize) {
-            for column in (0..columns).step_by(step_column as usize) {
+        now.count().shared[0] += (of_rows.len() * of_columns.len()) as u64 * u64::from(size);
+        for row in of_rows.step_by(step_row as usize) {
+            for column in of_columns.clone().step_by(step_column as usize) {
                 let address = u64::from(descriptor.address(row, column, size, transposed));
                 let mut data = [0; 16];
                 let by = By { stamp, timeline: &w.timeline, is_async: true };
@@ -203,12 +208,11 @@ impl<'a> Cluster<'a> {
                     } else {
                         (row, column + i as u32)
                     };
-                    let at = ((r - from) * columns + c) as usize;
+                    let at = (r * columns + c) as usize;
                     out[at] = crate::access::word(bytes) as u32;
                 }
             }
         }
-        now.count().shared[0] += u64::from((to - from) * columns * size);
         Ok(out)
     }
 
@@ -306,6 +310,16 @@ fn take(w: &Warp<'_>, sources: &[Src]) -> Result<Vec<Lanes>, Fault> {
     sources.iter().map(words).collect()
 }
 
+/// What four warps read, each a part.
+fn together(parts: [&[u32]; 4]) -> Vec<u32> {
+    let [first, others @ ..] = parts;
+    let mut all = first.to_vec();
+    for part in others {
+        all.iter_mut().zip(part).for_each(|(all, part)| *all |= part);
+    }
+    all
+}
+
 /// Four warps' parts together.
 fn multiply(
     x: &Multiply,
@@ -315,11 +329,11 @@ fn multiply(
 ) -> Result<[Vec<Lanes>; 4], Fault> {
     let [p0, p1, p2, p3] = parts else { return Err(rule("a warpgroup has four warps")) };
     let all = [p0, p1, p2, p3];
-    if all.iter().any(|p| p.scale_d != p0.scale_d || p.matrix_b != p0.matrix_b) {
+    if all.iter().any(|p| p.scale_d != p0.scale_d || p.descriptor_b != p0.descriptor_b) {
         return Err(rule("the warps of a warpgroup pass different descriptors of B, or scale-d"));
     }
     let a = if p0.a.is_empty() {
-        GroupA::Matrix(all.iter().flat_map(|p| p.matrix_a.iter().copied()).collect())
+        GroupA::Matrix(together(all.map(|p| &p.matrix_a[..])))
     } else {
         GroupA::Registers(all.map(|p| &p.a[..]))
     };
@@ -337,5 +351,9 @@ fn multiply(
         [a, b, c, d].map(|word| mma::Metadata { word, selector, tolerant })
     });
     let [negate_a, negate_b] = x.negate;
-    mma::group(&x.form, a, &p0.matrix_b, d, p0.scale_d, negate_a, negate_b, metadata)
+    let b = together(all.map(|p| &p.matrix_b[..]));
+    // B is read by its columns
+    let (n, k) = (x.form.n as usize, x.form.k as usize);
+    let b: Vec<u32> = (0..k * n).map(|i| b[i % n * k + i / n]).collect();
+    mma::group(&x.form, a, &b, d, p0.scale_d, negate_a, negate_b, metadata)
 }
