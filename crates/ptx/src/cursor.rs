@@ -174,7 +174,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn register_text(&mut self) -> Result<&'a str, Fault> {
         let start = self.position();
         let percent = self.accept("%") as usize;
-        if percent == 1 && self.rest().starts_with(|c: char| c.is_ascii_whitespace()) {
+        if percent == 1 && !self.rest().starts_with(in_name) {
             return Err(self.fault_at(start, "a name is wanted after `%`"));
         }
         let word = self.word()?;
