@@ -68,7 +68,7 @@ impl Emulated {
         program: Arc<Program>,
         budget: u64,
     ) -> Self {
-        let mut emulated = Self::new(schedule);
+        let mut emulated = Self::least(spec.target, schedule);
         emulated.options.budget = budget;
         lock(&emulated.programs).push((spec, program));
         emulated

@@ -43,10 +43,17 @@ const ROW_BEHIND: &str = "\
     more than eight tokens, so behind each of the first eight rows of X lies another, and within that \
     ends what is fetched by a warp that has come so far; nobody uses it";
 
+const NOTHING_TO_RELEASE: &str = "\
+    the producer's thread writes nothing that a consumer reads: the bytes come by the copies, and the \
+    mbarrier's phase orders those";
+
 /// All of them. An entry that its kernels' survivors do not need is an error of the test.
 #[rustfmt::skip] // an argument, a line
 pub const ARGUED: &[Argued] = &[
     argued("x64_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
+    argued("wgmma x128_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
+    argued("wgmma_sp s4", "copy_wait", "mbarrier.arrive.expect_tx", Relaxed, 4, NOTHING_TO_RELEASE),
+    argued("gemm wgmma s3", "copy_wait", "mbarrier.arrive.expect_tx", Relaxed, 3, NOTHING_TO_RELEASE),
     argued("attention", "the warps, through", "@%first_team st.shared.v4.f32", Negated, 2,
         "after the exchange between the teams both hold the same sums, bit for bit"),
     argued("skinny", "y_activated", "@!%y_is_f32 ld.global.b16 %narrow", Unguarded, 1,

@@ -12,6 +12,13 @@ pub fn cases(spec: &KernelSpec) -> Vec<Case> {
         (OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
             linear(spec.dtype, weights, tiled(tile, stages))
         }
+        (OpKind::Linear(weights), Form::Wgmma { tile, stages }) => {
+            // and so long that the producer waits for every stage, and finds it free again
+            let long = (5, 3, tile.k * (2 * stages + 1), false, false, Activation::None);
+            let mut shapes = tiled(tile, stages);
+            shapes.push(long);
+            linear(spec.dtype, weights, shapes)
+        }
         (OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
             linear(spec.dtype, weights, skinny(tile, warps))
         }

@@ -121,7 +121,10 @@ impl Subject {
     fn verdict(&self, mutant: &Mutant) -> Result<Verdict, String> {
         // what is run is a text, as the committed kernel is
         let text = mutant.apply(&self.located.module).to_string();
-        let program = Program::parse(&text).map_err(|e| format!("a mutant is no PTX: {e}"))?;
+        // a count of arrivals that the language does not have, for one
+        let Ok(program) = Program::parse(&text) else {
+            return Ok(Verdict::Killed(Objection::Trap, self.cases[0].case.problem));
+        };
         let program = Arc::new(program);
         let reaching: Vec<_> = self.cases.iter().filter(|c| c.probe.reaches(mutant)).collect();
         let guard = matches!(mutant.kind, Kind::Unguarded | Kind::Negated);

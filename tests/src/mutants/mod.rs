@@ -15,11 +15,11 @@ pub use generate::{Kind, Mutant, mutants};
 pub use judge::{Judged, Objection, Subject, Verdict};
 pub use table::Tally;
 
-use quickpick::kernels::{KERNELS, KernelSpec, Target};
+use quickpick::kernels::{KERNELS, KernelSpec};
 
 /// The kernels whose text the emulator runs.
 pub fn kernels() -> impl Iterator<Item = &'static KernelSpec> {
-    KERNELS.iter().filter(|spec| spec.target == Target::Sm80)
+    KERNELS.iter().filter(|spec| spec.target.is_ptx())
 }
 
 /// All mutants of a kernel, judged.

@@ -158,7 +158,11 @@ impl<'a> Consumer<'a> {
     /// Starts a tile's multiplies.
     fn multiply(&self, k: &mut Kernel, stage: u32) {
         let g = self.g;
-        k.wgmma_fence();
+        // after metadata have come to registers, and before the first multiply: multiplies of one shape
+        // that go on in the same registers need none in between (9.7.15.7.1)
+        if g.sparse || stage == 0 {
+            k.wgmma_fence();
+        }
         for step in 0..g.steps() {
             let (a, b) = g.operands(step);
             let at = |offset: u32| i64::from((stage * g.stage_bytes() + offset) / 16);
