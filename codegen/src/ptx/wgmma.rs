@@ -10,7 +10,7 @@ mod geometry;
 mod producer;
 
 use super::params::Params;
-use super::pieces::{NOTICE, shared_base};
+use super::pieces::{linear_header, shared_base};
 use super::{raster, store};
 use geometry::Geometry;
 use quickpick_kernels::KernelSpec;
@@ -85,20 +85,10 @@ fn map_address(k: &mut Kernel, role: &str, map: quickpick_ptx::ParamName) -> Reg
 }
 
 fn header(spec: &KernelSpec, g: &Geometry) -> String {
-    let (tile, ty) = (g.tile, spec.dtype);
-    let (kind, kept) = if g.sparse { ("2:4", ", kept values") } else { ("dense", "") };
-    let mut lines = vec![
-        format!("{spec}"),
-        "Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual, all row-major".to_string(),
-        NOTICE.to_string(),
-        String::new(),
-        format!("W   m×k, {kind} {ty}; X {ty}; f32 accumulators; Y and residual {ty} or f32"),
-    ];
-    if g.sparse {
-        lines.push("    values m×k/2 row-major; metadata in the order `WgmmaSm90`".to_string());
-    }
+    let tile = g.tile;
+    let kept = if g.sparse { ", kept values" } else { "" };
+    let mut lines = linear_header(spec);
     lines.extend([
-        "    k is a multiple of 32; any m and n; pointers are multiples of 16".to_string(),
         format!(
             "tile    {} (m) × {} (n) × {} (k), {} stages; {} consumer warpgroups of 64×{}, a producer",
             tile.m, tile.n, tile.k, g.stages, g.consumers(), tile.n,
