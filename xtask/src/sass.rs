@@ -113,8 +113,14 @@ struct Resources {
     shared: u32,
     warnings: u32,
     /// Lines that tell of a potential loss of performance: a `wgmma` that waits for the one before, a
-    /// `setmaxnreg` that is not obeyed. They are of level info.
+    /// `setmaxnreg` that is not obeyed; or of a fence that the compiler adds. They are of level info.
     losses: Vec<String>,
+}
+
+/// The registers of a thread: `Used 168 registers`.
+fn used(log: &str) -> Option<u32> {
+    let (_, after) = log.split_once("Used ")?;
+    after.split_once(" registers")?.0.parse().ok()
 }
 
 impl Resources {
@@ -124,14 +130,18 @@ impl Resources {
             log[..end].trim_end().rsplit([' ', ',']).next()?.parse().ok()
         };
         Self {
-            registers: number("registers").unwrap_or(0),
+            registers: used(log).unwrap_or(0),
             stack: number("bytes stack frame").unwrap_or(0),
             spill_stores: number("bytes spill stores").unwrap_or(0),
             spill_loads: number("bytes spill loads").unwrap_or(0),
             local: number("bytes lmem").unwrap_or(0),
             shared: number("bytes smem").unwrap_or(0),
             warnings: log.lines().filter(|l| l.contains("warning")).count() as u32,
-            losses: log.lines().filter(|l| l.contains(LOSS)).map(|l| l.trim().into()).collect(),
+            losses: log
+                .lines()
+                .filter(|l| l.contains(LOSS) || l.contains(INJECTED))
+                .map(|l| l.trim().into())
+                .collect(),
         }
     }
 
@@ -151,6 +161,8 @@ impl Resources {
 
 /// As ptxas 12 and 13 begin what they say of a serialised `wgmma`.
 const LOSS: &str = "Potential Performance Loss";
+/// As ptxas 12 ends what it says of a `wgmma.fence` that it thinks missing.
+const INJECTED: &str = "is injected";
 
 /// The steady loop of a kernel: the shortest backward branch that spans tensor-core instructions.
 #[derive(Debug, Default, PartialEq, Eq)]

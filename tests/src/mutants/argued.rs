@@ -54,6 +54,8 @@ pub const ARGUED: &[Argued] = &[
     argued("wgmma x128_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
     argued("wgmma_sp s4", "copy_wait", "mbarrier.arrive.expect_tx", Relaxed, 4, NOTHING_TO_RELEASE),
     argued("gemm wgmma s3", "copy_wait", "mbarrier.arrive.expect_tx", Relaxed, 3, NOTHING_TO_RELEASE),
+    argued("gemm wgmma s3", "wait", "wgmma.fence", Deleted, 2,
+        "multiplies of one shape that go on in the same registers need none in between (ISA 9.7.15.7.1)"),
     argued("attention", "the warps, through", "@%first_team st.shared.v4.f32", Negated, 2,
         "after the exchange between the teams both hold the same sums, bit for bit"),
     argued("skinny", "y_activated", "@!%y_is_f32 ld.global.b16 %narrow", Unguarded, 1,

@@ -158,11 +158,8 @@ impl<'a> Consumer<'a> {
     /// Starts a tile's multiplies.
     fn multiply(&self, k: &mut Kernel, stage: u32) {
         let g = self.g;
-        // after metadata have come to registers, and before the first multiply: multiplies of one shape
-        // that go on in the same registers need none in between (9.7.15.7.1)
-        if g.sparse || stage == 0 {
-            k.wgmma_fence();
-        }
+        // metadata have come to registers; and without one ptxas 12.9 puts its own before each tile
+        k.wgmma_fence();
         for step in 0..g.steps() {
             let (a, b) = g.operands(step);
             let at = |offset: u32| i64::from((stage * g.stage_bytes() + offset) / 16);
