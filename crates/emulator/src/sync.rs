@@ -203,8 +203,9 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// Checks that the lane may use the object: it is there, and its initialisation is seen.
-    fn mbarrier_use(
+    /// Checks that the lane may use the object, itself or by a bulk copy (`is_async`): it is there, and
+    /// its initialisation is seen.
+    pub fn mbarrier_use(
         &mut self,
         (rank, address): (usize, u64),
         w: &Warp<'_>,
@@ -225,28 +226,6 @@ impl<'a> Cluster<'a> {
         let stamp = Stamp { strong: true, ..stamp };
         let by = By { stamp, timeline: &w.timeline, is_async: is_async && !fenced };
         block.shared.shadow.read(range, by)
-    }
-
-    /// The same for a `cp.async`, which arrives for its thread.
-    pub fn mbarrier_of_thread(
-        &mut self,
-        rank: usize,
-        address: u64,
-        w: &Warp<'_>,
-        stamp: Stamp,
-    ) -> Done {
-        self.mbarrier_use((rank, address), w, stamp, false)
-    }
-
-    /// The same for a bulk copy, which completes bytes at the object.
-    pub fn mbarrier_of_copy(
-        &mut self,
-        rank: usize,
-        address: u64,
-        w: &Warp<'_>,
-        stamp: Stamp,
-    ) -> Done {
-        self.mbarrier_use((rank, address), w, stamp, true)
     }
 
     /// All but tests.

@@ -89,7 +89,7 @@ impl<'a> Cluster<'a> {
         self.end_read(m, copy.from, stamp);
     }
 
-    /// `cp.async.mbarrier.arrive` (ISA 9.7.13.15.13): the object hears when all copies that the lane
+    /// `cp.async.mbarrier.arrive` (ISA 9.7.13.15.15): the object hears when all copies that the lane
     /// began are there. Without `.noinc` the arrival is one more than the phase waits for.
     pub fn copy_arrive(
         &mut self,
@@ -102,7 +102,7 @@ impl<'a> Cluster<'a> {
         for lane in lanes_of(now.mask) {
             let (rank, address) = self.shared_at(Space::Shared, now.rank, addresses[lane])?;
             let stamp = w.timeline.stamp(lane as u8, now.pc);
-            self.mbarrier_of_thread(rank, address, w, stamp)?;
+            self.mbarrier_use((rank, address), w, stamp, false)?;
             if !noinc {
                 self.blocks[rank].mbarriers.expect_arrival(address as u32)?;
             }

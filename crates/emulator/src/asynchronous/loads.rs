@@ -127,7 +127,7 @@ impl<'a> Cluster<'a> {
             bars: Vec::new(),
         };
         for rank in ranks {
-            self.mbarrier_of_copy(*rank, bar, w, stamp)?;
+            self.mbarrier_use((*rank, bar), w, stamp, true)?;
             pending.bars.push((*rank, bar as u32, Some(tile.bytes)));
         }
         let by = By { stamp, timeline: &w.timeline, is_async: true };
@@ -170,7 +170,7 @@ impl<'a> Cluster<'a> {
                 return Err(rule("the mbarrier is in another block than the data").into());
             }
             let stamp = w.timeline.stamp(lane as u8, now.pc);
-            self.mbarrier_of_copy(bar_rank, bar, w, stamp)?;
+            self.mbarrier_use((bar_rank, bar), w, stamp, true)?;
             let by = By { stamp, timeline: &w.timeline, is_async: true };
             let bytes = size as usize;
             let (from, to) = (
