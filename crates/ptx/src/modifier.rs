@@ -37,12 +37,12 @@ macro_rules! modifier {
                 }
             }
 
-            #[allow(unreachable_patterns)]
+            #[allow(unreachable_patterns)] // where every spelling names its least
             fn isa(&self) -> u16 {
                 match self { $( $( Self::$Variant => $isa, )? )* _ => crate::table::BASE_ISA }
             }
 
-            #[allow(unreachable_patterns)]
+            #[allow(unreachable_patterns)] // where every spelling names its least
             fn sm(&self) -> u16 {
                 match self { $( $( Self::$Variant => $sm, )? )* _ => crate::table::BASE_SM }
             }

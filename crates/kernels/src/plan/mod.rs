@@ -1,9 +1,10 @@
 //! What is decided: every number that a launch needs, computed once, printable.
 //!
 //! The call of a kernel is the same in every language. PTX takes one 64-bit pointer per binding, in
-//! order, then the parameters as `.u32`, then the tensor maps by value. WGSL has one storage buffer per binding, in order, in group
-//! 0, then one uniform buffer of the parameters, padded to 16 bytes. The host's functions take both
-//! as slices. An absent binding is a null pointer, a small buffer of the runtime's, or an empty slice.
+//! order, then the parameters as `.u32`, then the tensor maps by value. WGSL has one storage buffer
+//! per binding, in order, in group 0, then one uniform buffer of the parameters, padded to 16 bytes.
+//! The host's functions take both as slices. An absent binding is a null pointer, a small buffer of
+//! the runtime's, or an empty slice.
 
 mod linear;
 mod rows;

@@ -1,5 +1,5 @@
 //! Tensor maps, encoded by the driver: 128 opaque bytes for each.
-#![allow(unsafe_code)]
+#![allow(unsafe_code)] // a call of the driver; its block says why it is sound
 
 use super::words;
 use crate::error::{Error, Result};
