@@ -20,22 +20,34 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Of a block of a grid of tiles, x along m and y along n.
     pub fn new(k: &mut Kernel, tile: Tile) -> Self {
-        let place = Self { m: k.reg("m_first"), n: k.reg("n_first") };
+        let place = Self::declare(k);
         let (across, along) = (k.reg("m_tiles"), k.reg("n_tiles"));
-        let (block, strip, width) = (k.reg("block"), k.reg("strip"), k.reg("strip_width"));
+        let block = k.reg("block");
         k.section(format!("this block's tile: strips of {STRIP} m-tiles, each walked along n"));
         k.mov_special(across, Special::NctaidX).mov_special(along, Special::NctaidY);
         k.mov_special(block, Special::CtaidX).mov_special(place.n, Special::CtaidY);
         k.mad_lo_u32(block, place.n, across, block);
-        k.mul_lo_u32(along, along, STRIP).div_u32(strip, block, along);
-        k.note("from here on the block's number within its strip");
-        k.mul_lo_u32(along, strip, along).sub_u32(block, block, along);
-        k.mul_lo_u32(strip, strip, STRIP).sub_u32(width, across, strip);
-        k.min(Int::U32, width, width, STRIP).div_u32(place.n, block, width);
-        k.mul_lo_u32(width, place.n, width).sub_u32(block, block, width);
-        k.add_u32(place.m, strip, block).mul_lo_u32(place.m, place.m, tile.m);
-        k.mul_lo_u32(place.n, place.n, tile.n);
+        place.walk(k, block, across, along);
+        k.mul_lo_u32(place.m, place.m, tile.m).mul_lo_u32(place.n, place.n, tile.n);
         place
+    }
+
+    pub fn declare(k: &mut Kernel) -> Self {
+        Self { m: k.reg("m_first"), n: k.reg("n_first") }
+    }
+
+    /// The place of tile `number` of `across × along` (m, n), in tiles.
+    pub fn walk(&self, k: &mut Kernel, number: Reg<B32>, across: Reg<B32>, along: Reg<B32>) {
+        let (strip, width, within) = (k.reg("strip"), k.reg("strip_width"), k.reg("in_strip"));
+        let size = k.reg("strip_size");
+        k.mul_lo_u32(size, along, STRIP).div_u32(strip, number, size);
+        k.note("the tile's number within its strip");
+        k.mul_lo_u32(size, strip, size).sub_u32(within, number, size);
+        k.mul_lo_u32(strip, strip, STRIP).sub_u32(width, across, strip);
+        k.min(Int::U32, width, width, STRIP).div_u32(self.n, within, width);
+        k.mul_lo_u32(width, self.n, width).sub_u32(within, within, width);
+        k.add_u32(self.m, strip, within);
     }
 }

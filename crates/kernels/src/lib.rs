@@ -25,6 +25,6 @@ pub use problem::{
 };
 pub use quickpick_format::{DType, Order};
 pub use select::{Considered, NoKernel, Selection, select};
-pub use spec::{Form, KernelSpec, OpKind, Target, Tile};
+pub use spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
 pub use table::KERNELS;
 pub use unsupported::Unsupported;

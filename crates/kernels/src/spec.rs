@@ -68,14 +68,8 @@ pub enum Form {
         /// Warps (PTX) or threads (WGSL) along m and n.
         warps: (u32, u32),
     },
-    /// A tile per workgroup, `stages` tiles of k in flight, on Hopper's warpgroups: one copies, by
-    /// tensor maps, and one for each 64 features multiplies, from shared memory.
-    Wgmma {
-        /// The workgroup's tile.
-        tile: Tile,
-        /// Tiles of k in flight.
-        stages: u32,
-    },
+    /// On Hopper's warpgroups.
+    Wgmma(Wgmma),
     /// For few tokens: `tile.m` features × at most `tile.n` tokens per workgroup of `warps` warps,
     /// weights loaded straight to registers, k split over warps and workgroups (the plan decides).
     Skinny {
@@ -102,6 +96,63 @@ pub enum Form {
     Host,
 }
 
+/// How the work is cut up on Hopper: blocks stay, and take one tile of Y after the other. A block has a
+/// warpgroup that copies, by tensor maps, and two that multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wgmma {
+    /// A block's tile.
+    pub tile: Tile,
+    /// Tiles of k in flight.
+    pub stages: u32,
+    /// Where W's values are multiplied from.
+    pub values: Values,
+    /// How the two warpgroups share the work.
+    pub teams: Teams,
+    /// Blocks of a cluster, along m, that share each tile of X: a power of two, 1 to 8.
+    pub cluster: u32,
+}
+
+/// Where `wgmma` takes W's values from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Values {
+    /// From shared memory, where tensor copies bring them; W lies row-major.
+    Shared,
+    /// From registers, straight from memory; W lies in register order
+    /// ([`Order::FragmentSm80`]). Spares shared memory the reading of A.
+    Registers,
+}
+
+/// How two warpgroups share the tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Teams {
+    /// Each takes half of the rows of every tile.
+    Cooperative,
+    /// They take whole tiles by turns: while one multiplies the other stores.
+    PingPong,
+}
+
+impl Wgmma {
+    /// Warpgroups that multiply.
+    pub const CONSUMERS: u32 = 2;
+    /// Threads of a block: theirs, and those of the one that copies.
+    pub const THREADS: u32 = 128 * (Self::CONSUMERS + 1);
+
+    /// Features of a tile that one warpgroup multiplies.
+    pub const fn rows(&self) -> u32 {
+        match self.teams {
+            Teams::Cooperative => self.tile.m / Self::CONSUMERS,
+            Teams::PingPong => self.tile.m,
+        }
+    }
+    /// Warpgroups that share a tile.
+    pub const fn owners(&self) -> u32 {
+        match self.teams {
+            Teams::Cooperative => Self::CONSUMERS,
+            Teams::PingPong => 1,
+        }
+    }
+}
+
 /// A kernel, as a row of [`KERNELS`](crate::KERNELS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KernelSpec {
@@ -124,7 +175,12 @@ impl KernelSpec {
                 Some(Order::FragmentSm80)
             }
             (OpKind::Linear(Weights::Sparse24), Target::Sm80, _) => Some(Order::MmaSpSm80),
-            (OpKind::Linear(Weights::Sparse24), Target::Sm90a, _) => Some(Order::WgmmaSm90),
+            (OpKind::Linear(Weights::Sparse24), Target::Sm90a, Form::Wgmma(w)) => {
+                Some(match w.values {
+                    Values::Shared => Order::WgmmaSm90,
+                    Values::Registers => Order::FragmentSm80,
+                })
+            }
             (OpKind::Linear(Weights::Sparse24), _, _) => Some(Order::RowMajor),
             _ => None,
         }
@@ -173,8 +229,12 @@ impl fmt::Display for KernelSpec {
                 write!(f, "_{}x{}x{}", tile.m, tile.n, tile.k)?;
                 if self.target == Target::Sm80 { write!(f, "_s{stages}") } else { Ok(()) }
             }
-            Form::Wgmma { tile, stages } => {
-                write!(f, "_{}x{}x{}_s{stages}", tile.m, tile.n, tile.k)
+            Form::Wgmma(w) => {
+                let Wgmma { tile, stages, values, teams, cluster } = w;
+                write!(f, "_{}x{}x{}_s{stages}", tile.m, tile.n, tile.k)?;
+                f.write_str(if values == Values::Registers { "_rs" } else { "" })?;
+                f.write_str(if teams == Teams::PingPong { "_pp" } else { "" })?;
+                if cluster > 1 { write!(f, "_c{cluster}") } else { Ok(()) }
             }
             Form::Skinny { tile, warps } => {
                 write!(f, "_skinny_{}x{}x{}_w{warps}", tile.m, tile.n, tile.k)

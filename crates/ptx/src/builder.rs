@@ -145,6 +145,8 @@ builder! {
     ldmatrix_x2(trans: Trans, d: V<B32, 2>, a: Shared) => Ldmatrix { num = Num::X2, trans, space = Space::Shared, d, a };
     /// Four matrices; lanes 0–31 address their rows.
     ldmatrix_x4(trans: Trans, d: V<B32, 4>, a: Shared) => Ldmatrix { num = Num::X4, trans, space = Space::Shared, d, a };
+    /// Stores four matrices; lanes 0–31 address their rows.
+    stmatrix_x4(trans: Trans, a: Shared, b: V<B32, 4>) => Stmatrix { num = Num::X4, trans, space = Space::Shared, a, b };
     /// Transposes an 8×8 matrix of 16-bit elements within the warp.
     movmatrix(d: Reg<B32>, a: Reg<B32>) => Movmatrix { d, a };
 
@@ -367,6 +369,34 @@ builder! {
         dims = Dims::D2, tile = Tile::Plain, space = Space::SharedCluster, multicast = Multicast::No,
         hint = Hint::No, d, map, coords, bar, mask = Arg::Sink, policy = Arg::Sink
     };
+    /// The same to all blocks of the cluster that `mask` names, at the same place of each.
+    tensor_load_2d_multicast(d: Shared, map: Reg<B64>, coords: V<B32, 2>, bar: Shared, mask: Reg<B16>) => TensorLoad {
+        dims = Dims::D2, tile = Tile::Plain, space = Space::SharedCluster, multicast = Multicast::Yes,
+        hint = Hint::No, d, map, coords, bar, mask, policy = Arg::Sink
+    };
+    /// A box from shared memory to a two-dimensional tensor, at (column, row), as one of this thread's
+    /// bulk group.
+    tensor_store_2d(map: Reg<B64>, coords: V<B32, 2>, a: Shared) => TensorStore {
+        dims = Dims::D2, tile = Tile::Plain, hint = Hint::No, map, coords, a, policy = Arg::Sink
+    };
+    /// Closes the group of the bulk copies that this thread has begun.
+    bulk_commit() => BulkCommit {};
+    /// Waits until at most `pending` of this thread's bulk groups are being read.
+    bulk_wait_read(pending: Imm) => BulkWait { read = Read::Yes, pending };
+    /// What this thread did to the block's shared memory, bulk copies and `wgmma` see.
+    fence_proxy_async() => FenceProxyAsync { space = Space::SharedCta };
+    /// Arrives at the cluster's barrier; earlier accesses are released.
+    cluster_arrive() => ClusterArrive { sem = ClusterSem::Plain, aligned = Aligned::No };
+    /// Waits at the cluster's barrier.
+    cluster_wait() => ClusterWait { acquire = ClusterAcquire::Plain, aligned = Aligned::No };
+    /// The address that `a` has in block `b` of the cluster.
+    mapa(d: Reg<B32>, a: Reg<B32>, b: Src<B32>) => Mapa { d, a, b };
+    /// Arrives at an mbarrier of a block of the cluster.
+    mbarrier_arrive_cluster(a: Shared)
+        => MbarArrive { order = ArriveOrder::ReleaseCluster, space = Space::SharedCluster, d = Arg::Sink, a };
+    /// As [`mbarrier_try_wait`](Self::mbarrier_try_wait), for arrivals from all blocks of the cluster.
+    mbarrier_try_wait_cluster(d: Reg<Pred>, a: Shared, parity: Src<B32>)
+        => MbarTryWaitParity { order = WaitOrder::AcquireCluster, space = Space::SharedCta, d, a, parity };
     /// Registers that were touched may be used by `wgmma`.
     wgmma_fence() => WgmmaFence {};
     /// Closes a group of multiplies.

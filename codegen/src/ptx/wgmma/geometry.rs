@@ -1,59 +1,85 @@
-//! The numbers of a `wgmma` kernel beyond the plan: the map of a stage, and what its descriptors say.
+//! The numbers of a `wgmma` kernel beyond the plan: the map of shared memory, and what its descriptors
+//! say. In bytes all types are alike: a multiply takes 32 bytes of A's rows, and of B's as many if
+//! dense, twice as many if sparse.
 
-use crate::ptx::pieces;
-use crate::ptx::store::Layout;
-use quickpick_kernels::{Form, KernelSpec, OpKind, Tile, Weights};
+use quickpick_kernels::plan::{STORE_BYTES, STORE_PIECE, whole_blocks};
+use quickpick_kernels::{DType, Form, KernelSpec, OpKind, Teams, Tile, Values, Weights, Wgmma};
 use quickpick_ptx::{Half, Type};
 
-/// Columns of a box: 128 bytes, the widest swizzle.
-const BOX: u32 = 64;
+/// Bytes of a row of a box: the widest swizzle.
+pub(super) const ROW: u32 = 128;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Geometry {
     /// W is 2:4.
     pub sparse: bool,
-    pub ty: Half,
+    pub dtype: DType,
     pub tile: Tile,
     pub stages: u32,
-    /// Bytes of a row of A in shared memory, at most 128: wider tiles have several boxes.
+    pub form: Wgmma,
+    /// Bytes of a row of A in shared memory, at most 128: wider tiles have several boxes. 0: none.
     pub a_row: u32,
+    /// Tiles of k whose metadata fill a block.
+    pub whole_blocks: u32,
 }
 
 impl Geometry {
     /// `None` for a row of another form.
     pub fn new(spec: &KernelSpec) -> Option<Self> {
-        let (OpKind::Linear(weights), Form::Wgmma { tile, stages }) = (spec.op, spec.form) else {
+        let (OpKind::Linear(weights), Form::Wgmma(form)) = (spec.op, spec.form) else {
             return None;
         };
+        let (dtype, Wgmma { tile, stages, .. }) = (spec.dtype, form);
         let sparse = weights == Weights::Sparse24;
-        let stored = if sparse { tile.k / 2 } else { tile.k };
-        let a_row = 2 * stored.min(BOX);
-        Some(Self { sparse, ty: pieces::half(spec.dtype), tile, stages, a_row })
+        let whole_blocks = whole_blocks(&form, weights, dtype);
+        let mut g = Self { sparse, dtype, tile, stages, form, a_row: 0, whole_blocks };
+        if form.values == Values::Shared {
+            g.a_row = g.a_bytes_of_k().min(ROW);
+        }
+        Some(g)
     }
 
-    /// Consumer warpgroups.
-    pub fn consumers(&self) -> u32 {
-        self.tile.m / 64
+    /// Bytes of a row of X, and of W as stored, in a tile of k.
+    pub fn bytes_of_k(&self) -> u32 {
+        self.tile.k * self.bytes()
     }
-    pub fn threads(&self) -> u32 {
-        128 * (self.consumers() + 1)
+    fn a_bytes_of_k(&self) -> u32 {
+        if self.sparse { self.bytes_of_k() / 2 } else { self.bytes_of_k() }
     }
-    /// Columns of A as stored in a tile.
-    pub fn stored(&self) -> u32 {
-        if self.sparse { self.tile.k / 2 } else { self.tile.k }
+    /// Bytes of an element.
+    pub fn bytes(&self) -> u32 {
+        self.dtype.bytes() as u32
+    }
+    /// Whether the two consumers take tiles by turns.
+    pub fn by_turns(&self) -> bool {
+        self.form.teams == Teams::PingPong
+    }
+    pub fn in_registers(&self) -> bool {
+        self.form.values == Values::Registers
+    }
+    pub fn cluster(&self) -> u32 {
+        self.form.cluster
+    }
+    /// Slices of 64 rows that a consumer multiplies.
+    pub fn slices(&self) -> u32 {
+        self.form.rows() / 64
+    }
+    /// Accumulators of a thread for a slice.
+    pub fn accumulators(&self) -> u32 {
+        self.tile.n / 2
     }
     /// Boxes of A and of B in a stage, each a block of rows of `a_row` or 128 bytes.
     pub fn a_boxes(&self) -> u32 {
-        2 * self.stored() / self.a_row
+        self.a_bytes_of_k().checked_div(self.a_row).unwrap_or(0)
     }
     pub fn b_boxes(&self) -> u32 {
-        self.tile.k / BOX
+        self.bytes_of_k() / ROW
     }
     pub fn a_box_bytes(&self) -> u32 {
         self.tile.m * self.a_row
     }
     pub fn b_box_bytes(&self) -> u32 {
-        self.tile.n * 2 * BOX
+        self.tile.n * ROW
     }
     /// Where B begins in a stage; A begins at 0.
     pub fn b_offset(&self) -> u32 {
@@ -62,28 +88,51 @@ impl Geometry {
     pub fn stage_bytes(&self) -> u32 {
         self.b_offset() + self.b_boxes() * self.b_box_bytes()
     }
-    /// Where a stage's mbarriers lie.
-    pub fn full(&self, stage: u32) -> i32 {
-        (self.stage_bytes() * self.stages + 16 * stage) as i32
+    /// Where the first consumer's Y passes through, behind the stages.
+    pub fn store(&self) -> u32 {
+        self.stages * self.stage_bytes()
     }
-    pub fn free(&self, stage: u32) -> i32 {
-        self.full(stage) + 8
+    /// Where stage 0's mbarriers lie; each next stage's lie 16 bytes on.
+    pub fn full(&self) -> i32 {
+        (self.store() + Wgmma::CONSUMERS * STORE_BYTES) as i32
     }
-    /// Multiplies along a tile's k: k32 if sparse, k16 if dense; either takes 32 bytes of A's rows.
+    pub fn free(&self) -> i32 {
+        self.full() + 8
+    }
+    /// The mbarrier of a consumer's turn, and a word of its own.
+    pub fn turn(&self, consumer: u32) -> i32 {
+        self.full() + (16 * (self.stages + consumer)) as i32
+    }
+    pub fn word(&self) -> i32 {
+        self.turn(0) + 8
+    }
+    /// Multiplies of a slice along a tile's k.
     pub fn steps(&self) -> u32 {
-        self.stored() / 16
+        self.a_bytes_of_k() / 32
     }
+    /// Columns of a multiply.
     pub fn depth(&self) -> u32 {
-        if self.sparse { 32 } else { 16 }
+        self.tile.k / self.steps()
     }
-    /// Where step `step` begins in A and in B, from the stage's first byte, for the first consumer.
-    pub fn operands(&self, step: u32) -> (u32, u32) {
+    /// Metadata words of a thread for a tile of k and a slice: with 16 bits one feeds two multiplies, one
+    /// by each selector; with 8 bits each has its own.
+    pub fn meta_words(&self) -> u32 {
+        match (self.sparse, self.bytes()) {
+            (false, _) => 0,
+            (true, 1) => self.steps(),
+            (true, _) => self.steps() / 2,
+        }
+    }
+    /// Where step `step` of slice `slice` begins in A, for the first consumer, and the step in B, from the
+    /// stage's first byte.
+    pub fn operands(&self, slice: u32, step: u32) -> (u32, u32) {
         let a = 32 * step;
-        let b = 2 * self.depth() * step;
-        (
-            a / self.a_row * self.a_box_bytes() + a % self.a_row,
-            self.b_offset() + b / (2 * BOX) * self.b_box_bytes() + b % (2 * BOX),
-        )
+        let b = if self.sparse { 2 * a } else { a };
+        let in_a = match self.a_row {
+            0 => 0,
+            row => a / row * self.a_box_bytes() + 64 * slice * row + a % row,
+        };
+        (in_a, self.b_offset() + b / ROW * self.b_box_bytes() + b % ROW)
     }
     /// The constant bits of a descriptor of rows of so many bytes (9.7.15.5.1.2): the leading offset is
     /// not used by swizzled K-major operands, 1; the stride, eight rows; the swizzle, one row wide.
@@ -96,31 +145,69 @@ impl Geometry {
         (swizzle << 62 | u64::from(8 * row / 16) << 32 | 1 << 16) as i64
     }
     pub fn element(&self) -> Type {
-        self.ty.into()
+        match self.dtype {
+            DType::BF16 => Type::Bf16,
+            DType::I8 => Type::S8,
+            DType::E4M3 => Type::E4m3,
+            DType::F16 | DType::F32 => Type::F16,
+        }
     }
-    /// The way of the accumulators to Y: each consumer warp holds 16 rows.
-    pub fn layout(&self) -> Layout {
-        let Self { ty, tile, .. } = *self;
-        let bytes = self.stage_bytes() * self.stages;
-        let warps = (tile.m / 16, 1);
-        Layout { ty, tile, warps, m_tiles: 1, n_tiles: tile.n / 8, bytes, barrier: 1 }
+    /// Y's 16-bit type.
+    pub fn half(&self) -> Half {
+        if self.dtype == DType::F16 { Half::F16 } else { Half::BF16 }
     }
+    /// Tokens of a piece of Y: 64 features × 4 KiB.
+    pub fn piece_tokens(&self, f32: bool) -> u32 {
+        STORE_PIECE / 64 / if f32 { 4 } else { 2 }
+    }
+    /// Pieces of Y that a consumer stores, slice by slice.
+    pub fn pieces(&self, f32: bool) -> u32 {
+        self.slices() * self.tile.n / self.piece_tokens(f32)
+    }
+    /// Pieces of the residual that a stage brings to each of a tile's owners.
+    pub fn residual_pieces(&self, f32: bool) -> u32 {
+        let fit = self.stage_bytes() / STORE_PIECE / self.form.owners();
+        self.pieces(f32).min(1 << fit.max(1).ilog2())
+    }
+    /// Stages that bring the residual.
+    pub fn residual_stages(&self, f32: bool) -> u32 {
+        self.pieces(f32) / self.residual_pieces(f32)
+    }
+}
+
+/// What the generator makes: everything in whole boxes, slices and pieces.
+pub(super) fn accepts(g: &Geometry) -> bool {
+    let Tile { m, n, k } = g.tile;
+    let powers = [m, n, k, g.cluster()].iter().all(|size| size.is_power_of_two());
+    powers
+        && (64..=256).contains(&m)
+        && (64..=256).contains(&n)
+        && g.cluster() <= 8
+        && g.slices() > 0
+        && g.slices() * g.accumulators() <= 128
+        && [128, 256].contains(&g.bytes_of_k())
+        && (!g.in_registers() || g.sparse && g.bytes() == 2 && k == 64)
+        && n / g.cluster() >= 8
+        && g.stages >= 2
+        && g.residual_stages(true) <= g.stages
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Geometry;
+    use super::*;
     use quickpick_kernels::{KERNELS, Target};
 
     #[test]
     fn rows_of_the_table_fit_the_generator() {
         for spec in KERNELS.iter().filter(|s| s.target == Target::Sm90a) {
             let g = Geometry::new(spec).expect("a row of sm_90a is of this form");
-            assert!(g.tile.m % 64 == 0 && g.tile.n % 8 == 0 && g.tile.n <= 256, "{spec}");
+            assert!(accepts(&g), "{spec}");
             assert!(g.a_box_bytes() % 1024 == 0 && g.b_box_bytes() % 1024 == 0, "{spec}");
-            assert!(g.full(g.stages) as u32 <= spec.shared_bytes(), "{spec}: the plan's map");
-            assert!(g.layout().fits() && g.layout().store_parts() == 1, "{spec}");
-            assert_eq!(g.threads(), spec.threads(), "{spec}");
+            assert!(g.turn(Wgmma::CONSUMERS) as u32 <= spec.shared_bytes(), "{spec}: the plan's map");
+            for f32 in [false, true] {
+                let bytes = g.residual_pieces(f32) * STORE_PIECE * g.form.owners();
+                assert!(bytes <= g.stage_bytes(), "{spec}");
+            }
         }
     }
 }

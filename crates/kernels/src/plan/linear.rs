@@ -1,8 +1,11 @@
 //! Plans of linear layers. Bindings: values, metadata (2:4 only), x, bias, residual, y, workspace
-//! (skinny only). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
-//! for the skinny form k-blocks of 64 per split. The wgmma form takes maps of values and x.
+//! (skinny and wgmma). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
+//! for the skinny form k-blocks of 64 per split, for the wgmma form how many tiles are cut along k and
+//! the tiles of k of a share. The wgmma form takes tensor maps of values (unless they come to
+//! registers), x, y and residual.
 
 use super::{Access, Binding, Plan, bytes, multiple, range, same_type, tensor_map};
+use super::wgmma::{self, Shares};
 use crate::spec::{Form, KernelSpec, Target, Tile};
 use crate::{Caps, DType, Linear, OpKind, Problem, Unsupported, Weights};
 use alloc::vec;
@@ -28,8 +31,12 @@ pub(super) fn plan(
     let mut bindings = operands(spec, p);
     let grid = match spec.form {
         // x along m, y along n; PTX walks them in strips of its own (codegen's raster)
-        Form::Tiled { tile, .. } | Form::Wgmma { tile, .. } => {
-            [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1]
+        Form::Tiled { tile, .. } => [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1],
+        Form::Wgmma(w) => {
+            let shares = Shares::new(&w, p.weights, p, caps);
+            params.extend([shares.split, shares.share]);
+            bindings.push(shares.workspace(&w));
+            [shares.groups * w.cluster, 1, 1]
         }
         Form::Skinny { tile, warps } => {
             range("n", p.n, 1, tile.n)?;
@@ -109,11 +116,7 @@ impl KernelSpec {
             (Target::Sm80, OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
                 sm80_stage_bytes(weights, tile) * stages
             }
-            // stages, then two mbarriers for each, in a region that ends where 1024 bytes do: the
-            // period of the widest swizzle
-            (Target::Sm90a, OpKind::Linear(weights), Form::Wgmma { tile, stages }) => {
-                (stages * sm90_stage_bytes(weights, tile) + 16 * stages).next_multiple_of(1024)
-            }
+            (Target::Sm90a, OpKind::Linear(_), Form::Wgmma(w)) => wgmma::shared_bytes(self, &w),
             (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
                 warps * skinny_warp_bytes(weights, tile)
             }
@@ -153,16 +156,6 @@ fn sm80_stage_bytes(weights: Weights, tile: Tile) -> u32 {
     let Tile { m, n, k } = tile;
     match weights {
         Weights::Sparse24 => m * k + 2 * n * k + m * k / 8,
-        Weights::Dense => 2 * m * k + 2 * n * k,
-    }
-}
-
-/// One stage of the sm_90a kernels: A (kept values only when sparse) and B; metadata go straight to
-/// registers.
-fn sm90_stage_bytes(weights: Weights, tile: Tile) -> u32 {
-    let Tile { m, n, k } = tile;
-    match weights {
-        Weights::Sparse24 => m * k + 2 * n * k,
         Weights::Dense => 2 * m * k + 2 * n * k,
     }
 }

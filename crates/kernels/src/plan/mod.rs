@@ -9,8 +9,9 @@
 mod linear;
 mod rows;
 mod tensor_map;
+mod wgmma;
 
-use crate::{Caps, DType, Form, KernelSpec, OpKind, Problem, Target, Unsupported};
+use crate::{Caps, DType, Form, KernelSpec, OpKind, Problem, Target, Unsupported, Wgmma};
 use alloc::vec::Vec;
 use core::fmt;
 pub use linear::GEMV_FEATURES;
@@ -98,8 +99,7 @@ impl KernelSpec {
         let lanes_of_warp = if matches!(self.target, Target::Sm80) { 32 } else { 1 };
         match self.form {
             Form::Tiled { warps, .. } => warps.0 * warps.1 * lanes_of_warp,
-            // a consumer warpgroup for each 64 rows, and a producer
-            Form::Wgmma { tile, .. } => 128 * (tile.m / 64 + 1),
+            Form::Wgmma(_) => Wgmma::THREADS,
             Form::Skinny { warps, .. } => warps * lanes_of_warp,
             Form::Gemv { rows, lanes } => rows / GEMV_FEATURES * lanes,
             Form::Rowwise { threads } => threads,

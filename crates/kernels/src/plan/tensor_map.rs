@@ -1,8 +1,9 @@
 //! Tensor maps: what a launch tells the copy engine of Hopper about an operand, by value.
 
+use super::wgmma::STORE_PIECE;
 use super::{Plan, bytes, multiple, range};
 use crate::spec::{Form, KernelSpec, Tile};
-use crate::{DType, Linear, OpKind, Unsupported, Weights};
+use crate::{DType, Linear, OpKind, Unsupported, Values, Weights};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -27,8 +28,8 @@ pub struct TensorMap {
     pub swizzle: u32,
 }
 
-/// Elements of a row of a box of 16-bit values: 128 bytes, the widest swizzle.
-const BOX_COLUMNS: u32 = 64;
+/// Most bytes of a row of a box: the widest swizzle.
+const BOX_BYTES: u32 = 128;
 
 impl TensorMap {
     /// A row-major matrix of `rows × cols`, in boxes of `tile_rows` rows and at most 128 bytes.
@@ -38,7 +39,7 @@ impl TensorMap {
         [cols, rows]: [u64; 2],
         [tile_cols, tile_rows]: [u32; 2],
     ) -> Self {
-        let tile = [tile_cols.min(BOX_COLUMNS), tile_rows];
+        let tile = [tile_cols.min(BOX_BYTES / dtype.bytes() as u32), tile_rows];
         let swizzle = tile[0] * dtype.bytes() as u32;
         Self { name, binding, dtype, dims: [cols, rows], stride: bytes(dtype, cols), tile, swizzle }
     }
@@ -64,19 +65,31 @@ impl TensorMap {
     }
 }
 
-/// The maps of a linear layer's kernel: of the stored values and of x; none for the other forms.
+/// The maps of a linear layer's kernel: of the stored values, unless they come to registers, of x, y and
+/// the residual (or y again, where there is none); no maps for the other forms.
 pub(super) fn linear(spec: &KernelSpec, p: &Linear) -> Result<Vec<TensorMap>, Unsupported> {
-    let (OpKind::Linear(weights), Form::Wgmma { tile, .. }) = (spec.op, spec.form) else {
+    let (OpKind::Linear(weights), Form::Wgmma(w)) = (spec.op, spec.form) else {
         return Ok(vec![]);
     };
     let stored = |k: u32| if weights == Weights::Sparse24 { k / 2 } else { k };
-    let Tile { m, n, k } = tile;
-    let values = [stored(p.k).into(), p.m.into()];
+    let Tile { m, n, k } = w.tile;
+    let mut maps = vec![];
+    if w.values == Values::Shared {
+        let values = [stored(p.k).into(), p.m.into()];
+        maps.push(TensorMap::new(("map_values", "values"), p.dtype, values, [stored(k), m]));
+    }
     let x = [p.k.into(), p.n.into()];
-    let maps = vec![
-        TensorMap::new(("map_values", "values"), p.dtype, values, [stored(k), m]),
-        TensorMap::new(("map_x", "x"), p.dtype, x, [k, n]),
-    ];
+    maps.push(TensorMap::new(("map_x", "x"), p.dtype, x, [k, n / w.cluster]));
+    // 64 features, and as many tokens as fill a piece
+    let tokens = STORE_PIECE / 64 / p.out.bytes() as u32;
+    let (y, tile) = match p.epilogue.transposed {
+        false => ([p.m.into(), p.n.into()], [64, tokens]),
+        true => ([p.n.into(), p.m.into()], [tokens, 64]),
+    };
+    let residual = if p.epilogue.residual { "residual" } else { "y" };
+    for names in [("map_y", "y"), ("map_residual", residual)] {
+        maps.push(TensorMap::new(names, p.out, y, tile));
+    }
     maps.iter().try_for_each(TensorMap::check)?;
     Ok(maps)
 }
