@@ -24,7 +24,9 @@ impl Candle {
             DType::F16 => CandleType::F16,
             DType::BF16 => CandleType::BF16,
             DType::F32 => CandleType::F32,
-            DType::I8 => return Err(Error::Absent("candle multiplies no s8".into())),
+            DType::I8 | DType::E4M3 => {
+                return Err(Error::Absent(format!("candle multiplies no {}", weight.dtype())));
+            }
         };
         let (m, n, k) = (problem.m as usize, problem.n as usize, problem.k as usize);
         let (w, x) = (weight.dense(), activations(weight.dtype(), problem.n, problem.k, 2));

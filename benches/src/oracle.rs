@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::weights::Weight;
+use quickpick::kernels::reference::LinearInputs;
 use quickpick::kernels::{DType, Linear, bound, reference};
 use quickpick_tests::data::decode;
 use std::fmt;
@@ -31,7 +32,7 @@ impl Share {
             DType::F16 => 2f64.powi(-11),
             DType::BF16 => 2f64.powi(-8),
             // nothing but the sums' own errors
-            DType::F32 | DType::I8 => 2f64.powi(-16),
+            DType::F32 | DType::I8 | DType::E4M3 => 2f64.powi(-16),
         };
         self.largest <= 1.0 && self.norm <= 2.0 * rounding
     }
@@ -63,8 +64,9 @@ impl Oracle {
             tokens.iter().flat_map(cells).map(|cell| decode(p.dtype, cell)).collect();
         let ws: Vec<f64> = features.iter().flat_map(|f| weight.row(*f as usize)).collect();
         let small = Linear { m: features.len() as u32, n: tokens.len() as u32, ..*p };
-        let wants = reference::linear(&small, &ws, &xs, &[], &[]);
-        let bounds = bound::linear(&small, &ws, &xs, &[], &[]);
+        let inputs = LinearInputs { w: &ws, x: &xs, ..LinearInputs::default() };
+        let wants = reference::linear(&small, &inputs);
+        let bounds = bound::linear(&small, &inputs);
         Self { tokens, features, wants, bounds }
     }
 

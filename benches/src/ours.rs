@@ -187,10 +187,10 @@ fn check<B: Timed>(
     Ok(share.largest)
 }
 
-/// Y of the type of X and W, so that what is written is what an engine would read.
+/// Y of the narrower type that it may have, so that what is written is what an engine would read.
 pub fn problem(weights: Weights, dtype: DType, m: u32, n: u32, k: u32) -> Problem {
-    let epilogue = quickpick::kernels::Epilogue::NONE;
-    Problem::Linear(Linear { m, n, k, weights, dtype, out: dtype, epilogue })
+    let (out, epilogue) = (Linear::narrow_out(dtype), quickpick::kernels::Epilogue::NONE);
+    Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue })
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::data::{self, Fill, Source, Values, round};
 use half::{bf16, f16};
-use quickpick_format::{Element, Matrix24, Order};
+use quickpick_format::{E4m3, Element, Matrix24, Order};
+use quickpick_kernels::reference::LinearInputs;
 use quickpick_kernels::{
     Attention, DType, Gather, Linear, Problem, RmsNorm, Rotary, SwiGlu, Weights, bound, reference,
 };
@@ -53,16 +54,26 @@ impl Case {
         let present = |yes: bool, size: u32| if yes { size } else { 0 };
         let bias = source.matrix(DType::F32, 1, present(p.epilogue.bias, p.m));
         let residual = source.matrix(p.out, p.n, present(p.epilogue.residual, p.m));
-        let arguments = (&w.values, &x.values, &bias.values, &residual.values);
-        let y = near(
-            reference::linear(&p, arguments.0, arguments.1, arguments.2, arguments.3),
-            bound::linear(&p, arguments.0, arguments.1, arguments.2, arguments.3),
-        );
+        let [w_scale, x_scale] =
+            [p.m, p.n].map(|size| source.matrix(DType::F32, 1, present(p.epilogue.scales, size)));
+        let inputs = LinearInputs {
+            w: &w.values,
+            x: &x.values,
+            w_scale: &w_scale.values,
+            x_scale: &x_scale.values,
+            bias: &bias.values,
+            residual: &residual.values,
+        };
+        let y = near(reference::linear(&p, &inputs), bound::linear(&p, &inputs));
         let mut operands = vec![("x", Operand::Input(x.bytes())), ("y", Operand::Output(p.out, y))];
         operands.push(match sparse {
             true => ("values", Operand::Sparse(w, p.m, p.k)),
             false => ("values", Operand::Input(w.bytes())),
         });
+        if p.epilogue.scales {
+            operands.push(("w_scale", Operand::Input(w_scale.bytes())));
+            operands.push(("x_scale", Operand::Input(x_scale.bytes())));
+        }
         if p.epilogue.bias {
             operands.push(("bias", Operand::Input(bias.bytes())));
         }
@@ -193,5 +204,6 @@ pub fn pack(w: &Values, rows: u32, cols: u32, order: Order) -> (Vec<u8>, Vec<u8>
         DType::BF16 => typed::<bf16>(w, rows, cols, order),
         DType::F32 => typed::<f32>(w, rows, cols, order),
         DType::I8 => typed::<i8>(w, rows, cols, order),
+        DType::E4M3 => typed::<E4m3>(w, rows, cols, order),
     }
 }

@@ -107,7 +107,7 @@ pub fn map_argument(map: &TensorMap, address: u64) -> Result<Arg, String> {
         DType::F16 => TensorType::F16,
         DType::BF16 => TensorType::Bf16,
         DType::F32 => TensorType::F32,
-        DType::I8 => TensorType::U8,
+        DType::I8 | DType::E4M3 => TensorType::U8,
     };
     let spans = [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128];
     let swizzle = spans.into_iter().find(|s| s.span().unwrap_or(0) == map.swizzle);

@@ -1,5 +1,6 @@
 //! The bounds are tight: the smallest mistakes that kernels make are outside of them.
 
+use quickpick_kernels::reference::LinearInputs;
 use quickpick_kernels::{DType, Epilogue, Linear, Weights, bound, reference};
 use quickpick_tests::Fill;
 use quickpick_tests::data::Source;
@@ -20,10 +21,13 @@ fn caught(fill: Fill, out: DType, mistake: impl Fn(&mut [f64], &mut [f64])) -> (
     let mut source = Source::new(fill, 7);
     let mut x = source.activations(p.dtype, p.n, p.k).values;
     let mut w = source.sparse(p.dtype, p.m, p.k).values;
-    let right = reference::linear(&p, &w, &x, &[], &[]);
-    let bounds = bound::linear(&p, &w, &x, &[], &[]);
+    fn inputs<'a>(w: &'a [f64], x: &'a [f64]) -> LinearInputs<'a> {
+        LinearInputs { w, x, ..LinearInputs::default() }
+    }
+    let right = reference::linear(&p, &inputs(&w, &x));
+    let bounds = bound::linear(&p, &inputs(&w, &x));
     mistake(&mut w, &mut x);
-    let wrong = reference::linear(&p, &w, &x, &[], &[]);
+    let wrong = reference::linear(&p, &inputs(&w, &x));
     let off: Vec<_> = right.iter().zip(&wrong).map(|(r, w)| (r - w).abs()).collect();
     let out = off.iter().zip(&bounds).filter(|(off, bound)| off > bound).count();
     (out, off.iter().filter(|off| **off > 0.0).count())

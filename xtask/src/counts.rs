@@ -78,7 +78,15 @@ fn problem(spec: &KernelSpec) -> Problem {
                 _ => (64, n, d),
             };
             let epilogue = Epilogue::NONE;
-            Problem::Linear(Linear { m, n, k, weights, dtype, out: dtype, epilogue })
+            Problem::Linear(Linear {
+                m,
+                n,
+                k,
+                weights,
+                dtype,
+                out: Linear::narrow_out(dtype),
+                epilogue,
+            })
         }
         OpKind::RmsNorm => Problem::RmsNorm(RmsNorm { n, d, eps: 1e-5, out: dtype }),
         OpKind::Rotary => {

@@ -226,8 +226,12 @@ pub fn checked<B: Backend>(
         return Err("is no linear layer".into());
     };
     let (dtype, out) = (spec.dtype, DType::F32);
-    let full =
-        Epilogue { bias: true, activation: quickpick::kernels::Activation::Gelu, residual: true };
+    let full = Epilogue {
+        bias: true,
+        activation: quickpick::kernels::Activation::Gelu,
+        residual: true,
+        ..Epilogue::NONE
+    };
     for (m, n, k, fill, epilogue) in [
         (65, 16, 544, Fill::Ramp, Epilogue::NONE),
         (65, 67, 96, Fill::Random, full),

@@ -18,11 +18,18 @@ fn rows() -> impl Iterator<Item = (&'static KernelSpec, String, Module)> {
 fn plan(spec: &'static KernelSpec) -> Plan {
     let (n, d, dtype) = (3, 4096, spec.dtype);
     let (heads, kv_heads, head_dim, max_seq) = (4, 2, 64, 128);
-    let epilogue = Epilogue { bias: true, activation: Activation::Silu, residual: true };
+    let epilogue =
+        Epilogue { bias: true, activation: Activation::Silu, residual: true, ..Epilogue::NONE };
     let problem = match spec.op {
-        OpKind::Linear(weights) => {
-            Problem::Linear(Linear { m: 100, n, k: d, weights, dtype, out: dtype, epilogue })
-        }
+        OpKind::Linear(weights) => Problem::Linear(Linear {
+            m: 100,
+            n,
+            k: d,
+            weights,
+            dtype,
+            out: Linear::narrow_out(dtype),
+            epilogue,
+        }),
         OpKind::RmsNorm => Problem::RmsNorm(RmsNorm { n, d, eps: 1e-5, out: dtype }),
         OpKind::Rotary => {
             Problem::Rotary(Rotary { n, heads, kv_heads, head_dim, max_seq, cache: dtype })

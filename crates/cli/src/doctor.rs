@@ -189,7 +189,15 @@ fn kernels(Shape { m, n, k: columns }: Shape, dtype: DType, devices: &Devices) -
         println!("\n{name}");
         for weights in [Weights::Sparse24, Weights::Dense] {
             let epilogue = Epilogue::NONE;
-            let problem = Problem::Linear(Linear { m, n, k, weights, dtype, out: dtype, epilogue });
+            let problem = Problem::Linear(Linear {
+                m,
+                n,
+                k,
+                weights,
+                dtype,
+                out: Linear::narrow_out(dtype),
+                epilogue,
+            });
             match select(&problem, caps) {
                 Ok(Selection { plan, considered }) => {
                     served = true;

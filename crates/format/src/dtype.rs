@@ -13,15 +13,20 @@ pub enum DType {
     F32,
     /// Signed 8-bit integer.
     I8,
+    /// OCP FP8 E4M3: [`E4m3`](crate::E4m3).
+    E4M3,
 }
 
 impl DType {
+    /// Every type.
+    pub const ALL: [Self; 5] = [Self::F16, Self::BF16, Self::F32, Self::I8, Self::E4M3];
+
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
         match self {
             Self::F16 | Self::BF16 => 2,
             Self::F32 => 4,
-            Self::I8 => 1,
+            Self::I8 | Self::E4M3 => 1,
         }
     }
 }
@@ -33,6 +38,7 @@ impl fmt::Display for DType {
             Self::BF16 => "bf16",
             Self::F32 => "f32",
             Self::I8 => "i8",
+            Self::E4M3 => "e4m3",
         })
     }
 }

@@ -43,7 +43,7 @@
 //!
 //! | tensor | type | shape |
 //! |---|---|---|
-//! | `NAME.values` | F16, BF16, F32 or I8 | [`Order::values_shape`]; row-major: `[m, k/2]` |
+//! | `NAME.values` | F16, BF16, F32, I8 or F8_E4M3 | [`Order::values_shape`]; row-major: `[m, k/2]` |
 //! | `NAME.metadata` | U32 (I32 is read as well) | [`Order::metadata_shape`]; row-major: `[m, k/32]` |
 //!
 //! and named in the header's string metadata, where the key `quickpick` holds JSON:
@@ -63,6 +63,7 @@
 extern crate alloc;
 
 mod dtype;
+mod e4m3;
 mod element;
 mod error;
 #[cfg(feature = "std")]
@@ -73,6 +74,7 @@ mod pack;
 mod pair;
 
 pub use dtype::DType;
+pub use e4m3::E4m3;
 pub use element::Element;
 pub use error::Error;
 #[cfg(feature = "std")]

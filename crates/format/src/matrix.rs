@@ -190,9 +190,9 @@ pub(crate) fn elements(rows: usize, cols: usize) -> Result<usize, Error> {
 
 /// k, where all that a later computation multiplies fits.
 pub(crate) fn padded(rows: usize, cols: usize) -> Result<usize, Error> {
-    // an order pads m to 64 and k to 128; 8 bytes an element is more than any type has
+    // an order pads m to 64 and k to 256; 8 bytes an element is more than any type has
     let fits = |k: usize| rows.checked_next_multiple_of(64)?.checked_mul(k)?.checked_mul(8);
-    match cols.checked_next_multiple_of(128).and_then(fits) {
+    match cols.checked_next_multiple_of(256).and_then(fits) {
         Some(_) => Ok(cols.next_multiple_of(WORD_COLUMNS)),
         None => Err(Error::TooLarge { rows, cols }),
     }

@@ -23,11 +23,15 @@ pub enum Order {
     /// columns `32s + 16u ..+16` of the block: selector s serves k-step s. 16-bit types only.
     FragmentSm80,
     /// Values `m × k/2` row-major, k padded to 32: a tensor copy brings them to shared memory.
-    /// Metadata in register order for `wgmma.mma_async.sp` m64nNk32, m padded to 64, k to 128. Block
-    /// (16 rows × 128 columns), row-blocks outermost, then k-blocks: 64 words, word `2·lane + j` of
+    /// Metadata in register order for `wgmma.mma_async.sp`, m padded to 64, in blocks of 16 rows,
+    /// row-blocks outermost, then k-blocks; one load per thread feeds four k-steps.
+    ///
+    /// 16-bit types, m64nNk32: k padded to 128. Block of 128 columns: 64 words, word `2·lane + j` of
     /// lane `4g + 2s + u` = rows g (low half) and g+8 (high half), columns `64j + 32s + 16u ..+16` of
-    /// the block: selector s serves k-step 2j + s, and one load of 8 bytes per thread feeds four
-    /// k-steps. 16-bit types only.
+    /// the block: selector s serves k-step 2j + s.
+    ///
+    /// 8-bit types, m64nNk64: k padded to 256. Block of 256 columns: 128 words, word `4·lane + j` of
+    /// lane `4g + 2s + u` = row g + 8u, columns `64j + 32s ..+32` of the block: k-step j, selector 0.
     WgmmaSm90,
 }
 

@@ -37,7 +37,7 @@ impl<T: Element> Packed<T> {
         self.order.serves::<T>()?;
         elements(rows, cols)?;
         let k = padded(rows, cols)?;
-        let map = Map::new(self.order, rows, k);
+        let map = Map::new(self.order, T::DTYPE, rows, k);
         check_length("values", self.values.len(), map.value_rows * map.value_k / 2)?;
         check_length("metadata", self.metadata.len(), map.rows * map.k / WORD_COLUMNS)?;
         let mut values = vec![T::zeroed(); rows * k / 2];
@@ -86,7 +86,7 @@ impl<T: Element> Matrix24<T> {
     pub fn pack(&self, order: Order) -> Result<Packed<T>, Error> {
         order.serves::<T>()?;
         let (rows, k) = (self.rows(), self.k());
-        let map = Map::new(order, rows, k);
+        let map = Map::new(order, T::DTYPE, rows, k);
         let mut values = vec![T::zeroed(); map.value_rows * map.value_k / 2];
         for (at, &v) in self.values().iter().enumerate() {
             values[map.value(at / (k / 2), at % (k / 2))] = v;
@@ -106,12 +106,15 @@ impl<T: Element> Matrix24<T> {
 impl Order {
     /// Rows and columns of a matrix of `rows × cols` as the order pads its metadata; its values at
     /// most so far ([`Self::value_rows`], [`Self::value_cols`]).
-    pub const fn padded(self, rows: usize, cols: usize) -> (usize, usize) {
+    pub const fn padded(self, dtype: DType, rows: usize, cols: usize) -> (usize, usize) {
         match self {
             Self::RowMajor => (rows, cols.next_multiple_of(32)),
             Self::MmaSpSm80 => (rows.next_multiple_of(32), cols.next_multiple_of(32)),
             Self::FragmentSm80 => (rows.next_multiple_of(16), cols.next_multiple_of(64)),
-            Self::WgmmaSm90 => (rows.next_multiple_of(64), cols.next_multiple_of(128)),
+            // four k-steps of 64 bytes of X
+            Self::WgmmaSm90 => {
+                (rows.next_multiple_of(64), cols.next_multiple_of(256 / dtype.bytes()))
+            }
         }
     }
 
@@ -137,14 +140,16 @@ impl Order {
     }
 
     /// Shape of the metadata: rows, words of a row. A block order fills it block by block.
-    pub const fn metadata_shape(self, rows: usize, cols: usize) -> [usize; 2] {
-        let (rows, k) = self.padded(rows, cols);
+    pub const fn metadata_shape(self, dtype: DType, rows: usize, cols: usize) -> [usize; 2] {
+        let (rows, k) = self.padded(dtype, rows, cols);
         [rows, k / WORD_COLUMNS]
     }
 
     fn serves<T: Element>(self) -> Result<(), Error> {
         match (self, T::DTYPE) {
-            (Self::RowMajor, _) | (_, DType::F16 | DType::BF16) => Ok(()),
+            (Self::RowMajor, _)
+            | (_, DType::F16 | DType::BF16)
+            | (Self::WgmmaSm90, DType::I8 | DType::E4M3) => Ok(()),
             (order, dtype) => Err(Error::OrderType { order, dtype }),
         }
     }
@@ -153,6 +158,7 @@ impl Order {
 /// An order, for a matrix of some size.
 struct Map {
     order: Order,
+    dtype: DType,
     /// Padded rows.
     rows: usize,
     /// Padded columns.
@@ -164,10 +170,10 @@ struct Map {
 }
 
 impl Map {
-    fn new(order: Order, rows: usize, k: usize) -> Self {
+    fn new(order: Order, dtype: DType, rows: usize, k: usize) -> Self {
         let (value_rows, value_k) = (order.value_rows(rows), order.value_cols(k));
-        let (rows, k) = order.padded(rows, k);
-        Self { order, rows, k, value_rows, value_k }
+        let (rows, k) = order.padded(dtype, rows, k);
+        Self { order, dtype, rows, k, value_rows, value_k }
     }
 
     /// Where the j-th kept value of a row lies.
@@ -204,6 +210,12 @@ impl Map {
             // each warp of the warpgroup supplies its own 16 rows, as for `mma.sp` (PTX ISA, metadata
             // of wgmma.mma_async.sp with a k of 32); a lane's words for 64 columns and the next 64
             // are neighbours
+            Order::WgmmaSm90 if self.dtype.bytes() == 1 => {
+                // with a k of 64 all four lanes contribute, whole words (there)
+                let block = row / 16 * (self.k / 256) + chunk / 8;
+                let lane = 4 * (row % 8) + 2 * (chunk % 2) + row / 8 % 2;
+                (block * 128 + 4 * lane + chunk / 2 % 4, 16 * u)
+            }
             Order::WgmmaSm90 => {
                 let block = row / 16 * (self.k / 128) + chunk / 4;
                 let lane = 4 * (row % 8) + 2 * (chunk % 2) + u;

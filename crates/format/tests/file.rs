@@ -4,7 +4,8 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 use quickpick_format::{
-    Element, Error, FileError, Kind, Matrix24, Order, Reader, StoredType, Writer, write_atomic,
+    E4m3, Element, Error, FileError, Kind, Matrix24, Order, Reader, StoredType, Writer,
+    write_atomic,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::HashMap;
@@ -74,6 +75,7 @@ fn every_type_and_order_comes_back() {
     check::<bf16>();
     check::<f32>();
     check::<i8>();
+    check::<E4m3>();
 }
 
 #[test]
@@ -231,6 +233,8 @@ fn every_malformed_file_is_its_own_error() {
     assert!(file.read().is_ok());
     file.values.0 = Dtype::BF16;
     refused(&file, |e| matches!(e, E::Type { have: Dtype::BF16, .. }));
+    file.values.0 = Dtype::I16;
+    refused(&file, |e| matches!(e, E::ValueType { have: Dtype::I16, .. }));
 
     // contents
     let mut file = Forged::new();

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use quickpick_format::{DType, Element, Error, Matrix24, Order, Packed, Pair, WORD_COLUMNS};
+use quickpick_format::{DType, E4m3, Element, Error, Matrix24, Order, Packed, Pair, WORD_COLUMNS};
 
 /// A dense 2:4 matrix: each group a pair of positions and two values, zeros among them.
 fn dense24<T: Element>() -> impl Strategy<Value = (Vec<T>, usize, usize)> {
@@ -32,14 +32,15 @@ fn round_trip<T: Element>(dense: &[T], rows: usize, cols: usize) {
     for order in Order::ALL {
         match matrix.pack(order) {
             Ok(packed) => {
-                let (padded_rows, padded_cols) = order.padded(rows, cols);
+                let (padded_rows, padded_cols) = order.padded(T::DTYPE, rows, cols);
                 let values = order.value_rows(rows) * order.value_cols(cols) / 2;
                 assert_eq!(packed.values.len(), values);
                 assert_eq!(packed.metadata.len(), padded_rows * padded_cols / WORD_COLUMNS);
                 assert_eq!(packed.unpack(rows, cols).as_ref(), Ok(&matrix), "{order}");
             }
             Err(e) => {
-                assert!(matches!(T::DTYPE, DType::F32 | DType::I8) && order != Order::RowMajor);
+                assert!(order != Order::RowMajor && T::DTYPE.bytes() != 2);
+                assert!(order != Order::WgmmaSm90 || T::DTYPE == DType::F32);
                 assert_eq!(e, Error::OrderType { order, dtype: T::DTYPE });
             }
         }
@@ -57,6 +58,8 @@ proptest! {
     fn round_trip_f32((dense, rows, cols) in dense24::<f32>()) { round_trip(&dense, rows, cols) }
     #[test]
     fn round_trip_i8((dense, rows, cols) in dense24::<i8>()) { round_trip(&dense, rows, cols) }
+    #[test]
+    fn round_trip_e4m3((dense, rows, cols) in dense24::<E4m3>()) { round_trip(&dense, rows, cols) }
 
     /// A mask decides: what it drops reads as zero, what it keeps comes back, whatever the values.
     #[test]
@@ -222,6 +225,52 @@ fn wgmma_sm90_is_what_each_thread_supplies() {
     assert_eq!(metadata.next(), None);
 }
 
+/// As the threads of a warpgroup take their four words: a k-step each, whole words.
+#[test]
+fn wgmma_sm90_of_bytes_is_what_each_thread_supplies() {
+    fn check<T: Element>() {
+        let (rows, cols) = (70, 292);
+        // what is kept, the positions tell
+        let mut dense = vec![T::from_f32(0.0); rows * cols];
+        for (row, line) in dense.chunks_exact_mut(cols).enumerate() {
+            for (group, four) in line.chunks_exact_mut(4).enumerate() {
+                let pair = some_pair(row, group);
+                four[pair.first()] = T::from_f32((row % 7 + 1) as f32);
+                four[pair.second()] = T::from_f32(-((group % 5 + 1) as f32));
+            }
+        }
+        let matrix = Matrix24::compress(&dense, rows, cols).unwrap();
+        let packed = matrix.pack(Order::WgmmaSm90).unwrap();
+        assert_eq!(packed.values, matrix.values(), "as in the canonical form");
+        assert_eq!((packed.values.len(), packed.metadata.len()), (70 * 320 / 2, 128 * 512 / 32));
+        assert_eq!(Order::WgmmaSm90.metadata_shape(T::DTYPE, rows, cols), [128, 16]);
+        let codes = |row: usize, col: usize| -> u32 {
+            let pair = |group| match row < rows && 4 * group < cols {
+                true => some_pair(row, group),
+                false => Pair::FIRST,
+            };
+            (0..8).map(|g| u32::from(pair(col / 4 + g).code()) << (4 * g)).sum()
+        };
+        let mut metadata = packed.metadata.iter();
+        for row in (0..128).step_by(16) {
+            for col in (0..512).step_by(256) {
+                for (lane, step) in (0..32).flat_map(|lane| (0..4).map(move |step| (lane, step))) {
+                    // PTX ISA, metadata with a k of 64: lane t of quad g holds row g + 8·(t mod 2),
+                    // columns 32·(t/2) and on
+                    let (g, t) = (lane / 4, lane % 4);
+                    let (row, col) = (row + g + 8 * (t % 2), col + 64 * step + 32 * (t / 2));
+                    let want = codes(row, col);
+                    assert_eq!(metadata.next(), Some(&want), "row {row}, column {col}");
+                }
+            }
+        }
+        assert_eq!(metadata.next(), None);
+        assert_eq!(packed.unpack(rows, cols).as_ref(), Ok(&matrix));
+    }
+    check::<i8>();
+    check::<E4m3>();
+}
+
 /// A pair that depends on row and group without a short period.
 fn some_pair(row: usize, group: usize) -> Pair {
     Pair::ALL[(row * 31 + group * 17 + row * group) % 6]
@@ -340,6 +389,10 @@ fn every_malformed_matrix_is_its_own_error() {
     let mut packed = m.pack(Order::WgmmaSm90).unwrap();
     packed.metadata[1] = 0x4444_4449; // lane 0, the second word: column 64
     assert_eq!(packed.unpack(1, 4), Err(Error::Padding { row: 0, col: 64 }));
+    let m = Matrix24::compress(&[1i8, 0, 0, 0], 1, 4).unwrap();
+    let mut packed = m.pack(Order::WgmmaSm90).unwrap();
+    packed.metadata[4] = 0x9444_4444; // lane 1, the first word: row 8, the last group
+    assert_eq!(packed.unpack(1, 4), Err(Error::Padding { row: 8, col: 28 }));
 }
 
 #[test]

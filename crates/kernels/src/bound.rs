@@ -8,7 +8,12 @@
 //! - **tensor cores** align a block of products (at least eight) with the accumulator and truncate:
 //!   at most 2 ulp, `4u`, of S for each of the `min(c, ⌈k/8⌉)` blocks that are not zero
 //!   (behaviour: Fasi et al., *Numerical behavior of NVIDIA tensor cores*, 2021, §3). Every device
-//!   is allowed this, so that one bound serves all.
+//!   is allowed this, so that one bound serves all. For E4M3 it is that of f32 sums, too, though
+//!   Hopper keeps but 14 bits or so of each product when it aligns them (DeepSeek-V3 technical report,
+//!   arXiv 2412.19437, §3.3.2): a kernel that stays outside is less exact than f32, and should say so.
+//! - **I8**: the sum is exact, in i32; u of it when it becomes an f32, nothing up to 2²⁴.
+//! - **scales**: their product and the one with the sum, `γ_2` of the result. Scales, and their
+//!   products, must be normal.
 //! - **bias, residual**: u of the magnitudes that are added.
 //! - **activation**: its largest slope (ReLU 1, SiLU 1.1, GELU 1.13) × the error so far, plus the
 //!   function's own error. The contract is that of WGSL §15.7.4: exp(x) to `3 + 2|x|` ulp, division
@@ -20,8 +25,9 @@
 //! Inputs must be zero or normal in their own type, and outputs below its overflow: what devices do
 //! beyond that is not specified.
 
-use crate::reference::{activate, gelu_argument, kv_head, softmax};
+use crate::reference::{LinearInputs, activate, gelu_argument, kv_head, softmax};
 use crate::{Activation, Attention, DType, Linear, RmsNorm, Rotary, SwiGlu};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Unit roundoff of f32.
@@ -44,7 +50,7 @@ fn stored(out: DType, value: f64, error: f64) -> f64 {
     let (relative, subnormal) = match out {
         DType::F16 => (exp2(-11), exp2(-25)),
         DType::BF16 => (exp2(-8), exp2(-134)),
-        DType::F32 | DType::I8 => (0.0, 0.0),
+        DType::F32 | DType::I8 | DType::E4M3 => (0.0, 0.0),
     };
     error + relative * (value.abs() + error) + subnormal
 }
@@ -53,8 +59,12 @@ fn exp2(e: i32) -> f64 {
     libm::ldexp(1.0, e)
 }
 
-/// The error of a dot product that is accumulated in f32, tensor cores included.
+/// The error of a dot product as an f32; of floats it is accumulated in f32, tensor cores included.
 fn dot(dtype: DType, a: &[f64], b: &[f64]) -> f64 {
+    if dtype == DType::I8 {
+        let sum: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+        return if sum.abs() > exp2(24) { U * sum.abs() } else { 0.0 };
+    }
     let products = a.iter().zip(b).map(|(a, b)| (a * b).abs());
     let (mut count, mut sum) = (0, 0.0);
     for p in products.filter(|&p| p > 0.0) {
@@ -81,26 +91,34 @@ fn activated(activation: Activation, x: f64, error: f64) -> f64 {
 }
 
 /// Bound of each element of Y; arguments as of [`reference::linear`](crate::reference::linear).
-pub fn linear(p: &Linear, w: &[f64], x: &[f64], bias: &[f64], residual: &[f64]) -> Vec<f64> {
+pub fn linear(p: &Linear, inputs: &LinearInputs<'_>) -> Vec<f64> {
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    let mut bound = Vec::with_capacity(n * m);
+    let LinearInputs { w, x, w_scale, x_scale, bias, residual } = *inputs;
+    let mut bound = vec![0.0; n * m];
     for t in 0..n {
         for r in 0..m {
             let (xs, ws) = (&x[t * k..][..k], &w[r * k..][..k]);
             let mut value: f64 = xs.iter().zip(ws).map(|(x, w)| x * w).sum();
             let mut error = dot(p.dtype, xs, ws);
+            if p.epilogue.scales {
+                let scale = w_scale[r] * x_scale[t];
+                error *= scale.abs();
+                value *= scale;
+                error += gamma(2) * (value.abs() + error) + TINY;
+            }
             if p.epilogue.bias {
                 error += U * (value.abs() + error + bias[r].abs());
                 value += bias[r];
             }
             error = activated(p.epilogue.activation, value, error);
             value = activate(p.epilogue.activation, value);
+            let at = p.epilogue.index(t, r, n, m);
             if p.epilogue.residual {
-                let residual = residual[t * m + r];
+                let residual = residual[at];
                 error += U * (value.abs() + error + residual.abs());
                 value += residual;
             }
-            bound.push(stored(p.out, value, error));
+            bound[at] = stored(p.out, value, error);
         }
     }
     bound

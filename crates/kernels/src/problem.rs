@@ -46,29 +46,48 @@ pub enum Activation {
 /// What happens to the accumulator on its way to memory; all of it in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epilogue {
+    /// Multiply the product by `w_scale[m]·x_scale[n]`, f32 both, before the bias.
+    pub scales: bool,
     /// Add `bias[m]`, f32, before the activation.
     pub bias: bool,
     /// The activation.
     pub activation: Activation,
     /// Add `residual[n×m]`, of the output's type, after the activation.
     pub residual: bool,
+    /// Y and residual are `m×n`, features × tokens, row-major.
+    pub transposed: bool,
 }
 
 impl Epilogue {
     /// Store the product as it is.
-    pub const NONE: Self = Self { bias: false, activation: Activation::None, residual: false };
+    pub const NONE: Self = Self {
+        scales: false,
+        bias: false,
+        activation: Activation::None,
+        residual: false,
+        transposed: false,
+    };
 
     /// The word that kernels branch on (uniformly, once per tile):
-    /// bits 1:0 activation, bit 2 bias, bit 3 residual, bit 4 the output is f32.
+    /// bits 1:0 activation, bit 2 bias, bit 3 residual, bit 4 the output is f32, bit 5 scales,
+    /// bit 6 transposed.
     pub const fn flags(self, out: DType) -> u32 {
         self.activation as u32
             | (self.bias as u32) << 2
             | (self.residual as u32) << 3
             | (matches!(out, DType::F32) as u32) << 4
+            | (self.scales as u32) << 5
+            | (self.transposed as u32) << 6
+    }
+
+    /// Where the element of a token and a feature lies in Y and residual, of n tokens, m features.
+    pub const fn index(self, token: usize, feature: usize, n: usize, m: usize) -> usize {
+        if self.transposed { feature * n + token } else { token * m + feature }
     }
 }
 
-/// `Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual`, X, Y and residual row-major without gaps.
+/// `Y[n×m] = act(scale·(X[n×k]·Wᵀ) + bias) + residual`, X, Y and residual row-major without gaps;
+/// scale is 1, or `w_scale[m]·x_scale[n]`. The product is accumulated in f32, of I8 in i32, exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Linear {
     /// Output features: rows of W.
@@ -81,10 +100,20 @@ pub struct Linear {
     pub weights: Weights,
     /// The type of W and of X.
     pub dtype: DType,
-    /// The type of Y and of the residual: `dtype` or F32.
+    /// The type of Y and of the residual: [`narrow_out`](Self::narrow_out) or F32.
     pub out: DType,
     /// What follows the product.
     pub epilogue: Epilogue,
+}
+
+impl Linear {
+    /// The narrower of the types that Y may have: that of X, or BF16 where X is of 8 bits.
+    pub const fn narrow_out(dtype: DType) -> DType {
+        match dtype {
+            DType::I8 | DType::E4M3 => DType::BF16,
+            DType::F16 | DType::BF16 | DType::F32 => dtype,
+        }
+    }
 }
 
 /// `y[i] = x[i] · gain / √(mean(x[i]²) + eps)` for each of n rows; x, gain f32; y `out`.
@@ -177,6 +206,9 @@ impl fmt::Display for Linear {
             Weights::Dense => "dense",
         };
         write!(f, "Y[{n}×{m}] = X[{n}×{k}]·Wᵀ, W {kind} {dtype}, Y {out}")?;
+        if e.scales {
+            f.write_str(", scales")?;
+        }
         if e.bias {
             f.write_str(", bias")?;
         }
@@ -185,6 +217,9 @@ impl fmt::Display for Linear {
         }
         if e.residual {
             f.write_str(", residual")?;
+        }
+        if e.transposed {
+            f.write_str(", transposed")?;
         }
         Ok(())
     }

@@ -12,21 +12,43 @@ use crate::{Activation, Attention, Gather, Linear, RmsNorm, Rotary, SwiGlu};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Y `n×m` of a linear layer. `w` is dense, `m×k`, with zeros where 2:4 weights are not kept.
-pub fn linear(p: &Linear, w: &[f64], x: &[f64], bias: &[f64], residual: &[f64]) -> Vec<f64> {
+/// What a linear layer reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinearInputs<'a> {
+    /// W, dense, `m×k`, with zeros where 2:4 weights are not kept.
+    pub w: &'a [f64],
+    /// X, `n×k`.
+    pub x: &'a [f64],
+    /// The scales of m features.
+    pub w_scale: &'a [f64],
+    /// The scales of n tokens.
+    pub x_scale: &'a [f64],
+    /// The bias of m features.
+    pub bias: &'a [f64],
+    /// `n×m`, or `m×n` if transposed.
+    pub residual: &'a [f64],
+}
+
+/// Y of a linear layer, `n×m`, or `m×n` if transposed.
+pub fn linear(p: &Linear, inputs: &LinearInputs<'_>) -> Vec<f64> {
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let LinearInputs { w, x, w_scale, x_scale, bias, residual } = *inputs;
     let mut y = vec![0.0; n * m];
     for t in 0..n {
         for r in 0..m {
             let mut sum = dot(&x[t * k..][..k], &w[r * k..][..k]);
+            if p.epilogue.scales {
+                sum *= w_scale[r] * x_scale[t];
+            }
             if p.epilogue.bias {
                 sum += bias[r];
             }
             sum = activate(p.epilogue.activation, sum);
+            let at = p.epilogue.index(t, r, n, m);
             if p.epilogue.residual {
-                sum += residual[t * m + r];
+                sum += residual[at];
             }
-            y[t * m + r] = sum;
+            y[at] = sum;
         }
     }
     y

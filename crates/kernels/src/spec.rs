@@ -158,8 +158,7 @@ impl Wgmma {
 pub struct KernelSpec {
     /// The operation.
     pub op: OpKind,
-    /// The 16-bit (or host) element type: weights and activations of a linear layer, the narrow
-    /// side of the others.
+    /// The element type: weights and activations of a linear layer, the narrow side of the others.
     pub dtype: DType,
     /// The language and its level.
     pub target: Target,

@@ -1,6 +1,6 @@
 //! The kernels. One kernel is one row; everything else derives from it.
 
-use crate::DType::{self, BF16, F16, F32};
+use crate::DType::{self, BF16, E4M3, F16, F32, I8};
 use crate::Weights::{Dense, Sparse24};
 use crate::spec::{Form, KernelSpec, OpKind, Target, Tile};
 use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable};
@@ -70,6 +70,10 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::Linear(Dense), F16),
     host(OpKind::Linear(Dense), BF16),
     host(OpKind::Linear(Dense), F32),
+    host(OpKind::Linear(Sparse24), I8),
+    host(OpKind::Linear(Sparse24), E4M3),
+    host(OpKind::Linear(Dense), I8),
+    host(OpKind::Linear(Dense), E4M3),
     host(OpKind::RmsNorm, F16),
     host(OpKind::RmsNorm, BF16),
     host(OpKind::RmsNorm, F32),

@@ -58,6 +58,9 @@ pub enum Unsupported {
         /// The device's limit.
         has: u64,
     },
+    /// The kernel's epilogue lacks a part of the one asked for.
+    #[error("has no {0} in its epilogue")]
+    Epilogue(&'static str),
     /// The device lacks an optional feature.
     #[error("needs {0}, which the device does not have")]
     Feature(&'static str),

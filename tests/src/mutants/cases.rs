@@ -33,8 +33,8 @@ type Shape = (u32, u32, u32, bool, bool, Activation);
 
 fn linear(dtype: DType, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> {
     let problems = shapes.into_iter().map(|(m, n, k, f32, adds, activation)| {
-        let epilogue = Epilogue { bias: adds, residual: adds, activation };
-        let out = if f32 { DType::F32 } else { dtype };
+        let epilogue = Epilogue { bias: adds, residual: adds, activation, ..Epilogue::NONE };
+        let out = if f32 { DType::F32 } else { Linear::narrow_out(dtype) };
         Linear { m, n, k, weights, dtype, out, epilogue }
     });
     problems.zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()

@@ -97,6 +97,14 @@ pub enum FileError {
         /// Type asked for.
         want: DType,
     },
+    /// The kept values are of no type that a 2:4 matrix has.
+    #[error("tensor `{name}` holds {have:?}; kept values are F16, BF16, F32, I8 or F8_E4M3")]
+    ValueType {
+        /// Tensor.
+        name: String,
+        /// Type in the file.
+        have: Dtype,
+    },
     /// The metadata words are not 32-bit integers.
     #[error("tensor `{name}` holds {have:?}; metadata words are U32 or I32")]
     WordType {

@@ -69,5 +69,6 @@ const fn stored(dtype: DType) -> Dtype {
         DType::BF16 => Dtype::BF16,
         DType::F32 => Dtype::F32,
         DType::I8 => Dtype::I8,
+        DType::E4M3 => Dtype::F8_E4M3,
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes to tensors, trusting none of them.
 
 use super::{FileError, Index, KEY, PATTERN, Sparse, VERSION, metadata_of, stored, values_of};
-use crate::{Element, Matrix24, Order, Packed};
+use crate::{DType, Element, Matrix24, Order, Packed};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::collections::BTreeMap;
@@ -147,9 +147,13 @@ impl<'a> Reader<'a> {
             .and_then(|_| crate::matrix::padded(rows, cols))
             .map_err(|source| FileError::Matrix { name: owned(), source })?;
         let (values, metadata) = (values_of(name), metadata_of(name));
-        check_shape(&values, &self.tensor(&values)?, order.values_shape(rows, cols))?;
+        let kept = self.tensor(&values)?;
+        check_shape(&values, &kept, order.values_shape(rows, cols))?;
+        let Some(dtype) = DType::ALL.into_iter().find(|&d| stored(d) == kept.dtype()) else {
+            return Err(FileError::ValueType { name: values, have: kept.dtype() });
+        };
         let words = self.tensor(&metadata)?;
-        check_shape(&metadata, &words, order.metadata_shape(rows, cols))?;
+        check_shape(&metadata, &words, order.metadata_shape(dtype, rows, cols))?;
         match words.dtype() {
             Dtype::U32 | Dtype::I32 => Ok((sparse.shape, order)),
             have => Err(FileError::WordType { name: metadata, have }),

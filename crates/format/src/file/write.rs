@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
         };
         let shape = order.values_shape(rows, cols).to_vec();
         let values = Stored { dtype: stored(T::DTYPE), shape, data: values };
-        let shape = order.metadata_shape(rows, cols).to_vec();
+        let shape = order.metadata_shape(T::DTYPE, rows, cols).to_vec();
         let metadata = Stored { dtype: Dtype::U32, shape, data: metadata };
         self.tensors.insert(values_of(name), values);
         self.tensors.insert(metadata_of(name), metadata);

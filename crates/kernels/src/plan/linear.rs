@@ -14,18 +14,33 @@ use alloc::vec::Vec;
 /// Largest dimension: 32-bit element indices of the kernels stay below 2³¹.
 const MAX_DIM: u32 = 1 << 24;
 
+/// Largest k whose sums an i32 holds, whatever the data: a product is at most 2¹⁴.
+const MAX_I8_K: u32 = (1 << 17) - 1;
+
+/// Whether kernels of this form can scale, and transpose Y. They have bindings of w_scale and x_scale,
+/// between x and bias.
+const fn has_scales(form: Form) -> bool {
+    matches!(form, Form::Wgmma { .. } | Form::Host)
+}
+
 pub(super) fn plan(
     spec: &'static KernelSpec,
     p: &Linear,
     caps: &Caps,
 ) -> Result<Plan, Unsupported> {
     same_type("W and X", spec.dtype, p.dtype)?;
-    if p.out != p.dtype && p.out != DType::F32 {
-        return Err(Unsupported::Type { what: "Y", kernel: spec.dtype, asked: p.out });
+    let narrow = Linear::narrow_out(p.dtype);
+    if p.out != narrow && p.out != DType::F32 {
+        return Err(Unsupported::Type { what: "Y", kernel: narrow, asked: p.out });
+    }
+    for (asked, what) in [(p.epilogue.scales, "scales"), (p.epilogue.transposed, "transposed")] {
+        if asked && !has_scales(spec.form) {
+            return Err(Unsupported::Epilogue(what));
+        }
     }
     range("m", p.m, 1, MAX_DIM)?;
     range("n", p.n, 1, MAX_DIM)?;
-    range("k", p.k, 32, MAX_DIM)?;
+    range("k", p.k, 32, if p.dtype == DType::I8 { MAX_I8_K } else { MAX_DIM })?;
     multiple("k", p.k, 32)?;
     let mut params = vec![p.m, p.n, p.k, p.epilogue.flags(p.out)];
     let mut bindings = operands(spec, p);
@@ -72,13 +87,19 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
             let elements = |[rows, cols]: [usize; 2]| rows as u64 * cols as u64;
             vec![
                 Binding::read("values", bytes(p.dtype, elements(order.values_shape(rows, cols)))),
-                Binding::read("metadata", 4 * elements(order.metadata_shape(rows, cols))),
+                Binding::read("metadata", 4 * elements(order.metadata_shape(p.dtype, rows, cols))),
             ]
         }
     };
     let present = |yes: bool, bytes: u64| if yes { bytes } else { 0 };
+    list.push(Binding::read("x", bytes(p.dtype, n * k)));
+    if has_scales(spec.form) {
+        list.extend([
+            Binding::read("w_scale", present(p.epilogue.scales, 4 * m)),
+            Binding::read("x_scale", present(p.epilogue.scales, 4 * n)),
+        ]);
+    }
     list.extend([
-        Binding::read("x", bytes(p.dtype, n * k)),
         Binding::read("bias", present(p.epilogue.bias, 4 * m)),
         Binding::read("residual", present(p.epilogue.residual, bytes(p.out, n * m))),
         Binding { name: "y", access: Access::Write, bytes: bytes(p.out, n * m) },

@@ -83,7 +83,7 @@ fn encode(
         DType::F16 => Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
         DType::BF16 => Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
         DType::F32 => Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
-        DType::I8 => Type::CU_TENSOR_MAP_DATA_TYPE_UINT8,
+        DType::I8 | DType::E4M3 => Type::CU_TENSOR_MAP_DATA_TYPE_UINT8,
     };
     let swizzle = match map.swizzle {
         64 => Swizzle::CU_TENSOR_MAP_SWIZZLE_64B,

@@ -4,6 +4,7 @@
 use crate::skip::unless_open;
 use half::f16;
 use quickpick::format::Matrix24;
+use quickpick::kernels::reference::LinearInputs;
 use quickpick::kernels::{
     Activation, DType, Epilogue, Linear, Plan, Problem, RmsNorm, Weights, bound, reference, select,
 };
@@ -73,10 +74,12 @@ fn any_number_of_tokens<B: Backend>(backend: &B) {
             let operands = operands(backend, &selection.plan, &case.x);
             let step = layer.step(backend, &selection.plan, &operands).unwrap();
             backend.run(&[step]).unwrap();
-            let epilogue = Epilogue { bias: true, activation: Activation::Silu, residual: false };
+            let epilogue = Epilogue { bias: true, activation: Activation::Silu, ..Epilogue::NONE };
             let p = Linear { m: M, n, k: COLS, weights, dtype: DType::F16, out, epilogue };
-            let want = reference::linear(&p, &case.w, &case.x, &case.bias, &[]);
-            let bound = bound::linear(&p, &case.w, &case.x, &case.bias, &[]);
+            let inputs =
+                LinearInputs { w: &case.w, x: &case.x, bias: &case.bias, ..Default::default() };
+            let want = reference::linear(&p, &inputs);
+            let bound = bound::linear(&p, &inputs);
             let bytes = (want.len() * out.bytes()) as u64;
             let got = backend.read(&operands.y.buffer, 0, bytes).unwrap();
             let got = match out {

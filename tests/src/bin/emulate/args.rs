@@ -166,10 +166,22 @@ fn epilogue(text: &str) -> Result<Epilogue, String> {
                 epilogue.residual = true;
                 continue;
             }
+            "scales" => {
+                epilogue.scales = true;
+                continue;
+            }
+            "transposed" => {
+                epilogue.transposed = true;
+                continue;
+            }
             "relu" => Activation::Relu,
             "gelu" => Activation::Gelu,
             "silu" => Activation::Silu,
-            _ => return Err(format!("`{part}`: bias, relu, gelu, silu, residual or none")),
+            _ => {
+                return Err(format!(
+                    "`{part}`: scales, bias, relu, gelu, silu, residual, transposed or none"
+                ));
+            }
         };
         if epilogue.activation != Activation::None {
             return Err(format!("two activations, {:?} and {activation:?}", epilogue.activation));
@@ -196,7 +208,8 @@ mod tests {
         let args = parse(line).unwrap();
         assert_eq!((args.what.as_str(), args.file()), ("skinny", None));
         assert_eq!(args.problem.shape, Some(vec![16, 4, 128]));
-        let all = Epilogue { bias: true, activation: Activation::Silu, residual: true };
+        let all =
+            Epilogue { bias: true, activation: Activation::Silu, residual: true, ..Epilogue::NONE };
         assert_eq!(args.problem.epilogue, Some(all));
         assert_eq!((args.problem.out, args.problem.seed), (Some(DType::F32), 3));
         let run = args.run;

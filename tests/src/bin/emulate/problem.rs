@@ -56,7 +56,7 @@ pub fn numbers(spec: &KernelSpec) -> &'static str {
 /// The problem that is asked of a kernel. Whether it serves it, its plan says.
 pub fn asked(spec: &KernelSpec, shape: &[u32], args: &ProblemArgs) -> Result<Asked, String> {
     let dtype = spec.dtype;
-    let out = args.out.unwrap_or(dtype);
+    let out = args.out.unwrap_or(Linear::narrow_out(dtype));
     let only = |option: &str| format!("{option} is nothing that {spec} knows");
     if args.epilogue.is_some() && !matches!(spec.op, OpKind::Linear(_)) {
         return Err(only("--epilogue"));

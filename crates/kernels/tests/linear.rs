@@ -1,0 +1,160 @@
+//! Linear layers as they are described: types, flags, bindings, refusals, and the oracle on numbers
+//! that a reader can check.
+
+use quickpick_kernels::reference::LinearInputs;
+use quickpick_kernels::{
+    Activation, Caps, CudaCaps, DType, Epilogue, Form, KERNELS, KernelSpec, Linear, OpKind,
+    Problem, Target, Unsupported, Weights, WgpuCaps, bound, reference,
+};
+
+const ALL: Epilogue = Epilogue {
+    scales: true,
+    bias: true,
+    activation: Activation::Relu,
+    residual: true,
+    transposed: true,
+};
+
+fn problem(spec: &KernelSpec, epilogue: Epilogue) -> Option<Linear> {
+    let OpKind::Linear(weights) = spec.op else { return None };
+    let (dtype, out) = (spec.dtype, Linear::narrow_out(spec.dtype));
+    Some(Linear { m: 5, n: 3, k: 64, weights, dtype, out, epilogue })
+}
+
+/// A device that runs the kernel.
+fn caps(spec: &KernelSpec) -> Caps {
+    let limits = WgpuCaps {
+        f16: true,
+        workgroup_bytes: 16 << 10,
+        invocations: 256,
+        workgroups: 65535,
+        binding_bytes: 1 << 27,
+        storage_buffers: 8,
+    };
+    match spec.target {
+        Target::Cpu => Caps::Cpu,
+        Target::WgslPortable | Target::WgslF16 => Caps::Wgpu(limits),
+        Target::Sm80 => Caps::Cuda(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 }),
+        Target::Sm90a => Caps::Cuda(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 }),
+    }
+}
+
+fn host(dtype: DType, weights: Weights) -> &'static KernelSpec {
+    let is =
+        |s: &&KernelSpec| (s.form, s.dtype, s.op) == (Form::Host, dtype, OpKind::Linear(weights));
+    KERNELS.iter().find(is).expect("a row")
+}
+
+#[test]
+fn each_flag_has_its_bit() {
+    assert_eq!(Epilogue::NONE.flags(DType::BF16), 0);
+    assert_eq!(ALL.flags(DType::F32), 0b111_1101);
+    assert_eq!(Epilogue { scales: true, ..Epilogue::NONE }.flags(DType::BF16), 1 << 5);
+    assert_eq!(Epilogue { transposed: true, ..Epilogue::NONE }.flags(DType::BF16), 1 << 6);
+}
+
+#[test]
+fn scales_lie_between_x_and_bias_or_are_refused() {
+    for spec in KERNELS {
+        let (Some(all), Some(none)) = (problem(spec, ALL), problem(spec, Epilogue::NONE)) else {
+            continue;
+        };
+        let caps = caps(spec);
+        let bindings = |p: &Linear| -> Vec<(&str, u64)> {
+            let plan = spec.plan(&Problem::Linear(*p), &caps).unwrap();
+            let from = plan.bindings.iter().position(|b| b.name == "x").unwrap();
+            plan.bindings[from..].iter().map(|b| (b.name, b.bytes)).collect()
+        };
+        let (x, y) = (64 * 3 * spec.dtype.bytes() as u64, 15 * all.out.bytes() as u64);
+        if matches!(spec.form, Form::Host | Form::Wgmma { .. }) {
+            let want = [("x", x), ("w_scale", 20), ("x_scale", 12), ("bias", 20), ("residual", y)];
+            assert_eq!(bindings(&all)[..5], want, "{spec}");
+            let want = [("x", x), ("w_scale", 0), ("x_scale", 0), ("bias", 0), ("residual", 0)];
+            assert_eq!(bindings(&none)[..5], want, "{spec}");
+            continue;
+        }
+        assert_eq!(bindings(&none)[..3], [("x", x), ("bias", 0), ("residual", 0)], "{spec}");
+        for (epilogue, what) in [
+            (Epilogue { scales: true, ..Epilogue::NONE }, "scales"),
+            (Epilogue { transposed: true, ..Epilogue::NONE }, "transposed"),
+        ] {
+            let p = Linear { epilogue, ..none };
+            let why = spec.plan(&Problem::Linear(p), &caps).unwrap_err();
+            assert_eq!(why, Unsupported::Epilogue(what), "{spec}");
+            assert!(why.to_string().contains(what), "{why}");
+        }
+    }
+}
+
+#[test]
+fn eight_bits_come_out_as_bf16_or_f32() {
+    for weights in [Weights::Sparse24, Weights::Dense] {
+        for dtype in DType::ALL {
+            let spec = host(dtype, weights);
+            let narrow = Linear::narrow_out(dtype);
+            for out in DType::ALL {
+                let p = Linear { out, ..problem(spec, Epilogue::NONE).unwrap() };
+                let plan = spec.plan(&Problem::Linear(p), &Caps::Cpu).map(|_| ());
+                let refused = Unsupported::Type { what: "Y", kernel: narrow, asked: out };
+                let served = out == DType::F32 || out == narrow;
+                assert_eq!(plan, if served { Ok(()) } else { Err(refused) }, "{dtype} to {out}");
+            }
+        }
+    }
+    assert_eq!(Linear::narrow_out(DType::I8), DType::BF16);
+    assert_eq!(Linear::narrow_out(DType::E4M3), DType::BF16);
+}
+
+#[test]
+fn sums_of_i8_fit_an_i32() {
+    let spec = host(DType::I8, Weights::Dense);
+    let plan = |k| {
+        let p = Linear { k, ..problem(spec, Epilogue::NONE).unwrap() };
+        spec.plan(&Problem::Linear(p), &Caps::Cpu)
+    };
+    let largest = (1 << 17) - 32;
+    assert!(plan(largest).is_ok() && i64::from(largest) << 14 <= i64::from(i32::MAX));
+    let why = plan(1 << 17).unwrap_err();
+    assert!(matches!(why, Unsupported::Range { dim: "k", size: 131_072, .. }), "{why}");
+}
+
+/// Two features, three tokens: y = relu(scale·acc + bias) + residual, features × tokens.
+#[test]
+fn the_oracle_scales_and_transposes() {
+    let spec = host(DType::I8, Weights::Dense);
+    let mut p = Linear { m: 2, n: 3, k: 32, ..problem(spec, ALL).unwrap() };
+    let (mut w, mut x) = (vec![0.0; 2 * 32], vec![0.0; 3 * 32]);
+    (w[0], w[32]) = (2.0, -3.0);
+    (x[0], x[32], x[64]) = (1.0, 10.0, 100.0);
+    let inputs = LinearInputs {
+        w: &w,
+        x: &x,
+        w_scale: &[0.5, 4.0],
+        x_scale: &[1.0, 2.0, 0.25],
+        bias: &[1.0, 130.0],
+        residual: &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+    };
+    // feature 0: 2·½·(1, 20, 25) + 1; feature 1: −3·4·(1, 20, 25) + 130
+    let want = [2.0, 22.0, 28.0, 121.0, 4.0, 5.0];
+    assert_eq!(reference::linear(&p, &inputs), want);
+    p.epilogue.transposed = false;
+    let inputs = LinearInputs { residual: &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0], ..inputs };
+    assert_eq!(reference::linear(&p, &inputs), [2.0, 121.0, 22.0, 4.0, 28.0, 5.0]);
+    p.epilogue.scales = false;
+    assert_eq!(reference::linear(&p, &inputs), [3.0, 130.0, 22.0, 104.0, 203.0, 5.0]);
+}
+
+/// Without an epilogue nothing may be lost below 2²⁴, and half an ulp beyond.
+#[test]
+fn the_bound_of_i8_is_half_an_ulp() {
+    let spec = host(DType::I8, Weights::Dense);
+    let k = 2048;
+    let p = Linear { m: 1, n: 1, k, out: DType::F32, ..problem(spec, Epilogue::NONE).unwrap() };
+    let x = vec![-128.0; k as usize];
+    let bound_of = |w: f64| {
+        let w = vec![w; k as usize];
+        bound::linear(&p, &LinearInputs { w: &w, x: &x, ..LinearInputs::default() })[0]
+    };
+    assert_eq!(bound_of(63.0), 0.0, "16 515 072");
+    assert_eq!(bound_of(-128.0), 2.0, "2²⁵: ulps of 4");
+}
