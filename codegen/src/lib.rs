@@ -7,9 +7,9 @@ mod wgsl;
 use quickpick_kernels::{KernelSpec, Target};
 
 /// Whether a spec that is no row of the table can be written all the same: a tuner's candidate. So
-/// far, tiled linear layers in PTX.
+/// far, tiled linear layers in PTX, and those of warpgroups.
 pub fn accepts(spec: &KernelSpec) -> bool {
-    spec.target == Target::Sm80 && ptx::accepts(spec)
+    spec.target.is_ptx() && ptx::accepts(spec)
 }
 
 /// The text of the row's file; `None` for the host's rows, which are written in Rust.

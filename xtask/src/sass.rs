@@ -294,7 +294,7 @@ fn limits(spec: &KernelSpec) -> Option<(Option<f64>, f64)> {
                 Weights::Dense => (None, budget.dense),
             })
         }
-        (Form::Wgmma { tile, .. }, Weights::Sparse24) => {
+        (Form::Wgmma(Wgmma { tile, .. }), Weights::Sparse24) => {
             let (_, cutlass) = PER_WGMMA.iter().find(|(n, _)| *n == tile.n)?;
             Some((Some(*cutlass), *cutlass))
         }
@@ -308,7 +308,7 @@ fn judge(spec: &KernelSpec, main: Option<&MainLoop>) -> impl Iterator<Item = Str
     match (spec.op, spec.form, main) {
         (
             OpKind::Linear(_),
-            Form::Tiled { .. } | Form::Wgmma { .. } | Form::Skinny { .. },
+            Form::Tiled { .. } | Form::Wgmma(_) | Form::Skinny { .. },
             None,
         ) => {
             faults.push("no loop with tensor-core instructions".to_string());

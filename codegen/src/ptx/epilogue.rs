@@ -12,6 +12,10 @@ pub(super) const BIAS: u32 = 1 << 2;
 pub(super) const RESIDUAL: u32 = 1 << 3;
 /// Bit 4 of the flags: Y and residual are f32.
 pub(super) const OUT_F32: u32 = 1 << 4;
+/// Bit 5 of the flags: multiply by the scales.
+pub(super) const SCALES: u32 = 1 << 5;
+/// Bit 6 of the flags: Y and residual are features × tokens.
+pub(super) const TRANSPOSED: u32 = 1 << 6;
 
 /// Declares a predicate that holds where a bit of the flags is set.
 pub(super) fn flag(

@@ -34,7 +34,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
 }
 
 pub(crate) fn accepts(spec: &KernelSpec) -> bool {
-    tiled::accepts(spec)
+    tiled::accepts(spec) || wgmma::accepts(spec)
 }
 
 /// Each family's, told beside the instructions that have them.

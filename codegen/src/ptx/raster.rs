@@ -40,8 +40,8 @@ impl Place {
 
     /// The place of tile `number` of `across × along` (m, n), in tiles.
     pub fn walk(&self, k: &mut Kernel, number: Reg<B32>, across: Reg<B32>, along: Reg<B32>) {
-        let (strip, width, within) = (k.reg("strip"), k.reg("strip_width"), k.reg("in_strip"));
-        let size = k.reg("strip_size");
+        let [strip, width, within, size] =
+            ["strip", "strip_width", "in_strip", "strip_size"].map(|role| k.scratch(role));
         k.mul_lo_u32(size, along, STRIP).div_u32(strip, number, size);
         k.note("the tile's number within its strip");
         k.mul_lo_u32(size, strip, size).sub_u32(within, number, size);

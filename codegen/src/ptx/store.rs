@@ -30,8 +30,6 @@ pub(super) struct Layout {
     pub n_tiles: u32,
     /// Shared memory that the stages have left.
     pub bytes: u32,
-    /// The barrier where these warps meet: 0 is the whole block's.
-    pub barrier: u32,
 }
 
 impl Layout {
@@ -57,12 +55,6 @@ impl Layout {
             && trip > 0
             && tokens.is_multiple_of(trip)
             && 4 * self.staged_row() * tokens <= self.bytes
-    }
-    fn meet(&self, k: &mut Kernel) {
-        match self.barrier {
-            0 => k.bar_sync(0),
-            id => k.bar_sync_count(id, self.threads()),
-        };
     }
 }
 
@@ -133,12 +125,12 @@ pub(super) fn emit(
         k.mov_b32(part, 0).place("part");
     }
     put.all(k, g, acc);
-    g.meet(k);
+    k.bar_sync(0);
     take.all(k, &activate, g.tile.n / parts);
     if let Some((_, part, more)) = put.parts {
         k.section("the next part, once all have taken this one");
         k.add_u32(part, part, 1).setp(Cmp::Lt, Int::U32, more, part, parts);
-        g.meet(k);
+        k.bar_sync(0);
         k.when(more).bra_uni("part");
     }
     k.ret();

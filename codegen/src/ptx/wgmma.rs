@@ -1,20 +1,29 @@
 //! Linear layers for sm_90a: `wgmma.sp` and its dense twin, from the same code.
 //!
-//! One block computes a tile of Y. A producer thread brings boxes of W and X to the stages by tensor
-//! copies; each consumer warpgroup multiplies 64 rows of the tile, one tile of k after the other, and
-//! frees a stage when the next one's multiplies are on their way (`producer`, `consumer`). `store` takes
-//! the accumulators through the epilogue to Y.
+//! Blocks stay, and compute one item after the other (`items`): a tile of Y, or a part of one along k. A
+//! producer thread brings boxes of W and X to a ring of stages by tensor copies (`ring`, `producer`). Two
+//! consumer warpgroups multiply, one tile of k after the other, both on one tile of Y or each on its own
+//! (`consumer`); metadata, and W itself if it is multiplied from registers, come straight from memory
+//! (`supply`). Parts of a tile meet in the workspace (`parts`); `output` takes the sums to Y.
 
 mod consumer;
 mod geometry;
+mod items;
+mod output;
+mod parts;
 mod producer;
+mod ring;
+mod supply;
 
-use super::params::Params;
+use super::params::{Params, Tensors};
 use super::pieces::{linear_header, shared_base};
-use super::{raster, store};
+use super::raster;
 use geometry::Geometry;
-use quickpick_kernels::KernelSpec;
-use quickpick_ptx::{B32, B64, Cmp, Int, Kernel, Module, ParamKind, Pred, Reg, RegDir, Special};
+use items::Items;
+use quickpick_kernels::{KernelSpec, Teams, Values, Wgmma};
+use quickpick_ptx::{
+    B32, B64, Cmp, Extent, Int, Kernel, Module, ParamKind, ParamName, Pred, Reg, RegDir, Special,
+};
 
 /// Registers that a thread keeps of the 168 with which it starts: (3 · 168 · 128 in all) of two
 /// consumer warpgroups and a producer.
@@ -24,61 +33,111 @@ const CONSUMER_REGISTERS: u32 = 232;
 /// What producer and consumers share.
 struct Block {
     g: Geometry,
-    /// The first byte of the stages; the mbarriers lie behind them.
+    params: Params,
+    workspace: ParamName,
+    maps: Maps,
+    /// The first byte of the stages; what Y passes through and the mbarriers lie behind them.
     smem: Reg<B32>,
     thread: Reg<B32>,
-    /// Tiles of k.
-    tiles: Reg<B32>,
-    place: raster::Place,
+    items: Items,
+}
+
+/// The tensor maps.
+struct Maps {
+    values: Option<ParamName>,
+    x: ParamName,
+    y: ParamName,
+    residual: ParamName,
 }
 
 /// The text of a `wgmma` linear layer; `None` for other rows.
 pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     let g = Geometry::new(spec)?;
     let mut k = Kernel::new(spec.to_string());
-    let params = Params::declare(&mut k, g.sparse);
-    let maps =
-        ["map_values", "map_x"].map(|name| k.param(name, ParamKind::Bytes { align: 64, len: 128 }));
+    let tensors = Tensors::declare(&mut k, g.sparse, true);
+    let workspace = k.param("workspace", ParamKind::U64);
+    let params = Params::after(&mut k, tensors);
+    let shares = ["split", "share"].map(|name| k.param(name, ParamKind::U32));
+    let maps = Maps::declare(&mut k, &g);
     let symbol = k.dynamic_shared("smem", 1024);
-    k.limits.threads = Some(g.threads().into());
+    k.limits.threads = Some(Wgmma::THREADS.into());
     k.limits.min_blocks = Some(1);
+    if g.cluster() > 1 {
+        k.limits.cluster = Some(Extent { x: g.cluster(), y: 1, z: 1 });
+    }
     let smem = shared_base(&mut k, symbol);
-    let place = raster::Place::new(&mut k, g.tile);
-    let block = Block { g, smem, thread: k.reg("thread"), tiles: k.reg("k_tiles"), place };
-    block.begin(&mut k, &params);
+    let thread = k.reg("thread");
+    let items = Items::new(&mut k, &g, &params, shares);
+    let block = Block { g, params, workspace, maps, smem, thread, items };
+    block.begin(&mut k);
     let producer = k.reg::<Pred>("producer");
-    k.setp(Cmp::Ge, Int::U32, producer, block.thread, g.consumers() * 128);
-    k.when(producer).bra("producer");
-    k.section(format!("consumers: {} warpgroups, 64 rows of the tile each", g.consumers()));
+    k.setp(Cmp::Ge, Int::U32, producer, block.thread, 128 * Wgmma::CONSUMERS);
+    k.when(producer).bra_uni("producer");
+    k.section(match g.form.teams {
+        Teams::Cooperative => "consumers: each half of the rows of every tile",
+        Teams::PingPong => "consumers: whole tiles by turns",
+    });
     k.setmaxnreg(RegDir::Inc, CONSUMER_REGISTERS);
-    let acc = consumer::emit(&mut k, &block, &params);
-    store::emit(&mut k, &g.layout(), &params, place, &acc, smem);
+    consumer::emit(&mut k, &block);
     k.section("producer: one thread starts all copies");
     k.place("producer").setmaxnreg(RegDir::Dec, PRODUCER_REGISTERS);
-    producer::emit(&mut k, &block, maps);
+    producer::emit(&mut k, &block);
+    k.place("end");
+    if g.cluster() > 1 {
+        k.note("a block stays while others copy to it, or arrive at its mbarriers");
+        k.cluster_arrive().cluster_wait();
+    }
+    k.ret();
     Some(Module::new(&header(spec, &g), k).to_string())
 }
 
+/// What the generator makes of this form.
+pub(super) fn accepts(spec: &KernelSpec) -> bool {
+    Geometry::new(spec).is_some_and(|g| geometry::accepts(&g))
+}
+
+impl Maps {
+    fn declare(k: &mut Kernel, g: &Geometry) -> Self {
+        let mut map = |name| k.param(name, ParamKind::Bytes { align: 64, len: 128 });
+        Self {
+            values: (g.form.values == Values::Shared).then(|| map("map_values")),
+            x: map("map_x"),
+            y: map("map_y"),
+            residual: map("map_residual"),
+        }
+    }
+}
+
 impl Block {
-    /// The mbarriers, and how many tiles of k there are.
-    fn begin(&self, k: &mut Kernel, params: &Params) {
+    /// The mbarriers.
+    fn begin(&self, k: &mut Kernel) {
         let g = &self.g;
         let first = k.reg::<Pred>("first_thread");
         k.section("mbarriers: a stage is full after its bytes have come, free after all warps have read it");
         k.mov_special(self.thread, Special::TidX);
         k.setp(Cmp::Eq, Int::U32, first, self.thread, 0);
+        let readers = 4 * g.form.owners() * g.cluster();
         for stage in 0..g.stages {
-            k.when(first).mbarrier_init(self.smem.at(g.full(stage)), 1);
-            k.when(first).mbarrier_init(self.smem.at(g.free(stage)), g.consumers() * 4);
+            let at = 16 * stage as i32;
+            k.when(first).mbarrier_init(self.smem.at(g.full() + at), 1);
+            k.when(first).mbarrier_init(self.smem.at(g.free() + at), readers);
         }
-        k.fence_mbarrier_init().bar_sync(0);
-        k.ld_param_u32(self.tiles, params.k).add_u32(self.tiles, self.tiles, g.tile.k - 1);
-        k.shr(Int::U32, self.tiles, self.tiles, g.tile.k.ilog2());
+        if g.by_turns() {
+            k.note("the consumers' turns");
+            for consumer in 0..Wgmma::CONSUMERS {
+                k.when(first).mbarrier_init(self.smem.at(g.turn(consumer)), 4);
+            }
+        }
+        k.fence_mbarrier_init();
+        match g.cluster() {
+            1 => k.bar_sync(0),
+            _ => k.cluster_arrive().cluster_wait(),
+        };
     }
 }
 
 /// The generic address of a tensor map.
-fn map_address(k: &mut Kernel, role: &str, map: quickpick_ptx::ParamName) -> Reg<B64> {
+fn map_address(k: &mut Kernel, role: &str, map: ParamName) -> Reg<B64> {
     let at = k.reg(role);
     k.mov_param(at, map).cvta_param(at, at).prefetch_tensormap(at);
     at
@@ -88,25 +147,35 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
     let tile = g.tile;
     let kept = if g.sparse { ", kept values" } else { "" };
     let mut lines = linear_header(spec);
+    let rows = g.form.rows();
+    let each = if g.by_turns() { "by turns" } else { "each" };
     lines.extend([
         format!(
-            "tile    {} (m) × {} (n) × {} (k), {} stages; {} consumer warpgroups of 64×{}, a producer",
-            tile.m, tile.n, tile.k, g.stages, g.consumers(), tile.n,
+            "tile    {} (m) × {} (n) × {} (k), {} stages; two consumer warpgroups of {rows}×{} {each}, a producer",
+            tile.m, tile.n, tile.k, g.stages, tile.n,
         ),
         format!(
-            "launch  grid ⌈m/{}⌉ × ⌈n/{}⌉, {} threads, {} bytes of dynamic shared memory",
-            tile.m, tile.n, g.threads(), spec.shared_bytes(),
+            "launch  grid as the plan says, {} threads, {} bytes of dynamic shared memory",
+            Wgmma::THREADS, spec.shared_bytes(),
         ),
-        "        then two tensor maps by value: map_values and map_x, as the plan says".to_string(),
+        "        then tensor maps by value, in the order of the parameters, as the plan says".to_string(),
         format!("        strips of {} m-tiles, each walked along n", raster::STRIP),
-        format!("stage   {} bytes:", g.stage_bytes()),
-        format!("  {:>6}  A  {} rows of {} bytes, swizzled so: W{kept}", 0, tile.m, g.a_row),
-        format!(
-            "  {:>6}  B  {} boxes of {} rows of 128 bytes: X",
-            g.b_offset(), g.b_boxes(), tile.n,
-        ),
-        format!("{:>8}  the mbarriers: full and free of each stage", g.full(0)),
-        "flags   1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y is f32".to_string(),
+    ]);
+    if g.cluster() > 1 {
+        lines.push(format!("        clusters of {} blocks along m, which share B", g.cluster()));
+    }
+    lines.push(format!("stage   {} bytes:", g.stage_bytes()));
+    if g.a_row > 0 {
+        lines.push(format!(
+            "  {:>6}  A  {} boxes of {} rows of {} bytes, swizzled so: W{kept}",
+            0, g.a_boxes(), tile.m, g.a_row,
+        ));
+    }
+    lines.extend([
+        format!("  {:>6}  B  {} boxes of {} rows of 128 bytes: X", g.b_offset(), g.b_boxes(), tile.n),
+        format!("{:>8}  Y on its way out, {} bytes of each consumer", g.store(), quickpick_kernels::plan::STORE_BYTES),
+        format!("{:>8}  the mbarriers: full and free of each stage, each consumer's turn and word", g.full()),
+        "flags   1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y is f32; 5 scales; 6 transposed".to_string(),
     ]);
     lines.join("\n")
 }

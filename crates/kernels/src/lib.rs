@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod bound;
 mod caps;
+pub mod clocks;
 pub mod fragment;
 pub mod plan;
 mod problem;

@@ -1,7 +1,8 @@
 //! Selection that explains itself: each row says what it costs or why it cannot serve.
 
-use crate::spec::{Form, OpKind};
-use crate::{Caps, KERNELS, KernelSpec, Plan, Problem, Target, Unsupported, Weights};
+use crate::clocks::{Clocks, MULTIPLY_ADDS};
+use crate::spec::{Form, OpKind, Teams, Tile, Wgmma};
+use crate::{Caps, KERNELS, KernelSpec, Linear, Plan, Problem, Target, Unsupported, Weights};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -67,10 +68,7 @@ fn cost(plan: &Plan, caps: &Caps) -> f64 {
     let groups = plan.grid.iter().map(|&g| g as f64).product::<f64>();
     let k = p.k as f64 * density;
     let (tile_m, tile_n, splits, stretch) = match plan.spec.form {
-        Form::Wgmma { tile, .. } => {
-            let stretch = wgmma_stretch(weights, tile.n as f64);
-            (tile.m as f64, tile.n as f64, 1.0, stretch)
-        }
+        Form::Wgmma(w) => return wgmma_cost(&w, plan, &p),
         Form::Tiled { tile, warps, .. } => {
             let (m, n) = (tile.m as f64, tile.n as f64);
             // WGSL names a grid of threads, not of warps: its tiles differ little
@@ -87,9 +85,7 @@ fn cost(plan: &Plan, caps: &Caps) -> f64 {
         Caps::Wgpu(_) => 32.0, // wgpu does not tell
         Caps::Cpu => 1.0,
     };
-    // `mma.sync` reaches about half of Hopper's peak, only `wgmma` reaches it (arXiv 2402.13499)
-    let pace = if matches!(plan.spec.form, Form::Wgmma { .. }) { 0.5 } else { 1.0 };
-    let multiply = pace * tile_m * tile_n * k / splits;
+    let multiply = tile_m * tile_n * k / splits;
     let bytes = 16.0 * tile_m * k * p.dtype.bytes() as f64 / splits;
     libm::ceil(groups / multiprocessors) * multiply.max(bytes) * stretch
 }
@@ -109,14 +105,23 @@ fn stretch(weights: Weights, (m, n): (f64, f64)) -> f64 {
     (reading / multiplying).max(1.0)
 }
 
-/// How much longer than its multiplications a `wgmma` of n columns takes where both operands lie in
-/// shared memory, which gives 128 bytes a clock.
+/// The same of a plan for Hopper's warpgroups: the tiles of k that fall to one group, and for each tile
+/// of Y its way out, unless another one is multiplied meanwhile.
 ///
-/// m64nNk32 if sparse, k16 if dense, multiplies in n/2 clocks and reads 2 KiB of A, and B.
-fn wgmma_stretch(weights: Weights, n: f64) -> f64 {
-    let k = if weights == Weights::Sparse24 { 32.0 } else { 16.0 };
-    let reading = (2048.0 + 2.0 * k * n) / 128.0;
-    (reading / (n / 2.0)).max(1.0)
+/// In multiply-adds of `mma.sync`, which reaches about half of the peak (arXiv 2402.13499).
+fn wgmma_cost(w: &Wgmma, plan: &Plan, p: &Linear) -> f64 {
+    let Some(clocks) = Clocks::of(plan.spec) else { return f64::INFINITY };
+    let Tile { m, n, k } = w.tile;
+    let groups = plan.grid[0] / w.cluster;
+    let tiles = p.m.div_ceil(m * w.cluster) as u64 * p.n.div_ceil(n) as u64;
+    let [.., split, share] = plan.params[..] else { return f64::INFINITY };
+    let whole = (tiles - split as u64).div_ceil(groups as u64) as f64;
+    // about a clock for 32 values; sums that go through the workspace take eight times as long
+    let store = (m * n) as f64 / 32.0;
+    let out = if w.teams == Teams::PingPong { store } else { store * whole };
+    let parts = if split > 0 { share as f64 * clocks.bound() + 8.0 * store } else { 0.0 };
+    let clocks = whole * p.k.div_ceil(k) as f64 * clocks.bound() + parts + out;
+    0.5 * MULTIPLY_ADDS * clocks
 }
 
 struct Reasons<'a>(&'a [Considered]);
@@ -142,7 +147,7 @@ impl fmt::Display for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CudaCaps, DType, Epilogue, Linear, Tile};
+    use crate::{CudaCaps, DType, Epilogue};
 
     const A100: CudaCaps = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 };
     const H100: CudaCaps = CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 };
@@ -188,13 +193,5 @@ mod tests {
         assert_eq!(stretch(Weights::Sparse24, (64.0, 64.0)), 1.0);
         assert_eq!(stretch(Weights::Sparse24, (32.0, 32.0)), 1.5);
         assert_eq!(stretch(Weights::Dense, (32.0, 32.0)), 1.0);
-    }
-
-    /// 88.9 % and 80 % of the peak, as measured (arXiv 2402.13499).
-    #[test]
-    fn sparse_wgmma_waits_for_shared_memory() {
-        assert_eq!(wgmma_stretch(Weights::Sparse24, 256.0), 144.0 / 128.0);
-        assert_eq!(wgmma_stretch(Weights::Sparse24, 128.0), 80.0 / 64.0);
-        assert_eq!(wgmma_stretch(Weights::Dense, 128.0), 1.0);
     }
 }

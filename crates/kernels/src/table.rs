@@ -2,8 +2,10 @@
 
 use crate::DType::{self, BF16, E4M3, F16, F32, I8};
 use crate::Weights::{Dense, Sparse24};
-use crate::spec::{Form, KernelSpec, OpKind, Target, Tile};
+use crate::spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
+use Teams::{Cooperative, PingPong};
 use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable};
+use Values::{Registers, Shared};
 
 /// Every kernel, in the order in which ties are decided: the earlier row wins.
 #[rustfmt::skip] // one kernel, one line
@@ -27,14 +29,16 @@ pub const KERNELS: &[KernelSpec] = &[
     skinny(Dense, F16,  tile(16, 16, 64), 8),
     skinny(Dense, BF16, tile(16, 16, 64), 8),
     // wgmma.sp on Hopper, which alone reaches its peak (facts: gpu-kernels §2.3), and dense twins
-    wgmma(Sparse24, F16,  tile(128, 256,  64), 4),
-    wgmma(Sparse24, F16,  tile(128, 128, 128), 4),
-    wgmma(Sparse24, BF16, tile(128, 256,  64), 4),
-    wgmma(Sparse24, BF16, tile(128, 128, 128), 4),
-    wgmma(Dense, F16,  tile(128, 256,  64), 3),
-    wgmma(Dense, F16,  tile(128, 128, 128), 3),
-    wgmma(Dense, BF16, tile(128, 256,  64), 3),
-    wgmma(Dense, BF16, tile(128, 128, 128), 3),
+    wgmma(Sparse24, F16,  tile(128, 256,  64), 5, Shared,    Cooperative, 1),
+    wgmma(Sparse24, F16,  tile(128, 256,  64), 5, Shared,    Cooperative, 2),
+    wgmma(Sparse24, F16,  tile(128, 256,  64), 6, Registers, Cooperative, 2),
+    wgmma(Sparse24, F16,  tile(256, 128,  64), 6, Shared,    Cooperative, 2),
+    wgmma(Sparse24, F16,  tile(128, 128, 128), 4, Shared,    PingPong,    1),
+    wgmma(Sparse24, F16,  tile( 64, 256,  64), 6, Registers, PingPong,    2),
+    wgmma(Sparse24, F16,  tile( 64, 128, 128), 5, Shared,    PingPong,    1),
+    wgmma(Dense, F16,  tile(128, 256,  64), 4, Shared, Cooperative, 1),
+    wgmma(Dense, F16,  tile(128, 256,  64), 4, Shared, Cooperative, 2),
+    wgmma(Dense, F16,  tile(128, 128, 128), 3, Shared, PingPong,    1),
     // the rest of a decoder
     rowwise(OpKind::RmsNorm,   F16,  Sm80, 256),
     rowwise(OpKind::RmsNorm,   BF16, Sm80, 256),
@@ -112,8 +116,16 @@ const fn skinny(weights: crate::Weights, dtype: DType, tile: Tile, warps: u32) -
     KernelSpec { op: OpKind::Linear(weights), dtype, target: Sm80, form }
 }
 
-const fn wgmma(weights: crate::Weights, dtype: DType, tile: Tile, stages: u32) -> KernelSpec {
-    let form = Form::Wgmma { tile, stages };
+const fn wgmma(
+    weights: crate::Weights,
+    dtype: DType,
+    tile: Tile,
+    stages: u32,
+    values: Values,
+    teams: Teams,
+    cluster: u32,
+) -> KernelSpec {
+    let form = Form::Wgmma(Wgmma { tile, stages, values, teams, cluster });
     KernelSpec { op: OpKind::Linear(weights), dtype, target: Sm90a, form }
 }
 

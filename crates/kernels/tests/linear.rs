@@ -66,7 +66,7 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
             plan.bindings[from..].iter().map(|b| (b.name, b.bytes)).collect()
         };
         let (x, y) = (64 * 3 * spec.dtype.bytes() as u64, 15 * all.out.bytes() as u64);
-        if matches!(spec.form, Form::Host | Form::Wgmma { .. }) {
+        if matches!(spec.form, Form::Host | Form::Wgmma(_)) {
             let want = [("x", x), ("w_scale", 20), ("x_scale", 12), ("bias", 20), ("residual", y)];
             assert_eq!(bindings(&all)[..5], want, "{spec}");
             let want = [("x", x), ("w_scale", 0), ("x_scale", 0), ("bias", 0), ("residual", 0)];

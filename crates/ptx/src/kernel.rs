@@ -301,6 +301,27 @@ impl Kernel {
         (0..count).map(|i| Reg::new(role, Some(i as u16))).collect()
     }
 
+    /// `%role`, for use in passing: declared when it is first asked for, the same each time.
+    pub fn scratch<C: Class>(&mut self, role: &str) -> Reg<C> {
+        match self.has(role) {
+            true => Reg::new(Name::new(role), None),
+            false => self.reg(role),
+        }
+    }
+
+    /// `%role0` … `%role{N-1}`, for use in passing.
+    pub fn scratches<C: Class, const N: usize>(&mut self, role: &str) -> Vector<C, N> {
+        match self.has(role) {
+            true => Vector(std::array::from_fn(|i| Reg::new(Name::new(role), Some(i as u16)))),
+            false => self.regs(role),
+        }
+    }
+
+    fn has(&self, role: &str) -> bool {
+        let role = Name::new(role);
+        self.registers.iter().any(|d| d.role == role)
+    }
+
     /// Declarations are kept by class, each in the order of asking, as they are printed.
     pub(crate) fn declare(&mut self, new: Declared) {
         let at = self.registers.partition_point(|d| d.kind <= new.kind);

@@ -121,7 +121,7 @@ impl Geometry {
     /// The way of the accumulators to Y.
     pub fn layout(&self) -> Layout {
         let Self { ty, tile, warps, m_tiles, n_tiles, .. } = *self;
-        Layout { ty, tile, warps, m_tiles, n_tiles, bytes: self.shared_bytes(), barrier: 0 }
+        Layout { ty, tile, warps, m_tiles, n_tiles, bytes: self.shared_bytes() }
     }
     /// Blocks that share a multiprocessor of sm_80 (164 KiB of shared memory, 1 KiB of it per block).
     pub fn blocks_per_sm(&self) -> u32 {

@@ -1,209 +1,284 @@
-//! A consumer warpgroup: tile after tile of k it waits for the stage's bytes, starts the multiplies,
-//! and, once the tile before is done, frees that one's stage. One tile's multiplies are always on
-//! their way while the next one's are started (`wait_group 1`).
-//!
-//! Metadata come straight to registers, a tile ahead: a word of a thread feeds two multiplies, one by
-//! each selector, so that 128 columns cost one load of 8 bytes.
+//! A consumer warpgroup: item after item, and within one tile after tile of k, it waits for a stage's
+//! bytes, starts the multiplies, and, once those of the tile before are done, frees that one's stage.
+//! One tile's multiplies are always on their way while the next one's are started (`wait_group 1`).
 
-use super::Block;
 use super::geometry::Geometry;
-use crate::ptx::params::Params;
+use super::output::Output;
+use super::ring::Ring;
+use super::supply::Supply;
+use super::{Block, parts};
+use quickpick_kernels::DType;
 use quickpick_ptx::{
-    Arg, B32, B64, Cache, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type,
-    Vector, WgmmaShape,
+    Arg, B32, B64, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type, WgmmaShape,
 };
 
-/// Columns of k in a block of metadata, and those that a word of a thread serves.
-const META_COLUMNS: u32 = 128;
-const META_STEP: u32 = 64;
+/// The sums of a thread, slice by slice.
+pub(super) enum Sums {
+    F32(Vec<Vec<Reg<F32>>>),
+    S32(Vec<Vec<Reg<B32>>>),
+}
 
 /// A warpgroup's registers.
-struct Consumer<'a> {
-    g: &'a Geometry,
-    acc: Vec<Reg<F32>>,
+pub(super) struct Consumer<'a> {
+    pub block: &'a Block,
+    pub ring: Ring,
+    supply: Supply<'a>,
+    pub sums: Sums,
+    /// The warpgroup among the two, and the thread, warp and lane in it.
+    pub number: Reg<B32>,
+    barrier: Reg<B32>,
+    pub thread: Reg<B32>,
+    pub lane: Reg<B32>,
+    /// The first thread; the lanes that arrive at the mbarriers.
+    pub leader: Reg<Pred>,
+    pub teller: Reg<Pred>,
+    /// The warp's blocks of 16 rows before its first in the block's tile.
+    pub warp: Reg<B32>,
     /// Descriptors of the warpgroup's rows of A and of B in stage 0.
     a: Reg<B64>,
     b: Reg<B64>,
-    a_now: Reg<B64>,
-    b_now: Reg<B64>,
-    /// Whether D is added to: not by the first multiply.
-    accumulate: Reg<Pred>,
-    /// Each stage's metadata, a word for 64 columns.
-    meta: Vec<Vec<Reg<B32>>>,
-    meta_at: Reg<B64>,
+    /// What the addresses of the mbarriers of free stages differ by: 0, or the way to the lane's block.
+    peer: Option<Reg<B32>>,
+    /// The mbarriers of the stage of the tile of k before.
+    before: Reg<B32>,
+    /// Items so far, of both consumers.
+    taken: Reg<B32>,
 }
 
-/// Emits the loop; behind it the accumulators are complete and the stages are free.
-pub(super) fn emit(k: &mut Kernel, block: &Block, params: &Params) -> Vec<Reg<F32>> {
+pub(super) fn emit(k: &mut Kernel, block: &Block) {
     let g = &block.g;
-    let c = Consumer::new(k, block, params);
-    let (left, parity, lane) =
-        (k.reg::<B32>("tiles_left"), k.reg::<B32>("full_parity"), k.reg::<B32>("lane"));
-    let (full, leader) = (k.reg::<Pred>("is_full"), k.reg::<Pred>("leader"));
-    let (last, later) = (k.reg::<Pred>("last_tile"), k.reg::<Pred>("later_leader"));
-    k.mov_b32(left, block.tiles).mov_b32(parity, 0);
-    k.and_b32(lane, block.thread, 31).setp(Cmp::Eq, Int::U32, leader, lane, 0);
-    k.setp(Cmp::Ne, Int::U32, c.accumulate, lane, lane);
-    c.load_meta(k, 0);
-    k.section(format!("main loop: {} tiles a trip", g.stages));
-    k.place("trip");
-    for stage in 0..g.stages {
-        let wait = format!("wait{stage}");
-        k.note(format!("stage {stage}"));
-        k.setp(Cmp::Le, Int::U32, last, left, stage + 1);
-        k.place(wait.as_str()).mbarrier_try_wait(full, block.smem.at(g.full(stage)), parity);
-        k.unless(full).bra(wait.as_str());
-        c.multiply(k, stage);
-        if stage == 0 {
-            k.note("the tile before is done, but before the first there is none");
-            k.setp(Cmp::Ne, Int::U32, later, left, block.tiles).and_pred(later, later, leader);
-        }
-        k.wgmma_wait(1);
-        let before = (stage + g.stages - 1) % g.stages;
-        k.when(if stage == 0 { later } else { leader })
-            .mbarrier_arrive(block.smem.at(g.free(before)));
-        k.when(last).bra("multiplied");
-        c.load_meta(k, (stage + 1) % g.stages);
+    let c = Consumer::new(k, block);
+    let output = Output::new(k, &c);
+    k.place("item");
+    block.items.take(k, g, "item", "done");
+    let turn = g.by_turns().then(|| c.take_turn(k, output.stages()));
+    c.multiply(k);
+    output.await_residual(k, &c);
+    if let Some(turn) = turn {
+        c.pass_turn(k, turn);
     }
-    k.sub_u32(left, left, g.stages).xor_b32(parity, parity, 1);
-    k.bra("trip");
-    k.place("multiplied").wgmma_wait(0);
-    k.note("all have read the stages before they hold Y");
-    k.bar_sync_count(1, g.consumers() * 128);
-    c.acc
+    k.wgmma_wait(0);
+    c.tell_free(k, c.teller, c.before);
+    parts::emit(k, &c, &output);
+    output.emit(k, &c);
+    k.bra_uni("item");
+    k.section("no item is left: what was stored has left shared memory before the block ends");
+    k.place("done").when(c.leader).bulk_wait_read(0);
+    k.bra_uni("end");
 }
 
 impl<'a> Consumer<'a> {
-    fn new(k: &mut Kernel, block: &'a Block, params: &Params) -> Self {
+    fn new(k: &mut Kernel, block: &'a Block) -> Self {
         let g = &block.g;
+        let (slices, count) = (g.slices(), g.accumulators() as usize);
+        let sums = match g.dtype {
+            DType::I8 => Sums::S32((0..slices).map(|i| k.reg_list(&of_slice("sum", slices, i), count)).collect()),
+            _ => Sums::F32((0..slices).map(|i| k.reg_list(&of_slice("acc", slices, i), count)).collect()),
+        };
         let c = Self {
-            g,
-            acc: k.reg_list("acc", (g.tile.n / 2) as usize),
+            block,
+            ring: Ring::new(k, g, block.smem, "ring", 0),
+            supply: Supply::new(k, block),
+            sums,
+            number: k.reg("consumer"),
+            barrier: k.reg("consumer_barrier"),
+            thread: k.reg("consumer_thread"),
+            lane: k.reg("lane"),
+            leader: k.reg("leader"),
+            teller: k.reg("teller"),
+            warp: k.reg("warp_block"),
             a: k.reg("a_desc"),
             b: k.reg("b_desc"),
-            a_now: k.reg("a_desc_now"),
-            b_now: k.reg("b_desc_now"),
-            accumulate: k.reg("accumulate"),
-            meta: (0..if g.sparse { g.stages } else { 0 })
-                .map(|i| {
-                    k.reg_list(&format!("meta_{}", letter(i)), (g.tile.k / META_STEP) as usize)
-                })
-                .collect(),
-            meta_at: k.reg("meta_at"),
+            peer: (g.cluster() > 1).then(|| k.reg("peer")),
+            before: k.reg("barrier_before"),
+            taken: k.reg("items_taken"),
         };
-        let (group, word) = (k.reg::<B32>("warpgroup"), k.reg::<B32>("desc_word"));
-        k.note("descriptors in stage 0: bits 13:0 are the address / 16");
-        k.shr(Int::U32, group, block.thread, 7);
-        k.mad_lo_u32(word, group, 64 * g.a_row, block.smem).shr(Int::U32, word, word, 4);
-        k.cvt_u64_u32(c.a, word).add_u64(c.a, c.a, g.descriptor(g.a_row));
-        k.shr(Int::U32, word, block.smem, 4);
-        k.cvt_u64_u32(c.b, word).add_u64(c.b, c.b, g.descriptor(128));
-        if let Some(metadata) = params.metadata {
-            c.locate_meta(k, block, params, metadata);
+        if g.by_turns() {
+            k.mov_b32(c.taken, 0);
         }
+        k.shr(Int::U32, c.number, block.thread, 7).and_b32(c.thread, block.thread, 127);
+        k.add_u32(c.barrier, c.number, 1);
+        k.and_b32(c.lane, block.thread, 31).setp(Cmp::Eq, Int::U32, c.leader, c.thread, 0);
+        k.note("the lanes that say a stage is free, each to one block of the cluster");
+        k.setp(Cmp::Lt, Int::U32, c.teller, c.lane, g.cluster());
+        if let Some(peer) = c.peer {
+            let lane = k.reg("peer_number");
+            k.and_b32(lane, c.lane, g.cluster() - 1);
+            k.mapa(peer, block.smem, lane).sub_u32(peer, peer, block.smem);
+        }
+        k.shr(Int::U32, c.warp, c.thread, 5);
+        let word = k.reg("desc_word");
+        k.note("descriptors in stage 0: bits 13:0 are the address / 16");
+        k.mov_b32(word, block.smem);
+        if !g.by_turns() {
+            k.mad_lo_u32(c.warp, c.number, 4 * slices, c.warp);
+            k.mad_lo_u32(word, c.number, 64 * slices * g.a_row, word);
+        }
+        if !g.in_registers() {
+            k.shr(Int::U32, word, word, 4);
+            k.cvt_u64_u32(c.a, word).add_u64(c.a, c.a, g.descriptor(g.a_row));
+        }
+        k.shr(Int::U32, word, block.smem, 4);
+        k.cvt_u64_u32(c.b, word).add_u64(c.b, c.b, g.descriptor(super::geometry::ROW));
         c
     }
 
-    /// Where the thread's metadata begin: blocks of 16 rows × 128 columns, 8 bytes for each lane of the
-    /// warp whose rows they are. Rows beyond the last block have zero values: any metadata will do.
-    fn locate_meta(
-        &self,
-        k: &mut Kernel,
-        block: &Block,
-        params: &Params,
-        metadata: quickpick_ptx::ParamName,
-    ) {
-        let (row, most, blocks, lane) = (
-            k.reg::<B32>("row_block"),
-            k.reg::<B32>("last_row_block"),
-            k.reg::<B32>("meta_blocks"),
-            k.reg::<B32>("meta_lane"),
-        );
-        k.note(
-            "the warp's block of 16 rows; m is padded to 64, and rows beyond repeat the last block",
-        );
-        k.shr(Int::U32, row, block.thread, 5);
-        k.shr(Int::U32, lane, block.place.m, 4).add_u32(row, row, lane);
-        k.ld_param_u32(most, params.m).add_u32(most, most, 63).shr(Int::U32, most, most, 6);
-        k.shl_b32(most, most, 2).sub_u32(most, most, 1).min(Int::U32, row, row, most);
-        k.ld_param_u32(blocks, params.k).add_u32(blocks, blocks, META_COLUMNS - 1);
-        k.shr(Int::U32, blocks, blocks, META_COLUMNS.ilog2()).mul_lo_u32(row, row, blocks);
-        k.and_b32(lane, block.thread, 31);
-        k.mad_lo_u32(row, row, 32, lane);
-        k.ld_param_u64(self.meta_at, metadata).cvta_to_global(self.meta_at, self.meta_at);
-        k.mad_wide(Int::U32, self.meta_at, row, 8, self.meta_at);
+    /// Leaves the item to the other consumer if it is that one's; then waits until the other has come to
+    /// its last stage. Each stage thus has one consumer at a time, and the tensor cores too. Gives the
+    /// address from which the turn's mbarrier is counted.
+    fn take_turn(&self, k: &mut Kernel, residual_stages: Reg<B32>) -> Reg<B32> {
+        let g = self.g();
+        let [turn, owner, stages, mine] =
+            ["turn", "turn_owner", "others_stages", "my_turn_at"].map(|role| k.reg::<B32>(role));
+        let (others, ours) = (k.reg::<Pred>("others_item"), k.reg::<Pred>("my_turn"));
+        k.note("items are taken by turns");
+        k.and_b32(owner, self.taken, 1).setp(Cmp::Ne, Int::U32, others, owner, self.number);
+        k.shr(Int::U32, turn, self.taken, 1).add_u32(self.taken, self.taken, 1);
+        k.unless(others).bra_uni("mine");
+        k.add_u32(stages, self.block.items.count, residual_stages);
+        self.ring.skip(k, stages);
+        k.bra_uni("item").place("mine");
+        k.note("the first turn of the first consumer has none before it");
+        k.add_u32(turn, turn, self.number).add_u32(turn, turn, 1).and_b32(turn, turn, 1);
+        k.mad_lo_u32(mine, self.number, 16, self.block.smem);
+        k.place("turn_wait").mbarrier_try_wait(ours, mine.at(g.turn(0)), turn);
+        k.unless(ours).bra("turn_wait");
+        mine
     }
 
-    /// The next tile's metadata, if there is one.
-    fn load_meta(&self, k: &mut Kernel, stage: u32) {
-        match self.meta.get(stage as usize).map(Vec::as_slice) {
-            None => {}
-            Some(&[low, high]) => {
-                k.ld_global_v2_b32(Cache::NcOnce, Vector([low, high]), self.meta_at);
-                k.add_u64(self.meta_at, self.meta_at, 8 * 32);
+    fn pass_turn(&self, k: &mut Kernel, mine: Reg<B32>) {
+        let (other, warp_leader) = (k.reg::<B32>("other_turn_at"), k.reg::<Pred>("warp_leader"));
+        k.note("the other's turn");
+        k.sub_u32(other, mine, self.block.smem).xor_b32(other, other, 16);
+        k.add_u32(other, other, self.block.smem);
+        k.setp(Cmp::Eq, Int::U32, warp_leader, self.lane, 0);
+        k.when(warp_leader).mbarrier_arrive(other.at(self.g().turn(0)));
+    }
+
+    /// The warpgroup's threads meet.
+    pub fn meet(&self, k: &mut Kernel) {
+        k.bar_sync_count(self.barrier, 128);
+    }
+
+    pub fn g(&self) -> &'a Geometry {
+        &self.block.g
+    }
+
+    fn multiply(&self, k: &mut Kernel) {
+        let (g, items) = (self.g(), &self.block.items);
+        let left = k.reg::<B32>("tiles_left");
+        let (last, later) = (k.reg::<Pred>("last_tile"), k.reg::<Pred>("later_teller"));
+        let accumulate = k.reg::<Pred>("accumulate");
+        k.mov_b32(left, items.count);
+        self.supply.begin(k, self.block, self.warp, self.lane, left);
+        k.setp(Cmp::Ne, Int::U32, accumulate, left, left);
+        let sets = Supply::count(g);
+        k.section(format!("main loop: {sets} tiles of k a trip"));
+        k.place("trip");
+        for set in 0..sets {
+            let full = format!("full_{set}");
+            self.ring.wait(k, &full, g.full(), false);
+            self.start(k, set, accumulate);
+            if set == 0 {
+                k.note("the tile before is done, but before the first there is none");
+                k.setp(Cmp::Ne, Int::U32, later, left, items.count).and_pred(later, later, self.teller);
             }
-            // half of the columns, and with them half of the 8 bytes: stages are even in number
-            Some(words) => {
-                let odd = stage % 2;
-                for &word in words {
-                    k.ld_global_b32(Cache::Nc, word, self.meta_at.at(4 * odd as i32));
-                }
-                if odd == 1 {
-                    k.add_u64(self.meta_at, self.meta_at, 8 * 32);
-                }
-            }
+            k.wgmma_wait(1);
+            self.tell_free(k, if set == 0 { later } else { self.teller }, self.before);
+            k.mov_b32(self.before, self.ring.barrier);
+            self.ring.advance(k);
+            k.setp(Cmp::Le, Int::U32, last, left, set + 1).when(last).bra_uni("multiplied");
+            self.supply.fill_if(k, (set + sets - 1) % sets, left, set + sets - 1);
         }
+        k.sub_u32(left, left, sets).bra_uni("trip");
+        k.place("multiplied");
+    }
+
+    /// Frees a stage, in all blocks of the cluster.
+    pub fn tell_free(&self, k: &mut Kernel, who: Reg<Pred>, barrier: Reg<B32>) {
+        let free = self.g().free();
+        match self.peer {
+            None => k.when(who).mbarrier_arrive(barrier.at(free)),
+            Some(peer) => {
+                let there = k.scratch("free_there");
+                k.add_u32(there, barrier, peer).when(who).mbarrier_arrive_cluster(there.at(free))
+            }
+        };
     }
 
     /// Starts a tile's multiplies.
-    fn multiply(&self, k: &mut Kernel, stage: u32) {
-        let g = self.g;
-        // metadata have come to registers; and without one ptxas 12.9 puts its own before each tile
+    fn start(&self, k: &mut Kernel, set: u32, accumulate: Reg<Pred>) {
+        let g = self.g();
+        let [a, b] = ["a_desc_now", "b_desc_now"].map(|role| k.scratch::<B64>(role));
+        let [a_stage, b_stage, stage] =
+            ["a_desc_stage", "b_desc_stage", "desc_stage"].map(|role| k.scratch::<B64>(role));
+        let word = k.scratch("desc_stage_word");
+        k.sub_u32(word, self.ring.at, self.block.smem).shr(Int::U32, word, word, 4);
+        k.cvt_u64_u32(stage, word).add_u64(b_stage, self.b, stage);
+        if !g.in_registers() {
+            k.add_u64(a_stage, self.a, stage);
+        }
+        // registers have come from memory; and without one ptxas 12.9 puts its own before each tile
         k.wgmma_fence();
         for step in 0..g.steps() {
-            let (a, b) = g.operands(step);
-            let at = |offset: u32| i64::from((stage * g.stage_bytes() + offset) / 16);
-            k.add_u64(self.a_now, self.a, at(a)).add_u64(self.b_now, self.b, at(b));
-            k.inst(self.wgmma(stage, step));
-            if stage == 0 && step == 0 {
-                k.setp_u64(Cmp::Eq, self.accumulate, self.a, self.a);
+            for slice in 0..g.slices() {
+                let (in_a, in_b) = g.operands(slice, step);
+                if slice == 0 {
+                    k.add_u64(b, b_stage, i64::from(in_b / 16));
+                }
+                let from: Arg = match self.supply.values(set, slice, step) {
+                    Some(values) => values.into(),
+                    None => {
+                        k.add_u64(a, a_stage, i64::from(in_a / 16));
+                        a.into()
+                    }
+                };
+                k.inst(self.wgmma((set, slice, step), from, b, accumulate));
+            }
+            if set == 0 && step == 0 {
+                k.setp_u64(Cmp::Eq, accumulate, self.b, self.b);
             }
         }
         k.wgmma_commit();
     }
 
-    fn wgmma(&self, stage: u32, step: u32) -> Inst {
-        let (g, ty) = (self.g, self.g.element());
+    fn wgmma(
+        &self,
+        (set, slice, step): (u32, u32, u32),
+        a: Arg,
+        b: Reg<B64>,
+        scale: Reg<Pred>,
+    ) -> Inst {
+        let (g, ty) = (self.g(), self.g().element());
         let shape = WgmmaShape { n: g.tile.n as u16, k: g.depth() as u16 };
-        let d = Arg::Vector(self.acc.iter().map(|r| (*r).into()).collect());
-        let (a, b, scale) = (self.a_now.into(), self.b_now.into(), self.accumulate.into());
-        // both as they are, and K-major
-        let imms = Imms(vec![1, 1, 0, 0]);
-        let (sat, dty) = (Satfinite::No, Type::F32);
-        match self.meta.get(stage as usize) {
+        let i = slice as usize;
+        let (dty, d) = match &self.sums {
+            Sums::F32(acc) => (Type::F32, acc[i].iter().map(|r| (*r).into()).collect()),
+            Sums::S32(sum) => (Type::S32, sum[i].iter().map(|r| (*r).into()).collect()),
+        };
+        // both as they are, and, where the type allows another, K-major
+        let imms = Imms(match (g.dtype, g.in_registers()) {
+            (DType::I8, _) => vec![],
+            (DType::E4M3, _) => vec![1, 1],
+            (_, true) => vec![1, 1, 0],
+            (_, false) => vec![1, 1, 0, 0],
+        });
+        let (d, b, scale, sat) = (Arg::Vector(d), b.into(), scale.into(), Satfinite::No);
+        match self.supply.metadata(set, slice, step) {
             None => Inst::Wgmma { shape, sat, dty, aty: ty, bty: ty, d, a, b, scale, imms },
-            Some(meta) => {
-                let (meta, selector) = (meta[step as usize / 2].into(), Imm(step % 2));
-                Inst::WgmmaSp {
-                    shape,
-                    sat,
-                    dty,
-                    aty: ty,
-                    bty: ty,
-                    d,
-                    a,
-                    b,
-                    meta,
-                    selector,
-                    scale,
-                    imms,
-                }
+            Some((meta, selector)) => {
+                let (meta, selector) = (meta.into(), Imm(selector));
+                Inst::WgmmaSp { shape, sat, dty, aty: ty, bty: ty, d, a, b, meta, selector, scale, imms }
             }
         }
     }
 }
 
-/// Roles end in no digit.
-fn letter(i: u32) -> char {
+/// A register's role for a slice; roles end in no digit.
+pub(super) fn of_slice(role: &str, slices: u32, slice: u32) -> String {
+    if slices > 1 { format!("{role}_{}", letter(slice)) } else { role.to_string() }
+}
+
+pub(super) fn letter(i: u32) -> char {
     char::from(b'a' + (i % 26) as u8)
 }

@@ -20,7 +20,7 @@ const MAX_I8_K: u32 = (1 << 17) - 1;
 /// Whether kernels of this form can scale, and transpose Y. They have bindings of w_scale and x_scale,
 /// between x and bias.
 const fn has_scales(form: Form) -> bool {
-    matches!(form, Form::Wgmma { .. } | Form::Host)
+    matches!(form, Form::Wgmma(_) | Form::Host)
 }
 
 pub(super) fn plan(

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 pub use linear::GEMV_FEATURES;
 pub use tensor_map::TensorMap;
+pub use wgmma::{STORE_BYTES, STORE_PIECE, whole_blocks};
 
 /// Largest head of the attention and rotary kernels, elements.
 pub const MAX_HEAD_DIM: u32 = 128;

@@ -107,76 +107,94 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Caps, CudaCaps, Epilogue, Problem, Target};
+    use crate::{Caps, CudaCaps, Epilogue, Problem, Target, Teams, Wgmma};
     use alloc::{format, string::ToString};
 
-    const fn wgmma(weights: Weights, tile: Tile, stages: u32) -> KernelSpec {
-        let form = Form::Wgmma { tile, stages };
+    const fn wgmma(weights: Weights, tile: Tile, stages: u32, cluster: u32) -> KernelSpec {
+        let (values, teams) = (Values::Shared, Teams::Cooperative);
+        let form = Form::Wgmma(Wgmma { tile, stages, values, teams, cluster });
         KernelSpec { op: OpKind::Linear(weights), dtype: DType::F16, target: Target::Sm90a, form }
     }
 
-    static DEEP: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 128, n: 128, k: 128 }, 4);
-    static WIDE: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 128, n: 256, k: 64 }, 4);
-    static DENSE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 64 }, 3);
+    static DEEP: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 128, n: 128, k: 128 }, 4, 1);
+    static WIDE: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 128, n: 256, k: 64 }, 4, 2);
+    static DENSE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 64 }, 3, 1);
+
+    fn planned(
+        spec: &'static KernelSpec,
+        sm: u32,
+        (m, n, k): (u32, u32, u32),
+        out: DType,
+        epilogue: Epilogue,
+    ) -> Result<Plan, Unsupported> {
+        let OpKind::Linear(weights) = spec.op else { return Err(Unsupported::Operation) };
+        let problem = Problem::Linear(Linear { m, n, k, weights, dtype: DType::F16, out, epilogue });
+        spec.plan(&problem, &Caps::Cuda(CudaCaps { sm, shared_bytes: 227 << 10, sms: 132 }))
+    }
 
     fn plan(
         spec: &'static KernelSpec,
         sm: u32,
-        (m, n, k): (u32, u32, u32),
+        shape: (u32, u32, u32),
     ) -> Result<Plan, Unsupported> {
-        let OpKind::Linear(weights) = spec.op else { return Err(Unsupported::Operation) };
-        let (dtype, epilogue) = (DType::F16, Epilogue::NONE);
-        let problem = Problem::Linear(Linear { m, n, k, weights, dtype, out: dtype, epilogue });
-        spec.plan(&problem, &Caps::Cuda(CudaCaps { sm, shared_bytes: 227 << 10, sms: 132 }))
+        planned(spec, sm, shape, DType::F16, Epilogue::NONE)
     }
 
     #[test]
     fn every_number_of_a_launch() {
         assert_eq!(DEEP.to_string(), "spmm24_f16_wgmma_sp_sm90a_128x128x128_s4");
+        assert_eq!(WIDE.to_string(), "spmm24_f16_wgmma_sp_sm90a_128x256x64_s4_c2");
         assert_eq!(DENSE.to_string(), "gemm_f16_wgmma_sm90a_128x256x64_s3");
         let p = plan(&DEEP, 90, (200, 300, 160)).unwrap();
-        assert_eq!((p.grid, p.block), ([2, 3, 1], 384));
-        assert_eq!(p.shared_bytes, 4 * (128 * 64 * 2 + 128 * 128 * 2) + 1024);
+        assert_eq!((p.grid, p.block), ([6, 1, 1], 384));
+        assert_eq!(p.shared_bytes, 4 * (128 * 64 * 2 + 128 * 128 * 2) + 16384 + 128);
         let granted = |name| p.bindings.iter().find(|b| b.name == name).map(|b| b.bytes);
         assert_eq!(granted("values"), Some(200 * 80 * 2), "rows are not padded, k to 32");
         assert_eq!(granted("metadata"), Some(256 * 256 / 8), "m padded to 64, k to 128");
-        assert_eq!(p.params, [200, 300, 160, Epilogue::NONE.flags(DType::F16)]);
-        let (dtype, swizzle) = (DType::F16, 128);
-        let values = TensorMap {
-            name: "map_values",
-            binding: "values",
-            dtype,
-            dims: [80, 200],
-            stride: 160,
-            tile: [64, 128],
-            swizzle,
+        assert_eq!(p.params, [200, 300, 160, Epilogue::NONE.flags(DType::F16), 0, 0]);
+        let map = |name, binding, dims: [u64; 2], tile, swizzle| {
+            let (dtype, stride) = (DType::F16, 2 * dims[0]);
+            TensorMap { name, binding, dtype, dims, stride, tile, swizzle }
         };
-        let x = TensorMap {
-            name: "map_x",
-            binding: "x",
-            dtype,
-            dims: [160, 300],
-            stride: 320,
-            tile: [64, 128],
-            swizzle,
-        };
-        assert_eq!(p.maps, [values, x]);
+        let maps = [
+            map("map_values", "values", [80, 200], [64, 128], 128),
+            map("map_x", "x", [160, 300], [64, 128], 128),
+            map("map_y", "y", [200, 300], [64, 32], 128),
+            map("map_residual", "y", [200, 300], [64, 32], 128),
+        ];
+        assert_eq!(p.maps, maps);
         assert_eq!(p.maps[0].box_bytes(), 128 * 128);
-        assert_eq!(p.maps_of_bindings().map(|(at, _)| at).collect::<Vec<_>>(), [0, 2]);
+        let bindings = p.maps_of_bindings().map(|(at, _)| p.bindings[at].name);
+        assert!(bindings.eq(["values", "x", "y", "y"]));
     }
 
     #[test]
-    fn a_box_of_sparse_weights_is_half_as_wide() {
+    fn a_box_of_sparse_weights_is_half_as_wide_and_a_cluster_shares_x() {
         let p = plan(&WIDE, 90, (128, 256, 64)).unwrap();
         assert_eq!((p.maps[0].tile, p.maps[0].swizzle), ([32, 128], 64));
-        assert_eq!((p.maps[1].tile, p.maps[1].swizzle), ([64, 256], 128));
-        assert_eq!(p.shared_bytes, 4 * (128 * 64 + 256 * 128) + 1024);
+        assert_eq!((p.maps[1].tile, p.maps[1].swizzle), ([64, 128], 128));
+        assert_eq!(p.grid, [2, 1, 1], "a cluster, the second block of which has no rows");
         let p = plan(&DENSE, 90, (128, 256, 64)).unwrap();
         assert_eq!(
             (p.maps[0].dims, p.maps[0].tile, p.maps[0].swizzle),
             ([64, 128], [64, 128], 128)
         );
-        assert_eq!(p.shared_bytes, 3 * (128 * 128 + 256 * 128) + 1024);
+    }
+
+    #[test]
+    fn y_goes_by_pieces_of_4_kib() {
+        let shape = (128, 24, 64);
+        let y = |out, transposed| {
+            let epilogue = Epilogue { transposed, residual: true, ..Epilogue::NONE };
+            let p = planned(&WIDE, 90, shape, out, epilogue).unwrap();
+            assert_eq!((p.maps[2].dims, p.maps[2].tile), (p.maps[3].dims, p.maps[3].tile));
+            assert_eq!((p.maps[2].binding, p.maps[3].binding), ("y", "residual"));
+            (p.maps[2].dims, p.maps[2].tile, p.maps[2].swizzle)
+        };
+        assert_eq!(y(DType::F16, false), ([128, 24], [64, 32], 128));
+        assert_eq!(y(DType::F32, false), ([128, 24], [32, 16], 128));
+        assert_eq!(y(DType::F16, true), ([24, 128], [32, 64], 64));
+        assert_eq!(y(DType::F32, true), ([24, 128], [16, 64], 64));
     }
 
     /// `sm_90a` is of 9.0 alone: it runs on no older device, and on no newer one.
@@ -191,16 +209,18 @@ mod tests {
 
     #[test]
     fn the_drivers_rules_are_errors() {
-        static TALL: KernelSpec = wgmma(Weights::Dense, Tile { m: 64, n: 320, k: 64 }, 1);
+        static TALL: KernelSpec = wgmma(Weights::Dense, Tile { m: 64, n: 320, k: 64 }, 1, 1);
         let why = plan(&TALL, 90, (64, 64, 64)).unwrap_err();
         let dim = "rows of a tensor map's box";
         assert_eq!(why, Unsupported::Range { dim, size: 320, min: 1, max: 256 });
-        static NARROW: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 64, n: 64, k: 32 }, 1);
+        static NARROW: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 64, n: 64, k: 32 }, 1, 1);
         let why = plan(&NARROW, 90, (64, 64, 64)).unwrap_err();
         assert!(why.to_string().contains("= 32 is outside 64..=128"), "{why}");
-        static LARGE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 128 }, 3);
+        let why = plan(&DEEP, 90, (100, 64, 64)).unwrap_err();
+        assert!(why.to_string().contains("= 200 is not a multiple of 16"), "{why}");
+        static LARGE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 128 }, 3, 1);
         let why = plan(&LARGE, 90, (64, 64, 64)).unwrap_err();
-        let needs = 3 * (128 * 256 + 256 * 256) + 1024;
+        let needs = 3 * (128 * 256 + 256 * 256) + 16384 + 128;
         assert_eq!(
             why,
             Unsupported::Limit { what: "bytes of shared memory", needs, has: 227 << 10 }

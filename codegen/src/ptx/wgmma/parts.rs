@@ -1,0 +1,130 @@
+//! A tile that was cut along k: each part's sums go to the workspace, and who comes last adds them all,
+//! in the order of k, and goes on to Y. Nobody waits for anybody.
+//!
+//! No fence is needed: the warpgroup's barrier orders all its sums before the leader's atom, that one
+//! releases them to the device and acquires those of the parts before it, and the next barrier hands
+//! them to the other threads (causality order is transitive, ISA chapter 8).
+
+use super::consumer::{Consumer, Sums};
+use super::output::Output;
+use quickpick_ptx::{B32, B64, Cache, Cmp, Int, Kernel, Pred, Reg, Vector};
+
+pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
+    let (g, block) = (c.g(), c.block);
+    let items = &block.items;
+    let (whole, leave) = (k.reg::<Pred>("whole_tile"), k.reg::<Pred>("not_last"));
+    k.section("parts of a tile: the sums go to the workspace, and the last part goes on");
+    k.setp(Cmp::Eq, Int::U32, whole, items.count, items.tiles_of_k);
+    k.when(whole).bra_uni("summed");
+    let tile_bytes = 4 * g.tile.m * g.tile.n;
+    let slot_bytes = tile_bytes * g.cluster();
+    let [base, own, counter] = ["workspace_base", "own_part", "counter"].map(|r| k.reg::<B64>(r));
+    let [slot, offset] = ["slot", "part_offset"].map(|r| k.reg::<B32>(r));
+    k.ld_param_u64(base, block.workspace).cvta_to_global(base, base);
+    k.note("slot group + tile, then the block's; 16 bytes of each thread in turn");
+    k.mul_lo_u32(offset, c.thread, 16);
+    if !g.by_turns() {
+        k.mad_lo_u32(offset, c.number, tile_bytes / g.form.owners(), offset);
+    }
+    if g.cluster() > 1 {
+        k.mad_lo_u32(offset, items.rank, tile_bytes, offset);
+    }
+    k.add_u32(slot, items.group, items.tile).cvt_u64_u32(own, offset).add_u64(own, own, base);
+    let first = k.reg::<B64>("first_part");
+    k.mov_b64(first, own).mad_wide(Int::U32, own, slot, slot_bytes, own);
+    each(c, |at, four| store(k, own, at, four));
+
+    k.note("the tile's counter, behind all slots");
+    k.add_u32(slot, items.groups, items.split).mad_wide(Int::U32, counter, slot, slot_bytes, base);
+    k.mad_lo_u32(slot, items.tile, g.cluster(), items.rank).shl_b32(slot, slot, 1);
+    if !g.by_turns() {
+        k.add_u32(slot, slot, c.number);
+    }
+    k.mad_wide(Int::U32, counter, slot, 4, counter);
+    let [arrived, from, to, word] =
+        ["arrived", "first_group", "last_group", "word_at"].map(|r| k.reg::<B32>(r));
+    k.mad_lo_u32(word, c.number, 16, block.smem);
+    c.meet(k);
+    k.when(c.leader).atom_add_acq_rel(arrived, counter, 1);
+    k.when(c.leader).st_shared_b32(word.at(g.word()), arrived);
+    c.meet(k);
+    k.ld_shared_b32(arrived, word.at(g.word()));
+    k.note("groups hold shares in order: from that of the tile's first tile of k to that of its last");
+    k.mul_lo_u32(from, items.tile, items.tiles_of_k).add_u32(to, from, items.tiles_of_k);
+    k.sub_u32(to, to, 1).div_u32(to, to, items.share).div_u32(from, from, items.share);
+    k.sub_u32(to, to, from).setp(Cmp::Eq, Int::U32, leave, arrived, to);
+    k.when(leave).bra_uni("last_part");
+    output.forgo_residual(k, c);
+    k.bra_uni("item").place("last_part");
+    let none = k.reg::<B32>("none_arrived");
+    k.note("ready for the next launch");
+    k.mov_b32(none, 0).when(c.leader).st_global_b32(counter, none);
+
+    k.note("in the order of k");
+    let more = k.reg::<Pred>("more_parts");
+    k.add_u32(from, from, items.tile).mad_wide(Int::U32, first, from, slot_bytes, first);
+    each(c, |at, four| load(k, first, at, four));
+    k.place("add_part").add_u64(first, first, i64::from(slot_bytes));
+    each(c, |at, four| add(k, first, at, four));
+    k.sub_u32(to, to, 1).setp(Cmp::Ne, Int::U32, more, to, 0).when(more).bra_uni("add_part");
+    k.place("summed");
+}
+
+/// Four sums, and the bits in which they go through memory.
+enum Four {
+    F32(Vector<quickpick_ptx::F32, 4>),
+    S32(Vector<B32, 4>),
+}
+
+/// All of a thread's sums by fours, with their offset.
+fn each(c: &Consumer, mut body: impl FnMut(i32, Four)) {
+    let count = match &c.sums {
+        Sums::F32(all) => all.iter().flatten().count(),
+        Sums::S32(all) => all.iter().flatten().count(),
+    };
+    for i in 0..count / 4 {
+        let four = match &c.sums {
+            Sums::F32(all) => Four::F32(nth(all, i)),
+            Sums::S32(all) => Four::S32(nth(all, i)),
+        };
+        body((2048 * i) as i32, four);
+    }
+}
+
+fn nth<C: Copy>(all: &[Vec<Reg<C>>], i: usize) -> Vector<C, 4> {
+    let flat: Vec<_> = all.iter().flatten().copied().collect();
+    Vector(std::array::from_fn(|e| flat[4 * i + e]))
+}
+
+fn store(k: &mut Kernel, base: Reg<B64>, at: i32, four: Four) {
+    match four {
+        Four::F32(v) => k.st_global_v4_f32(base.at(at), v),
+        Four::S32(v) => k.st_global_v4_b32(base.at(at), v),
+    };
+}
+
+fn load(k: &mut Kernel, base: Reg<B64>, at: i32, four: Four) {
+    match four {
+        Four::F32(v) => k.ld_global_v4_f32(Cache::Default, v, base.at(at)),
+        Four::S32(v) => k.ld_global_v4_b32(Cache::Default, v, base.at(at)),
+    };
+}
+
+fn add(k: &mut Kernel, base: Reg<B64>, at: i32, four: Four) {
+    match four {
+        Four::F32(v) => {
+            let part: Vector<_, 4> = k.scratches("part");
+            k.ld_global_v4_f32(Cache::Default, part, base.at(at));
+            for e in 0..4 {
+                k.add_f32(v[e], v[e], part[e]);
+            }
+        }
+        Four::S32(v) => {
+            let part: Vector<_, 4> = k.scratches("part");
+            k.ld_global_v4_b32(Cache::Default, part, base.at(at));
+            for e in 0..4 {
+                k.add_u32(v[e], v[e], part[e]);
+            }
+        }
+    }
+}
