@@ -57,6 +57,7 @@ fn operands<B: Backend>(backend: &B, plan: &Plan, x: &[f64]) -> Operands<B::Buff
     let workspace = Some(plan.workspace_bytes()).filter(|&bytes| bytes > 0);
     Operands {
         x: backend.upload(bytemuck::cast_slice(&padded)).unwrap().into(),
+        x_scale: None,
         residual: None,
         y: backend.buffer(y.bytes).unwrap().into(),
         workspace: workspace.map(|bytes| backend.buffer(bytes).unwrap().into()),
