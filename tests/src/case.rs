@@ -51,11 +51,24 @@ impl Case {
             Weights::Sparse24 => (source.sparse(p.dtype, p.m, p.k), true),
             Weights::Dense => (source.matrix(p.dtype, p.m, p.k), false),
         };
-        let present = |yes: bool, size: u32| if yes { size } else { 0 };
-        let bias = source.matrix(DType::F32, 1, present(p.epilogue.bias, p.m));
-        let residual = source.matrix(p.out, p.n, present(p.epilogue.residual, p.m));
-        let [w_scale, x_scale] =
-            [p.m, p.n].map(|size| source.matrix(DType::F32, 1, present(p.epilogue.scales, size)));
+        // what is added is about as large as products are, and what I8 is scaled to about as large as
+        // the others' are: what is lost must show
+        let (unit, scale) = match (p.dtype, p.epilogue.scales) {
+            (DType::I8, false) => (f64::from(1 << 14), 1.0),
+            (DType::I8, true) => (1.0, 1.0 / 128.0),
+            _ => (1.0, 1.0),
+        };
+        let mut other = |dtype, present, [rows, cols]: [u32; 2], unit: f64| -> Values {
+            let mut other = source.matrix(dtype, if present { rows } else { 0 }, cols);
+            other.values.iter_mut().for_each(|v| *v *= unit);
+            other
+        };
+        let e = p.epilogue;
+        let bias = other(DType::F32, e.bias, [1, p.m], unit);
+        let y_shape = if e.transposed { [p.m, p.n] } else { [p.n, p.m] };
+        let residual = other(p.out, e.residual, y_shape, unit);
+        let w_scale = other(DType::F32, e.scales, [1, p.m], scale);
+        let x_scale = other(DType::F32, e.scales, [1, p.n], scale);
         let inputs = LinearInputs {
             w: &w.values,
             x: &x.values,

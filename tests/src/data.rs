@@ -1,6 +1,7 @@
 //! Test data: values that are exact in the type that the device reads.
 
 use half::{bf16, f16};
+use quickpick_format::E4m3;
 use quickpick_kernels::DType;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -8,13 +9,15 @@ use rand::{Rng, SeedableRng};
 /// How operands are filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// Uniform in ±1, rounded to the type, never subnormal.
+    /// Uniform in ±1, rounded to the type, never subnormal but in E4M3; I8 over its whole range.
     Random,
-    /// Small multiples of 1/16 that differ from their neighbours: products and sums are exact, so a
-    /// misplaced element is a wrong number.
+    /// Small multiples of 1/16 (I8: of 1) that differ from their neighbours: products and sums are
+    /// exact, so a misplaced element is a wrong number.
     Ramp,
     /// X has a single 1 in each row, at a different place; W is a ramp: Y is elements of W.
     OneHot,
+    /// The least value of an 8-bit type, sometimes the largest: sums as large as they get.
+    Extreme,
 }
 
 /// A matrix of values, each exact in `dtype`.
@@ -54,7 +57,8 @@ fn encode(dtype: DType, value: f64) -> Vec<u8> {
         DType::F16 => f16::from_f64(value).to_le_bytes().to_vec(),
         DType::BF16 => bf16::from_f64(value).to_le_bytes().to_vec(),
         DType::F32 => (value as f32).to_le_bytes().to_vec(),
-        DType::I8 => (value as i8).to_le_bytes().to_vec(),
+        DType::I8 => (value.round_ties_even() as i8).to_le_bytes().to_vec(),
+        DType::E4M3 => vec![E4m3::from_f32(value as f32).to_bits()],
     }
 }
 
@@ -65,6 +69,7 @@ pub fn decode(dtype: DType, bytes: &[u8]) -> f64 {
         DType::BF16 => bf16::from_le_bytes([bytes[0], bytes[1]]).to_f64(),
         DType::F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as f64,
         DType::I8 => bytes[0] as i8 as f64,
+        DType::E4M3 => E4m3::from_bits(bytes[0]).to_f32() as f64,
     }
 }
 
@@ -89,9 +94,15 @@ impl Source {
     /// `rows × cols` of an operand, by its fill; a ramp for one-hot.
     pub fn matrix(&mut self, dtype: DType, rows: u32, cols: u32) -> Values {
         let (fill, cols) = (self.fill, cols as usize);
-        let value = |i: usize| match fill {
-            Fill::Random => self.uniform(1.0),
-            Fill::Ramp | Fill::OneHot => ramp(i / cols, i % cols),
+        let value = |i: usize| match (fill, dtype) {
+            (Fill::Random, DType::I8) => self.rng.random_range(-128..=127).into(),
+            (Fill::Extreme, DType::I8 | DType::E4M3) => {
+                let [least, largest] = if dtype == DType::I8 { [-128, 127] } else { [-448, 448] };
+                (if self.rng.random_ratio(7, 8) { least } else { largest }).into()
+            }
+            (Fill::Random | Fill::Extreme, _) => self.uniform(1.0),
+            (Fill::Ramp | Fill::OneHot, DType::I8) => 16.0 * ramp(i / cols, i % cols),
+            (Fill::Ramp | Fill::OneHot, _) => ramp(i / cols, i % cols),
         };
         Values::new(dtype, (0..rows as usize * cols).map(value))
     }
@@ -116,7 +127,7 @@ impl Source {
         let groups = cols as usize / 4;
         for (i, group) in w.values.chunks_exact_mut(4).enumerate() {
             let pair = match self.fill {
-                Fill::Random => PAIRS[self.rng.random_range(0..6)],
+                Fill::Random | Fill::Extreme => PAIRS[self.rng.random_range(0..6)],
                 Fill::Ramp | Fill::OneHot => PAIRS[(i / groups * 5 + i % groups) % 6],
             };
             for (j, v) in group.iter_mut().enumerate() {

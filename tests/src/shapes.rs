@@ -76,6 +76,9 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     let mut list = Vec::new();
     let mut seed = 0;
     let dtype = spec.dtype;
+    let outs = [Linear::narrow_out(dtype), DType::F32];
+    let scales = matches!(spec.form, Form::Wgmma { .. } | Form::Host);
+    let all = epilogues(scales);
     for (i, &m) in ms.iter().enumerate() {
         for (j, &n) in ns.iter().enumerate() {
             let k = ks[(i + j) % ks.len()];
@@ -84,23 +87,22 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
                 let p = Linear { m, n, k, weights, dtype, out, epilogue };
                 Box::new(move || Case::linear(p, fill, seed))
             };
-            let all = epilogues();
             let varied = all[seed as usize * 5 % all.len()];
-            let outs = [dtype, DType::F32];
+            let placed = Epilogue { transposed: scales && seed % 2 == 0, ..Epilogue::NONE };
             list.push((
                 format!("m{m}_n{n}_k{k}"),
                 vec![
                     make(Fill::Random, varied, outs[seed as usize % 2], seed),
                     make(Fill::Ramp, Epilogue::NONE, DType::F32, seed),
-                    make(Fill::OneHot, Epilogue::NONE, dtype, seed),
+                    make(Fill::OneHot, placed, outs[0], seed),
                 ],
             ));
         }
     }
     // every epilogue and output type, at one ragged shape
     let (m, n, k) = (ms[ms.len() - 1] + 2, ns[ns.len() / 2], ks[1]);
-    for epilogue in epilogues() {
-        let cases = [dtype, DType::F32].map(|out| -> Make {
+    for epilogue in all {
+        let cases = outs.map(|out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue };
             Box::new(move || Case::linear(p, Fill::Random, 99))
         });
@@ -123,23 +125,47 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         let make: Make = Box::new(move || Case::linear(p, Fill::Random, 8));
         list.push((format!("m{m}_n{n}_k{k}_deep"), vec![make]));
     }
+    // sums of 8-bit values that f32 does not hold: past 2²⁴, for kept values alone
+    if outs[0] != dtype {
+        let (m, n, k) = (5, 3, 8224);
+        let cases = outs.map(|out| -> Make {
+            let p = Linear { m, n, k, weights, dtype, out, epilogue: Epilogue::NONE };
+            Box::new(move || Case::linear(p, Fill::Extreme, 10))
+        });
+        list.push((format!("m{m}_n{n}_k{k}_extreme"), cases.into()));
+    }
     list
 }
 
-fn epilogues() -> Vec<Epilogue> {
+/// Every epilogue; those with scales, transposed or both are some of every kind.
+fn epilogues(scales: bool) -> Vec<Epilogue> {
     let mut all = Vec::new();
     for activation in [Activation::None, Activation::Relu, Activation::Gelu, Activation::Silu] {
         for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
-            all.push(Epilogue { bias, activation, residual });
+            all.push(Epilogue { bias, activation, residual, ..Epilogue::NONE });
+        }
+    }
+    if scales {
+        for (scales, transposed) in [(true, false), (false, true), (true, true)] {
+            for (bias, activation, residual) in [
+                (false, Activation::None, false),
+                (true, Activation::Relu, true),
+                (true, Activation::Gelu, false),
+                (false, Activation::Silu, true),
+            ] {
+                all.push(Epilogue { scales, bias, activation, residual, transposed });
+            }
         }
     }
     all
 }
 
 fn name(e: Epilogue) -> String {
+    let scales = if e.scales { "scales_" } else { "" };
     let bias = if e.bias { "bias_" } else { "" };
     let residual = if e.residual { "_residual" } else { "" };
-    format!("{bias}{:?}{residual}", e.activation).to_lowercase()
+    let transposed = if e.transposed { "_transposed" } else { "" };
+    format!("{scales}{bias}{:?}{residual}{transposed}", e.activation).to_lowercase()
 }
 
 /// Both types that an output may have.

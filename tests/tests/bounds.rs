@@ -15,9 +15,17 @@ const P: Linear = Linear {
     epilogue: Epilogue::NONE,
 };
 
+const I8: Linear = Linear { dtype: DType::I8, ..P };
+const E4M3: Linear = Linear { dtype: DType::E4M3, ..P };
+
 /// Elements of Y that a mistake in W or X moves out of their bounds, and those that it moves at all.
-fn caught(fill: Fill, out: DType, mistake: impl Fn(&mut [f64], &mut [f64])) -> (usize, usize) {
-    let p = Linear { out, ..P };
+fn caught(
+    p: Linear,
+    fill: Fill,
+    out: DType,
+    mistake: impl Fn(&mut [f64], &mut [f64]),
+) -> (usize, usize) {
+    let p = Linear { out, ..p };
     let mut source = Source::new(fill, 7);
     let mut x = source.activations(p.dtype, p.n, p.k).values;
     let mut w = source.sparse(p.dtype, p.m, p.k).values;
@@ -37,7 +45,7 @@ fn caught(fill: Fill, out: DType, mistake: impl Fn(&mut [f64], &mut [f64])) -> (
 fn one_lost_product_is_caught() {
     for fill in [Fill::Random, Fill::Ramp] {
         for col in [0, 255, 511] {
-            let (out, moved) = caught(fill, DType::F32, |_, x| {
+            let (out, moved) = caught(P, fill, DType::F32, |_, x| {
                 for row in x.chunks_exact_mut(P.k as usize) {
                     row[col] = 0.0;
                 }
@@ -55,7 +63,7 @@ fn one_wrong_position_is_caught() {
     for fill in [Fill::Random, Fill::Ramp] {
         for group in [0, 63, 127] {
             // the group's kept pair moves to the other two columns
-            let (out, moved) = caught(fill, DType::F32, |w, _| {
+            let (out, moved) = caught(P, fill, DType::F32, |w, _| {
                 w[row * k + 4 * group..][..4].reverse();
             });
             assert!(moved == 0 || out > 0, "{fill:?}, group {group}: {out} of {moved}");
@@ -68,12 +76,33 @@ fn neighbours_cannot_be_taken_for_each_other() {
     let k = P.k as usize;
     for fill in [Fill::Random, Fill::Ramp, Fill::OneHot] {
         for out_type in [DType::F32, DType::F16] {
-            let (out, moved) = caught(fill, out_type, |w, _| w.rotate_left(k));
+            let (out, moved) = caught(P, fill, out_type, |w, _| w.rotate_left(k));
             assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: rows of W: {out} of {moved}");
-            let (out, moved) = caught(fill, out_type, |_, x| x.rotate_left(k));
+            let (out, moved) = caught(P, fill, out_type, |_, x| x.rotate_left(k));
             assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: rows of X: {out} of {moved}");
-            let (out, moved) = caught(fill, out_type, |_, x| x.rotate_left(1));
+            let (out, moved) = caught(P, fill, out_type, |_, x| x.rotate_left(1));
             assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: columns of X: {out} of {moved}");
+        }
+    }
+}
+
+/// Sums of I8 are exact: whatever moves an element at all is caught, one unit of one product too.
+#[test]
+fn one_unit_of_i8_is_caught() {
+    for fill in [Fill::Random, Fill::Ramp, Fill::Extreme] {
+        let (out, moved) = caught(I8, fill, DType::F32, |_, x| x[100] += 1.0);
+        assert!(moved > 0 && out == moved, "{fill:?}: {out} of {moved}");
+        let (out, moved) = caught(I8, fill, DType::F32, |w, _| w.rotate_left(P.k as usize));
+        assert!(moved > 0 && out == moved, "{fill:?}: rows of W: {out} of {moved}");
+    }
+}
+
+#[test]
+fn neighbours_of_e4m3_are_told_apart() {
+    for fill in [Fill::Random, Fill::Ramp, Fill::OneHot] {
+        for out_type in [DType::F32, DType::BF16] {
+            let (out, moved) = caught(E4M3, fill, out_type, |w, _| w.rotate_left(P.k as usize));
+            assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: rows of W: {out} of {moved}");
         }
     }
 }

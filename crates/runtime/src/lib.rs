@@ -18,6 +18,7 @@
 //!     let bytes = 2 * u64::from(n * layer.m());
 //!     let operands = Operands {
 //!         x: backend.upload(bytemuck::cast_slice(x))?.into(),
+//!         x_scale: None,
 //!         residual: None,
 //!         y: backend.buffer(bytes)?.into(),
 //!         workspace: match selection.plan.workspace_bytes() {

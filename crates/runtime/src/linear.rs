@@ -58,7 +58,8 @@ pub fn pad_columns<T: Element>(matrix: &[T], cols: usize) -> Result<Vec<T>> {
     Ok(padded)
 }
 
-/// A linear layer `Y = act(X·Wᵀ + bias) + residual` on a device, for any number of tokens.
+/// A linear layer `Y = act(scale·(X·Wᵀ) + bias) + residual` on a device, for any number of tokens.
+/// scale is 1, or w_scale of the feature × x_scale of the token ([`with_scales`](Self::with_scales)).
 ///
 /// [`select`](Self::select) chooses a kernel for a number of tokens and says why;
 /// [`step`](Self::step) binds it. Kernels differ in the order in which they read a 2:4 weight: on
@@ -76,16 +77,20 @@ pub struct LinearLayer<B: Backend> {
     /// Makes another copy; owns the matrix.
     pack: Option<Box<dyn Fn(&B, Order) -> Result<Weight<B>> + Send + Sync>>,
     bias: Option<B::Buffer>,
+    w_scale: Option<B::Buffer>,
+    transposed: bool,
 }
 
-/// What a step of a linear layer reads and writes, besides weight and bias.
+/// What a step of a linear layer reads and writes, besides weight, its scales and bias.
 #[derive(Clone, Debug)]
 pub struct Operands<T> {
     /// `n × k` of the weight's type, k padded to 32 ([`pad_columns`]).
     pub x: Slice<T>,
-    /// `n × m` of Y's type, where the epilogue adds it.
+    /// n numbers, f32, where the layer scales ([`LinearLayer::with_scales`]).
+    pub x_scale: Option<Slice<T>>,
+    /// `n × m` (transposed: `m × n`) of Y's type, where the epilogue adds it.
     pub residual: Option<Slice<T>>,
-    /// `n × m`.
+    /// `n × m` (transposed: `m × n`).
     pub y: Slice<T>,
     /// [`Plan::workspace_bytes`], zeroed once; `None` if that is 0.
     pub workspace: Option<Slice<T>>,
@@ -102,10 +107,11 @@ impl<B: Backend> LinearLayer<B> {
         bias: Option<&[f32]>,
     ) -> Result<Self> {
         let (m, k) = (dimension("m", weight.rows())?, dimension("k", weight.k())?);
-        let bias = upload_bias(backend, m, bias)?;
+        let bias = bias.map(|bias| upload(backend, "the bias", m, bias)).transpose()?;
         let pack = move |backend: &B, order| Weight::sparse(backend, &weight, order);
         let (dtype, weights) = (T::DTYPE, Weights::Sparse24);
-        Ok(Self { m, k, dtype, weights, copies: vec![], pack: Some(Box::new(pack)), bias })
+        let (copies, pack) = (vec![], Some(Box::new(pack) as Box<_>));
+        Ok(Self { m, k, dtype, weights, copies, pack, bias, w_scale: None, transposed: false })
     }
 
     /// A layer with a dense weight, `m × cols` row-major, and a bias of m numbers if it has one.
@@ -122,9 +128,35 @@ impl<B: Backend> LinearLayer<B> {
         let copy = Weight::dense(backend, weight, cols)?;
         let m = dimension("m", weight.len().checked_div(cols).unwrap_or(0))?;
         let k = dimension("k", cols.next_multiple_of(32))?;
-        let bias = upload_bias(backend, m, bias)?;
-        let (dtype, weights) = (T::DTYPE, Weights::Dense);
-        Ok(Self { m, k, dtype, weights, copies: vec![(None, copy)], pack: None, bias })
+        let bias = bias.map(|bias| upload(backend, "the bias", m, bias)).transpose()?;
+        let (dtype, weights, copies) = (T::DTYPE, Weights::Dense, vec![(None, copy)]);
+        Ok(Self {
+            m,
+            k,
+            dtype,
+            weights,
+            copies,
+            pack: None,
+            bias,
+            w_scale: None,
+            transposed: false,
+        })
+    }
+
+    /// The layer with scales, as a quantised weight has them: its product is multiplied by
+    /// `w_scale[m]·x_scale[n]` before the bias. `w_scale` are m numbers, and go up here; those of X
+    /// come with each step ([`Operands::x_scale`]). Not every kernel scales: see what
+    /// [`select`](Self::select) says.
+    ///
+    /// Errors: [`Error::Argument`] for scales of another number; the device's.
+    pub fn with_scales(self, backend: &B, w_scale: &[f32]) -> Result<Self> {
+        let w_scale = Some(upload(backend, "w_scale", self.m, w_scale)?);
+        Ok(Self { w_scale, ..self })
+    }
+
+    /// The layer with Y and residual as features × tokens, `m × n` row-major. Not every kernel can.
+    pub fn transposed(self) -> Self {
+        Self { transposed: true, ..self }
     }
 
     /// Output features.
@@ -137,10 +169,12 @@ impl<B: Backend> LinearLayer<B> {
         self.k
     }
 
-    /// What is asked for `n` tokens, with Y of type `out`. The bias is in it, if the layer has one.
+    /// What is asked for `n` tokens, with Y of type `out`. Scales and bias are in it, if the layer has
+    /// them.
     pub fn problem(&self, n: u32, out: DType, activation: Activation, residual: bool) -> Problem {
         let Self { m, k, dtype, weights, .. } = *self;
-        let epilogue = Epilogue { bias: self.bias.is_some(), activation, residual };
+        let (scales, bias) = (self.w_scale.is_some(), self.bias.is_some());
+        let epilogue = Epilogue { scales, bias, activation, residual, transposed: self.transposed };
         Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue })
     }
 
@@ -177,6 +211,8 @@ impl<B: Backend> LinearLayer<B> {
             "values" => Some(weight.values.clone().into()),
             "metadata" => weight.metadata.clone().map(Slice::from),
             "x" => Some(operands.x.clone()),
+            "w_scale" => self.w_scale.clone().map(Slice::from),
+            "x_scale" => operands.x_scale.clone(),
             "bias" => self.bias.clone().map(Slice::from),
             "residual" => operands.residual.clone(),
             "y" => Some(operands.y.clone()),
@@ -212,10 +248,13 @@ impl<B: Backend> LinearLayer<B> {
             let what = format!("{}: linear layers in the plan", plan.spec);
             return Err(Error::Argument { what, got: 0, expected: 1 });
         };
+        if p.dtype != self.dtype {
+            let what = format!("{}: plans for weights of {}", plan.spec, self.dtype);
+            return Err(Error::Argument { what, got: 0, expected: 1 });
+        }
         let sizes = [
             ("m", p.m, self.m),
             ("k", p.k, self.k),
-            ("bytes of an element", p.dtype.bytes() as u32, self.dtype.bytes() as u32),
             ("kept of four", kept(p.weights), kept(self.weights)),
         ];
         for (dim, got, expected) in sizes {
@@ -244,11 +283,11 @@ fn dimension(name: &str, size: usize) -> Result<u32> {
     })
 }
 
-fn upload_bias<B: Backend>(backend: &B, m: u32, bias: Option<&[f32]>) -> Result<Option<B::Buffer>> {
-    let Some(bias) = bias else { return Ok(None) };
-    if bias.len() != m as usize {
-        let (got, expected) = (bias.len() as u64, u64::from(m));
-        return Err(Error::Argument { what: "elements of the bias".into(), got, expected });
+/// Uploads one number for each output feature.
+fn upload<B: Backend>(backend: &B, name: &str, m: u32, numbers: &[f32]) -> Result<B::Buffer> {
+    if numbers.len() != m as usize {
+        let (got, expected) = (numbers.len() as u64, u64::from(m));
+        return Err(Error::Argument { what: format!("elements of {name}"), got, expected });
     }
-    Ok(Some(backend.upload(bytemuck::cast_slice(bias))?))
+    backend.upload(bytemuck::cast_slice(numbers))
 }

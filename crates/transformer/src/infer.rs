@@ -370,7 +370,8 @@ impl<B: Backend> Recorder<'_, B> {
             0 => None,
             bytes => Some(Slice::from(self.backend.buffer(bytes)?)),
         };
-        let operands = Operands { x: x.clone().into(), residual, y: y.clone().into(), workspace };
+        let (x, y) = (x.clone().into(), y.clone().into());
+        let operands = Operands { x, x_scale: None, residual, y, workspace };
         self.steps.push(w.step(self.backend, &plan, &operands)?);
         self.kernels.insert(plan.spec.to_string());
         Ok(())

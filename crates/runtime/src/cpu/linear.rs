@@ -3,12 +3,16 @@
 //! Few tokens ([`dot_tokens`]): x is widened to f32, tasks take rows of W. Beyond: tokens are taken
 //! [`PASS`] at a time, packed into transposed panels, and tasks take (panel, rows of W). Either way
 //! sums land in scratch memory, by output feature, and the epilogue carries them to y.
+//!
+//! 8-bit integers go another way to their sums: `integer.rs`.
 
 use super::epilogue::Epilogue;
+use super::integer;
 use super::memory::Views;
 use super::simd::linear::{Dot, MAX_DEPTH, Pack, Rows, Tile};
 use super::simd::{Element, Isa, Widen};
-use quickpick_kernels::{Linear, Problem, Weights};
+use bytemuck::Pod;
+use quickpick_kernels::{DType, Linear, Problem, Weights};
 use rayon::prelude::*;
 
 /// Most tokens for which each output is a dot product: below, too few lanes of a panel would be
@@ -35,12 +39,63 @@ const EPILOGUE_TOKENS: usize = 16;
 /// f32s of scratch: x as f32, then the sums.
 pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    if p.dtype == DType::I8 {
+        return n.min(PASS) * m;
+    }
     let tokens = if n <= dot_tokens(p.weights) { n } else { padded(n.min(PASS), isa) };
     // the sums start at a cache line
     (tokens * k).next_multiple_of(16) + tokens * m
 }
 
-/// Runs a layer: weights and x of T, y and residual of O.
+/// A layer's operands: weights and x of T, y and residual of O.
+struct Operands<'a, T, O> {
+    weights: Rows<'a, T>,
+    x: &'a [T],
+    epilogue: Epilogue<'a>,
+    residual: &'a [O],
+    y: &'a mut [O],
+}
+
+impl<'a, T: Pod, O: Pod> Operands<'a, T, O> {
+    /// In the plan's order.
+    fn take(p: &Linear, views: &mut Views<'a>) -> Self {
+        let values = views.input(0);
+        let (weights, x) = match p.weights {
+            Weights::Sparse24 => (Rows::Sparse(values, views.input(1)), 2),
+            Weights::Dense => (Rows::Dense(values), 1),
+        };
+        let epilogue = Epilogue {
+            rule: p.epilogue,
+            w_scale: views.input(x + 1),
+            x_scale: views.input(x + 2),
+            bias: views.input(x + 3),
+            m: p.m as usize,
+            n: p.n as usize,
+        };
+        let (residual, y) = (views.input(x + 4), views.output(x + 5));
+        Self { weights, x: views.input(x), epilogue, residual, y }
+    }
+}
+
+/// Runs a layer of I8: sums in i32, exact.
+pub(super) fn run_i8<O: Element>(
+    isa: Isa,
+    problem: &Problem,
+    views: &mut Views<'_>,
+    scratch: &mut [f32],
+) {
+    let Problem::Linear(p) = problem else { return };
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let Operands { weights, x, epilogue, residual, y } = Operands::<i8, O>::take(p, views);
+    for start in (0..n).step_by(PASS) {
+        let tokens = start..n.min(start + PASS);
+        let sums = &mut scratch[..tokens.len() * m];
+        integer::products(weights, &x[tokens.start * k..tokens.end * k], k, sums);
+        epilogue.run(isa, sums, tokens.len(), tokens, residual, y, EPILOGUE_TOKENS);
+    }
+}
+
+/// Runs a layer of floats: weights and x of T, y and residual of O.
 pub(super) fn run<T: Element, O: Element>(
     isa: Isa,
     problem: &Problem,
@@ -49,32 +104,22 @@ pub(super) fn run<T: Element, O: Element>(
 ) {
     let Problem::Linear(p) = problem else { return };
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    let values = views.input::<T>(0);
-    let (weights, next) = match p.weights {
-        Weights::Sparse24 => (Rows::Sparse(values, views.input(1)), 2),
-        Weights::Dense => (Rows::Dense(values), 1),
-    };
-    let x = views.input::<T>(next);
-    let (bias, residual) = (views.input::<f32>(next + 1), views.input::<O>(next + 2));
-    let y = views.output::<O>(next + 3);
-
-    let epilogue = Epilogue { rule: p.epilogue, bias, m };
+    let Operands { weights, x, epilogue, residual, y } = Operands::<T, O>::take(p, views);
     if n <= dot_tokens(p.weights) {
         let (wide, sums) = scratch.split_at_mut((n * k).next_multiple_of(16));
         dot(isa, weights, x, k, &mut wide[..n * k], &mut sums[..n * m]);
-        epilogue.run(isa, sums, n, residual, y, 1);
+        epilogue.run(isa, sums, n, 0..n, residual, y, 1);
         return;
     }
     let panel = 4 * isa.lanes();
     for start in (0..n).step_by(PASS) {
-        let tokens = PASS.min(n - start);
-        let padded = padded(tokens, isa);
+        let tokens = start..n.min(start + PASS);
+        let padded = padded(tokens.len(), isa);
         let (panels, sums) = scratch.split_at_mut((padded * k).next_multiple_of(16));
         let (panels, sums) = (&mut panels[..padded * k], &mut sums[..padded * m]);
-        let part = start * m..(start + tokens) * m;
-        tiles(isa, weights, &x[start * k..][..tokens * k], k, panels, sums, (panel, m));
-        let residual = if residual.is_empty() { residual } else { &residual[part.clone()] };
-        epilogue.run(isa, sums, panel, residual, &mut y[part], EPILOGUE_TOKENS);
+        let x = &x[tokens.start * k..tokens.end * k];
+        tiles(isa, weights, x, k, panels, sums, (panel, m));
+        epilogue.run(isa, sums, panel, tokens, residual, y, EPILOGUE_TOKENS);
     }
 }
 

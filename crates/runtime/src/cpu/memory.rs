@@ -72,7 +72,7 @@ impl Buffer {
     }
 }
 
-/// Most operands that an operation has (rotary).
+/// Most operands that an operation has (rotary, a 2:4 linear layer).
 const MAX_OPERANDS: usize = 8;
 
 /// The operands of a step, grouped by buffer so that each is locked once, in the order of their

@@ -1,10 +1,11 @@
 //! The host as a backend: SIMD chosen at run time, threads from rayon's current pool.
 //!
 //! Every element of an output is one thread's work in one fixed order, so results do not depend on
-//! the number of threads. Accumulation is in f32.
+//! the number of threads. Accumulation is in f32, of 8-bit integers in i32.
 
 mod attention;
 mod epilogue;
+mod integer;
 mod linear;
 mod math;
 mod memory;
@@ -132,8 +133,9 @@ impl Backend for Cpu {
 
 /// The function of a problem with these types, and the f32s of scratch that it needs.
 fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
-    use DType::{BF16, F16, F32};
+    use DType::{BF16, E4M3, F16, F32, I8};
     use half::{bf16, f16};
+    use quickpick_format::E4m3;
     let run: Run = match problem {
         Problem::Linear(p) => match (p.dtype, p.out) {
             (F16, F16) => linear::run::<f16, f16>,
@@ -141,6 +143,10 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             (BF16, BF16) => linear::run::<bf16, bf16>,
             (BF16, F32) => linear::run::<bf16, f32>,
             (F32, F32) => linear::run::<f32, f32>,
+            (E4M3, BF16) => linear::run::<E4m3, bf16>,
+            (E4M3, F32) => linear::run::<E4m3, f32>,
+            (I8, BF16) => linear::run_i8::<bf16>,
+            (I8, F32) => linear::run_i8::<f32>,
             _ => return None,
         },
         Problem::RmsNorm(p) => match p.out {

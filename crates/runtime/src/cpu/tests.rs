@@ -79,7 +79,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let y = cpu.buffer(4 * n as u64 * m as u64).unwrap();
         let operands = [&w, &x, &y].map(|b| Some(Slice::from(b.clone())));
         let [w, x, y_slot] = operands;
-        let steps = [cpu.step(&plan, &[w, x, None, None, y_slot]).unwrap()];
+        let steps = [cpu.step(&plan, &[w, x, None, None, None, None, y_slot]).unwrap()];
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| cpu.run(&steps)).unwrap();

@@ -2,8 +2,8 @@
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::skip::unless_open;
-use half::f16;
-use quickpick::format::Matrix24;
+use half::{bf16, f16};
+use quickpick::format::{E4m3, Element, Matrix24};
 use quickpick::kernels::reference::LinearInputs;
 use quickpick::kernels::{
     Activation, DType, Epilogue, Linear, Plan, Problem, RmsNorm, Weights, bound, reference, select,
@@ -57,6 +57,7 @@ fn operands<B: Backend>(backend: &B, plan: &Plan, x: &[f64]) -> Operands<B::Buff
     let workspace = Some(plan.workspace_bytes()).filter(|&bytes| bytes > 0);
     Operands {
         x: backend.upload(bytemuck::cast_slice(&padded)).unwrap().into(),
+        x_scale: None,
         residual: None,
         y: backend.buffer(y.bytes).unwrap().into(),
         workspace: workspace.map(|bytes| backend.buffer(bytes).unwrap().into()),
@@ -160,11 +161,68 @@ fn padding_adds_zeros_to_each_row() {
     assert_eq!(pad_columns(&[1.0f32; 64], 32).unwrap(), [1.0; 64]);
 }
 
+/// A quantised layer: 8-bit values, a scale for each feature and each token, features × tokens.
+fn scaled<T: Element, B: Backend>(backend: &B) {
+    let (m, n, k) = (3, 2, 32);
+    let mut w = vec![T::from_f32(0.0); m * k];
+    for (r, row) in w.chunks_exact_mut(k).enumerate() {
+        (row[r], row[k - 1]) = (T::from_f32(2.0), T::from_f32(-(r as f32)));
+    }
+    let x = Vec::from_iter((0..n * k).map(|i| T::from_f32(if i < k { 1.0 } else { 4.0 })));
+    let (bias, w_scale, x_scale) = ([1.0, 2.0, 3.0], [1.0, 10.0, 100.0], [0.5f32, 2.0]);
+    let matrix = Matrix24::compress(&w, m, k).unwrap();
+    let layer = LinearLayer::sparse(backend, matrix, Some(&bias)).unwrap();
+    let wrong = layer.with_scales(backend, &[1.0; 2]).err().unwrap();
+    assert_eq!(wrong.to_string(), "elements of w_scale: 2 given, 3 expected");
+
+    let layer = LinearLayer::dense(backend, &w, k, Some(&bias)).unwrap();
+    let mut layer = layer.with_scales(backend, &w_scale).unwrap().transposed();
+    let plan = layer.select(backend, n as u32, DType::F32, Activation::None, false).unwrap().plan;
+    let y = backend.buffer(4 * (m * n) as u64).unwrap();
+    let operands = Operands {
+        x: backend.upload(bytemuck::cast_slice(&x)).unwrap().into(),
+        x_scale: Some(backend.upload(bytemuck::cast_slice(&x_scale)).unwrap().into()),
+        residual: None,
+        y: y.clone().into(),
+        workspace: None,
+    };
+    let missing = Operands { x_scale: None, ..operands.clone() };
+    let missing = layer.step(backend, &plan, &missing).err().unwrap().to_string();
+    assert!(missing.contains("bytes of x_scale: 0 given, 8 expected"), "{missing}");
+    let step = layer.step(backend, &plan, &operands).unwrap();
+    backend.run(&[step]).unwrap();
+    let y: Vec<f32> = bytemuck::pod_collect_to_vec(&backend.read(&y, 0, 24).unwrap());
+    // (2 − r)·x, x 1 or 4, by w_scale and ½ or 2; a row for each feature
+    assert_eq!(y, [2.0, 17.0, 2.0 + 5.0, 2.0 + 80.0, 3.0, 3.0]);
+
+    // as many bytes, but other numbers
+    let twin = match T::DTYPE {
+        DType::I8 => LinearLayer::dense(backend, &[E4m3::MAX; 96], k, None),
+        DType::E4M3 => LinearLayer::dense(backend, &[1i8; 96], k, None),
+        _ => LinearLayer::dense(backend, &[bf16::ONE; 96], k, None),
+    };
+    let twin = twin.unwrap().select(backend, 2, DType::F32, Activation::None, false).unwrap();
+    let other = layer.step(backend, &twin.plan, &operands).err().unwrap().to_string();
+    assert!(other.contains(&format!("plans for weights of {}", T::DTYPE)), "{other}");
+}
+
+/// Where no kernel scales, each says so.
+#[cfg(feature = "wgpu")]
+fn unscaled<B: Backend>(backend: &B) {
+    let layer = LinearLayer::dense(backend, &[f16::ONE; 32], 32, None).unwrap();
+    let layer = layer.with_scales(backend, &[1.0]).unwrap();
+    let none = layer.select(backend, 1, DType::F16, Activation::None, false).unwrap_err();
+    assert!(none.to_string().contains("has no scales in its epilogue"), "{none}");
+}
+
 #[cfg(feature = "cpu")]
 #[test]
 fn on_the_cpu() {
     any_number_of_tokens(&quickpick::Cpu::new());
     misuse(&quickpick::Cpu::new());
+    scaled::<i8, _>(&quickpick::Cpu::new());
+    scaled::<E4m3, _>(&quickpick::Cpu::new());
+    scaled::<f16, _>(&quickpick::Cpu::new());
 }
 
 #[cfg(feature = "wgpu")]
@@ -173,6 +231,7 @@ fn on_wgpu() {
     if let Some(wgpu) = unless_open("wgpu", quickpick::Wgpu::open()) {
         any_number_of_tokens(&wgpu);
         misuse(&wgpu);
+        unscaled(&wgpu);
     }
 }
 

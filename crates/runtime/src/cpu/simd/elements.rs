@@ -1,8 +1,9 @@
 //! The element types that the CPU computes with.
 
-use super::{Simd, bf16_bits};
+use super::{MOST_LANES, Simd, bf16_bits};
 use bytemuck::Pod;
 use half::{bf16, f16};
+use quickpick_format::E4m3;
 
 /// A type in memory; arithmetic is in f32.
 pub(in crate::cpu) trait Element: Pod + Send + Sync {
@@ -96,5 +97,40 @@ impl Element for bf16 {
     unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
         // SAFETY: the caller's promise is the same; bf16 is a transparent u16
         unsafe { s.store_bf16(to.cast(), x) }
+    }
+}
+
+/// One at a time: no instruction set here knows them.
+impl Element for E4m3 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+
+    #[inline(always)]
+    fn narrow(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
+        let mut wide = [0.0; MOST_LANES];
+        for (i, x) in wide[..S::LANES].iter_mut().enumerate() {
+            // SAFETY: the caller promises LANES values
+            *x = unsafe { *from.add(i) }.to_f32();
+        }
+        // SAFETY: LANES f32s, of MOST_LANES
+        unsafe { s.load(wide.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
+        let mut wide = [0.0; MOST_LANES];
+        // SAFETY: room for LANES f32s, of MOST_LANES
+        unsafe { s.store(wide.as_mut_ptr(), x) };
+        for (i, x) in wide[..S::LANES].iter().enumerate() {
+            // SAFETY: the caller promises room for LANES values
+            unsafe { *to.add(i) = Self::from_f32(*x) };
+        }
     }
 }

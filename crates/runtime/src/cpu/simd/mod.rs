@@ -146,13 +146,16 @@ pub(super) trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
+/// The widest vector of all sets, f32s.
+const MOST_LANES: usize = 16;
+
 /// Vectors of f32 and what the kernels do with them.
 pub(super) trait Simd: Copy {
     /// A vector of f32.
     type F: Copy;
     /// The places of one vector of kept inputs, see [`Self::positions`].
     type I: Copy;
-    /// f32s in a vector, at most 16, a power of two.
+    /// f32s in a vector, at most [`MOST_LANES`], a power of two.
     const LANES: usize;
     /// Vector registers.
     const REGISTERS: usize;
