@@ -1,6 +1,6 @@
 //! Why a kernel cannot serve a problem: which rule failed, with both numbers in it.
 
-use crate::Target;
+use crate::{MapError, Target};
 use quickpick_format::DType;
 
 /// Why a kernel cannot serve a problem on a device.
@@ -58,6 +58,9 @@ pub enum Unsupported {
         /// The device's limit.
         has: u64,
     },
+    /// A tensor map of its operands breaks a rule of the driver's.
+    #[error(transparent)]
+    Map(#[from] MapError),
     /// The device lacks an optional feature.
     #[error("needs {0}, which the device does not have")]
     Feature(&'static str),
