@@ -130,7 +130,7 @@ impl TensorMap {
         first_broken(
             self.name,
             &[
-                (address % PIECE != 0, MapRule::Address { binding, address }),
+                (!address.is_multiple_of(PIECE), MapRule::Address { binding, address }),
                 (needs > bytes, MapRule::Memory { binding, needs, has: bytes }),
             ],
         )
@@ -156,12 +156,12 @@ impl TensorMap {
         [
             dim("columns", columns),
             dim("rows", rows),
-            (stride % PIECE != 0, MapRule::StrideMultiple { stride }),
+            (!stride.is_multiple_of(PIECE), MapRule::StrideMultiple { stride }),
             (stride >= STRIDE_LIMIT, MapRule::StrideLimit { stride }),
             (stride < row, MapRule::StrideOverlap { stride, row }),
             boxed("columns", tile[0]),
             boxed("rows", tile[1]),
-            (u64::from(bytes) % PIECE != 0, MapRule::BoxMultiple { bytes }),
+            (!u64::from(bytes).is_multiple_of(PIECE), MapRule::BoxMultiple { bytes }),
             (!SPANS.contains(&span), MapRule::Swizzle { bytes: span }),
             (bytes != span, MapRule::BoxSpan { bytes, span }),
         ]
@@ -179,8 +179,8 @@ impl Plan {
     /// The maps in their order, with the address of the memory that each is of; `None` where the problem
     /// has no such operand. `pointers` follow the bindings.
     ///
-    /// Errors: in a map's place, the rule that its memory breaks ([`TensorMap::check_memory`]), or
-    /// [`MapRule::Binding`].
+    /// Errors: in a map's place, the rule that it or its memory breaks. The map's own are asked again, for
+    /// a plan's fields are public.
     pub fn bound_maps<'a>(
         &'a self,
         pointers: &'a [u64],
@@ -191,6 +191,7 @@ impl Plan {
                 let rule = MapRule::Binding { binding: map.binding };
                 return Err(MapError { map: map.name, rule });
             };
+            map.check()?;
             if !binding.is_present() {
                 return Ok((map, None));
             }
@@ -391,6 +392,8 @@ mod tests {
         plan.bindings[1].bytes = 0;
         plan.maps[0].binding = absent;
         assert_eq!(rule(&plan, &[0x1000, 0]), Ok(None));
+        plan.maps[0].stride = 168;
+        assert_eq!(rule(&plan, &[0x1000, 0]), Err(MapRule::StrideMultiple { stride: 168 }));
         plan.maps[0].binding = "z";
         let why = plan.bound_maps(&[0x1000]).next().unwrap().unwrap_err();
         assert_eq!(why.to_string(), "map_x: z has no pointer");
