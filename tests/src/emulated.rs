@@ -40,9 +40,10 @@ impl Emulated {
         Self::with(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 }, schedule)
     }
 
-    /// The same with the limits of an H100's sm_90, which runs the kernels for sm_90a too.
+    /// The same with the limits of an H100's sm_90, which runs the kernels for sm_90a too; two clusters of
+    /// four blocks find room.
     pub fn hopper(schedule: Schedule) -> Self {
-        Self::with(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 4 }, schedule)
+        Self::with(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 8 }, schedule)
     }
 
     /// The least device that runs kernels for this target.
@@ -199,7 +200,8 @@ impl Backend for Emulated {
                 args.push(map_argument(map, pointers[at]).map_err(|e| device(plan.spec, &e))?);
             }
             let (grid, block, shared_bytes) = (plan.grid, plan.block, plan.shared_bytes);
-            let launch = Launch { shared_bytes, ..Launch::new(grid, block, args) };
+            let cluster = program.cluster().unwrap_or([1; 3]);
+            let launch = Launch { shared_bytes, cluster, ..Launch::new(grid, block, args) };
             match program.run_with(&launch, &mut memory, &self.options) {
                 Ok(report) => *lock(&self.report) = report,
                 Err(trap) => {
@@ -224,34 +226,20 @@ impl Backend for Emulated {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quickpick::kernels::{Epilogue, Form, Linear, OpKind, Problem, Tile, Weights};
+    use quickpick::kernels::{Epilogue, KERNELS, Linear, OpKind, Problem};
 
     /// The emulator keeps the driver's rules, so what a plan says of its memory must pass them.
     #[test]
     fn maps_of_plans_keep_the_drivers_rules() {
-        const fn wgmma(weights: Weights, k: u32) -> KernelSpec {
-            let form = Form::Wgmma { tile: Tile { m: 128, n: 128, k }, stages: 3 };
-            KernelSpec {
-                op: OpKind::Linear(weights),
-                dtype: DType::BF16,
-                target: Target::Sm90a,
-                form,
-            }
-        }
-        static SPECS: [KernelSpec; 4] = [
-            wgmma(Weights::Sparse24, 64),
-            wgmma(Weights::Sparse24, 128),
-            wgmma(Weights::Dense, 64),
-            wgmma(Weights::Dense, 128),
-        ];
         let device = Emulated::least(Target::Sm90a, Schedule::Early);
-        for spec in &SPECS {
-            for (m, n, k) in [(1, 1, 32), (129, 7, 160), (1000, 300, 4096)] {
+        for spec in KERNELS.iter().filter(|spec| spec.target == Target::Sm90a) {
+            for (m, n, k) in [(8, 1, 32), (136, 7, 160), (1000, 300, 4096)] {
                 let OpKind::Linear(weights) = spec.op else { continue };
-                let (dtype, epilogue) = (DType::BF16, Epilogue::NONE);
-                let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue };
+                let (dtype, epilogue) = (spec.dtype, Epilogue::NONE);
+                let out = Linear::narrow_out(dtype);
+                let p = Linear { m, n, k, weights, dtype, out, epilogue };
                 let plan = spec.plan(&Problem::Linear(p), device.caps()).unwrap();
-                assert_eq!(plan.maps_of_bindings().count(), 2);
+                assert!((3..=4).contains(&plan.maps_of_bindings().count()), "{spec}");
                 for (_, map) in plan.maps_of_bindings() {
                     let passed = map_argument(map, 0x100).unwrap();
                     assert!(matches!(passed, Arg::Bytes(bytes) if bytes.len() == 128));

@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::data::Fill;
 use quickpick_kernels::{
     Activation, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind, RmsNorm,
-    Rotary, SwiGlu, Weights,
+    Rotary, SwiGlu, Tile, Weights, Wgmma,
 };
 
 /// Makes a case when asked: oracles cost time, and a filter may leave it out.
@@ -43,9 +43,9 @@ fn edges(form: Form) -> Edges {
             // one group, one tile, one more, and past the whole pipeline
             k: vec![32, tile.k, tile.k + 32, tile.k * (stages + 1) + 32],
         },
-        Form::Wgmma { tile, stages } => Edges {
-            // the second warpgroup's rows begin in the middle
-            m: vec![1, tile.m / 2 + 1, tile.m, tile.m + 1],
+        // rows of Y are multiples of 16 bytes; the second warpgroup's rows begin in the middle
+        Form::Wgmma(Wgmma { tile, stages, .. }) => Edges {
+            m: vec![8, tile.m / 2 + 8, tile.m, tile.m + 8],
             n: around(tile.n),
             k: vec![32, tile.k, tile.k + 32, tile.k * (stages + 1) + 32],
         },
@@ -77,13 +77,14 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     let mut seed = 0;
     let dtype = spec.dtype;
     let outs = [Linear::narrow_out(dtype), DType::F32];
-    let scales = matches!(spec.form, Form::Wgmma { .. } | Form::Host);
+    let scales = matches!(spec.form, Form::Wgmma(_) | Form::Host);
     let all = epilogues(scales);
     for (i, &m) in ms.iter().enumerate() {
         for (j, &n) in ns.iter().enumerate() {
             let k = ks[(i + j) % ks.len()];
             seed += 1;
-            let make = |fill, epilogue, out, seed| -> Make {
+            let make = |fill, epilogue: Epilogue, out, seed| -> Make {
+                let n = tokens(spec, n, epilogue);
                 let p = Linear { m, n, k, weights, dtype, out, epilogue };
                 Box::new(move || Case::linear(p, fill, seed))
             };
@@ -100,8 +101,10 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         }
     }
     // every epilogue and output type, at one ragged shape
-    let (m, n, k) = (ms[ms.len() - 1] + 2, ns[ns.len() / 2], ks[1]);
+    let beyond = if matches!(spec.form, Form::Wgmma(_)) { 8 } else { 2 };
+    let (m, n, k) = (ms[ms.len() - 1] + beyond, ns[ns.len() / 2], ks[1]);
     for epilogue in all {
+        let n = tokens(spec, n, epilogue);
         let cases = outs.map(|out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue };
             Box::new(move || Case::linear(p, Fill::Random, 99))
@@ -125,9 +128,12 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         let make: Make = Box::new(move || Case::linear(p, Fill::Random, 8));
         list.push((format!("m{m}_n{n}_k{k}_deep"), vec![make]));
     }
+    if let Form::Wgmma(w) = spec.form {
+        list.extend(shared_work(spec, weights, &w));
+    }
     // sums of 8-bit values that f32 does not hold: past 2²⁴, for kept values alone
     if outs[0] != dtype {
-        let (m, n, k) = (5, 3, 8224);
+        let (m, n, k) = (8, 3, 8224);
         let cases = outs.map(|out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue: Epilogue::NONE };
             Box::new(move || Case::linear(p, Fill::Extreme, 10))
@@ -135,6 +141,60 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         list.push((format!("m{m}_n{n}_k{k}_extreme"), cases.into()));
     }
     list
+}
+
+/// As many tokens, or the next multiple of 8 where rows of Y are tokens and tensor copies store them.
+fn tokens(spec: &KernelSpec, n: u32, epilogue: Epilogue) -> u32 {
+    let by_copies = matches!(spec.form, Form::Wgmma(_));
+    if by_copies && epilogue.transposed { n.next_multiple_of(8) } else { n }
+}
+
+/// Blocks that take one tile after the other, and tiles that are cut along k: on the emulated device's
+/// few multiprocessors.
+fn shared_work(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<(String, Vec<Make>)> {
+    let Tile { m, n, k } = w.tile;
+    let dtype = spec.dtype;
+    let out = Linear::narrow_out(dtype);
+    let full = Epilogue { bias: true, residual: true, ..Epilogue::NONE };
+    let make = |m, n, k, out, epilogue| -> Make {
+        let p = Linear { m, n, k, weights, dtype, out, epilogue };
+        Box::new(move || Case::linear(p, Fill::Random, 11))
+    };
+    // so deep that a tile is worth cutting, the last share ragged
+    let deep = deep(spec, weights, w);
+    let mut list = vec![
+        (
+            format!("m{}_n{}_k{}_rounds", 8 + 4 * m * w.cluster, 3 * n, 64),
+            vec![
+                make(8 + 4 * m * w.cluster, 3 * n, 64, out, full),
+                make(8 + 4 * m * w.cluster, 3 * n, 64, DType::F32, full),
+            ],
+        ),
+        (
+            format!("m{}_n{n}_k{deep}_cut", m - 8),
+            vec![make(m - 8, n, deep, out, full), make(m - 8, n, deep, DType::F32, Epilogue::NONE)],
+        ),
+    ];
+    if m * n * w.cluster <= 64 * 128 {
+        // whole tiles, and a round that is cut; more tiles along m than are walked before n
+        let (across, rest) = (4 * m + 8, n + 1);
+        list.push((
+            format!("m{across}_n{rest}_k{deep}_whole_and_cut"),
+            vec![make(across, rest, deep, out, full)],
+        ));
+        let (across, along) = (17 * m + 8, n + 1);
+        list.push((
+            format!("m{across}_n{along}_k{k}_strips"),
+            vec![make(across, along, k, out, Epilogue::NONE)],
+        ));
+    }
+    list
+}
+
+/// So many input features that one tile of `w` on several multiprocessors is cut along k; ragged.
+pub fn deep(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> u32 {
+    let columns = if weights == Weights::Sparse24 { 1024 } else { 512 };
+    columns * 2 / spec.dtype.bytes() as u32 + 8 * w.tile.k - 32
 }
 
 /// Every epilogue; those with scales, transposed or both are some of every kind.

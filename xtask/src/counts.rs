@@ -13,7 +13,7 @@ use quickpick_emulator::{
 };
 use quickpick_kernels::{
     Access, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target, TensorMap,
+    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target, TensorMap, Wgmma,
 };
 use std::fmt::Write;
 
@@ -71,7 +71,7 @@ fn problem(spec: &KernelSpec) -> Problem {
     match spec.op {
         OpKind::Linear(weights) => {
             let (m, n, k) = match spec.form {
-                Form::Tiled { tile, stages, .. } | Form::Wgmma { tile, stages } => {
+                Form::Tiled { tile, stages, .. } | Form::Wgmma(Wgmma { tile, stages, .. }) => {
                     (tile.m, tile.n, tile.k * (stages + 1))
                 }
                 Form::Skinny { tile, warps } => (tile.m, tile.n, tile.k * warps * 10),
@@ -130,7 +130,8 @@ fn run(plan: &Plan, text: &str) -> std::result::Result<Report, String> {
         args.push(map_argument(map, pointers[at]).map_err(|why| format!("{}: {why}", map.name))?);
     }
     let shared_bytes = plan.shared_bytes;
-    let launch = Launch { shared_bytes, ..Launch::new(plan.grid, plan.block, args) };
+    let cluster = program.cluster().unwrap_or([1; 3]);
+    let launch = Launch { shared_bytes, cluster, ..Launch::new(plan.grid, plan.block, args) };
     program.run(&launch, &mut memory).map_err(|trap| trap.to_string())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, failed};
 use crate::{counts, marks};
-use quickpick_kernels::{Form, KERNELS, KernelSpec};
+use quickpick_kernels::{Form, KERNELS, KernelSpec, Wgmma};
 use similar::TextDiff;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -126,7 +126,7 @@ fn folder_readme(folder: &str) -> String {
 /// A kernel's cut of the work, in words.
 fn work(spec: &KernelSpec) -> String {
     match spec.form {
-        Form::Tiled { tile, stages, .. } | Form::Wgmma { tile, stages } => {
+        Form::Tiled { tile, stages, .. } | Form::Wgmma(Wgmma { tile, stages, .. }) => {
             format!("{}×{}×{} tile, {stages} stages", tile.m, tile.n, tile.k)
         }
         Form::Skinny { tile, .. } => {

@@ -2,7 +2,7 @@
 //! main loop issues on sm_80.
 
 use crate::error::{Error, Result, failed};
-use quickpick_kernels::{Form, KERNELS, KernelSpec, OpKind, Target, Tile, Weights};
+use quickpick_kernels::{Form, KERNELS, KernelSpec, OpKind, Target, Tile, Weights, Wgmma};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

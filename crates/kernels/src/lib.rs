@@ -20,7 +20,7 @@ mod text;
 mod unsupported;
 
 pub use caps::{Caps, CudaCaps, WgpuCaps};
-pub use plan::{Access, Binding, Plan, TensorMap};
+pub use plan::{Access, Binding, MapError, MapRule, Plan, TensorMap};
 pub use problem::{
     Activation, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SwiGlu, Weights,
 };

@@ -1,6 +1,6 @@
 //! Why a kernel cannot serve a problem: which rule failed, with both numbers in it.
 
-use crate::Target;
+use crate::{MapError, Target};
 use quickpick_format::DType;
 
 /// Why a kernel cannot serve a problem on a device.
@@ -61,6 +61,9 @@ pub enum Unsupported {
     /// The kernel's epilogue lacks a part of the one asked for.
     #[error("has no {0} in its epilogue")]
     Epilogue(&'static str),
+    /// A tensor map of its operands breaks a rule of the driver's.
+    #[error(transparent)]
+    Map(#[from] MapError),
     /// The device lacks an optional feature.
     #[error("needs {0}, which the device does not have")]
     Feature(&'static str),

@@ -1,6 +1,6 @@
 //! Errors, sorted by whose fault it is.
 
-use quickpick_kernels::{NoKernel, Unsupported};
+use quickpick_kernels::{MapError, NoKernel, Unsupported};
 
 /// Whose fault it is, what is wrong, and the numbers.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,15 @@ pub enum Error {
         first: &'static str,
         /// The other.
         second: &'static str,
+    },
+    /// The memory that the caller bound suits no tensor map of the kernel's: see
+    /// [`MapRule`](quickpick_kernels::MapRule).
+    #[error("{kernel}: {why}")]
+    Map {
+        /// The kernel's name.
+        kernel: String,
+        /// The map, the rule, and the numbers.
+        why: MapError,
     },
     /// This machine cannot run the backend at all: no driver, no adapter, too old, too small.
     #[error("{backend} is not available: {why}")]

@@ -3,7 +3,7 @@
 
 use crate::{Case, Fill, shapes};
 use quickpick::kernels::{
-    Activation, DType, Epilogue, Form, KernelSpec, Linear, OpKind, Tile, Weights,
+    Activation, DType, Epilogue, Form, KernelSpec, Linear, OpKind, Tile, Weights, Wgmma,
 };
 
 /// The cases of a kernel.
@@ -12,13 +12,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<Case> {
         (OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
             linear(spec.dtype, weights, tiled(tile, stages))
         }
-        (OpKind::Linear(weights), Form::Wgmma { tile, stages }) => {
-            // and so long that the producer waits for every stage, and finds it free again
-            let long = (5, 3, tile.k * (2 * stages + 1), false, false, Activation::None);
-            let mut shapes = tiled(tile, stages);
-            shapes.push(long);
-            linear(spec.dtype, weights, shapes)
-        }
+        (OpKind::Linear(weights), Form::Wgmma(w)) => wgmma(spec, weights, &w),
         (OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
             linear(spec.dtype, weights, skinny(tile, warps))
         }
@@ -56,6 +50,42 @@ fn tiled(tile: Tile, stages: u32) -> Vec<Shape> {
     shapes.extend((2..=stages + 2).map(|tiles| (5, 3, tile.k * tiles, false, false, None)));
     shapes.push((8, 3, tile.k * (stages + 3) - 32, true, false, None));
     shapes
+}
+
+/// As of the tiled ones: rows of Y are multiples of 16 bytes, and the tile of k that is last may end the
+/// loop at each set of registers and fill each stage twice. Then several tiles for a block, the rows of
+/// the second warpgroup beginning in the middle, and a tile that is cut along k; all parts of the
+/// epilogue, and Y transposed.
+fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
+    use Activation::*;
+    let (Tile { m, n, k }, dtype) = (w.tile, spec.dtype);
+    let all = |activation| Epilogue {
+        scales: true,
+        bias: true,
+        activation,
+        residual: true,
+        transposed: false,
+    };
+    let across = |activation| Epilogue { transposed: true, ..all(activation) };
+    let (plain, half) = (Epilogue::NONE, Linear::narrow_out(dtype));
+    let mut cases = vec![
+        (8, 3, 32, DType::F32, plain),
+        (8, 3, 32, DType::F32, all(Gelu)),
+        (8, 3, k, half, all(Silu)),
+        (8, 8, k, half, across(Relu)),
+        (8, 8, k, DType::F32, across(None)),
+        (m / 2 + 8, n + 1, 2 * k, half, plain),
+        (8 + m * w.cluster, n, k + 32, half, all(None)),
+        (m, n - 8, shapes::deep(spec, weights, w), half, all(None)),
+        (m - 8, n, shapes::deep(spec, weights, w), DType::F32, across(None)),
+        (8 + 4 * m * w.cluster, 3 * n, 32, half, all(None)),
+    ];
+    cases.extend((2..=w.stages + 2).map(|tiles| (8, 3, k * tiles, half, plain)));
+    cases.push((8, 3, k * (2 * w.stages + 1), half, plain));
+    let problems = cases.into_iter().map(|(m, n, k, out, epilogue)| {
+        Linear { m, n, k, weights, dtype, out, epilogue }
+    });
+    problems.zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
 }
 
 /// One split and several, the last one ragged; one tile of tokens and two, ragged so that the last

@@ -201,7 +201,8 @@ impl<'a> Consumer<'a> {
             None => k.when(who).mbarrier_arrive(barrier.at(free)),
             Some(peer) => {
                 let there = k.scratch("free_there");
-                k.add_u32(there, barrier, peer).when(who).mbarrier_arrive_cluster(there.at(free))
+                k.when(who).add_u32(there, barrier, peer);
+                k.when(who).mbarrier_arrive_cluster(there.at(free))
             }
         };
     }

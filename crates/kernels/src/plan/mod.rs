@@ -4,9 +4,11 @@
 //! order, then the parameters as `.u32`, then the tensor maps by value. WGSL has one storage buffer
 //! per binding, in order, in group 0, then one uniform buffer of the parameters, padded to 16 bytes.
 //! The host's functions take both as slices. An absent binding is a null pointer, a small buffer of
-//! the runtime's, or an empty slice.
+//! the runtime's, or an empty slice; a tensor map of an absent binding is 128 zero bytes, which the kernel
+//! does not use.
 
 mod linear;
+mod map_rule;
 mod rows;
 mod tensor_map;
 mod wgmma;
@@ -15,6 +17,7 @@ use crate::{Caps, DType, Form, KernelSpec, OpKind, Problem, Target, Unsupported,
 use alloc::vec::Vec;
 use core::fmt;
 pub use linear::GEMV_FEATURES;
+pub use map_rule::{MapError, MapRule};
 pub use tensor_map::TensorMap;
 pub use wgmma::{STORE_BYTES, STORE_PIECE, whole_blocks};
 

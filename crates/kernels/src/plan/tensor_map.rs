@@ -1,7 +1,7 @@
 //! Tensor maps: what a launch tells the copy engine of Hopper about an operand, by value.
 
 use super::wgmma::STORE_PIECE;
-use super::{Plan, bytes, multiple, range};
+use super::{Plan, bytes};
 use crate::spec::{Form, KernelSpec, Tile};
 use crate::{DType, Linear, OpKind, Unsupported, Values, Weights};
 use alloc::vec;
@@ -24,7 +24,7 @@ pub struct TensorMap {
     pub stride: u64,
     /// Elements of the box that one copy brings, the innermost first.
     pub tile: [u32; 2],
-    /// Bytes of a row of the box, over which 16-byte pieces are permuted: 64 or 128.
+    /// Bytes of a row of the box, over which 16-byte pieces are permuted: 32, 64 or 128.
     pub swizzle: u32,
 }
 
@@ -47,21 +47,6 @@ impl TensorMap {
     /// Bytes of a box, whether or not it lies within the matrix: what a copy brings to shared memory.
     pub const fn box_bytes(&self) -> u32 {
         self.tile[0] * self.tile[1] * self.dtype.bytes() as u32
-    }
-
-    /// The driver's rules (CUDA driver API, `cuTensorMapEncodeTiled`): strides are multiples of 16
-    /// bytes, a box has 1 to 256 elements along a dimension, its rows are those of the swizzle.
-    fn check(&self) -> Result<(), Unsupported> {
-        let stride = u32::try_from(self.stride).unwrap_or(u32::MAX);
-        multiple("bytes of a row behind a tensor map", stride, 16)?;
-        range("columns of a tensor map's box", self.tile[0], 1, 256)?;
-        range("rows of a tensor map's box", self.tile[1], 1, 256)?;
-        let spans = [64, 128];
-        if !spans.contains(&self.swizzle) {
-            let (dim, size) = ("bytes of a row of a tensor map's box", self.swizzle);
-            return Err(Unsupported::Range { dim, size, min: spans[0], max: spans[1] });
-        }
-        Ok(())
     }
 }
 
@@ -107,7 +92,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Caps, CudaCaps, Epilogue, Problem, Target, Teams, Wgmma};
+    use crate::{Caps, CudaCaps, Epilogue, MapError, MapRule, Problem, Target, Teams, Wgmma};
     use alloc::{format, string::ToString};
 
     const fn wgmma(weights: Weights, tile: Tile, stages: u32, cluster: u32) -> KernelSpec {
@@ -211,13 +196,13 @@ mod tests {
     fn the_drivers_rules_are_errors() {
         static TALL: KernelSpec = wgmma(Weights::Dense, Tile { m: 64, n: 320, k: 64 }, 1, 1);
         let why = plan(&TALL, 90, (64, 64, 64)).unwrap_err();
-        let dim = "rows of a tensor map's box";
-        assert_eq!(why, Unsupported::Range { dim, size: 320, min: 1, max: 256 });
-        static NARROW: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 64, n: 64, k: 32 }, 1, 1);
+        let rule = MapRule::Box { dim: "rows", size: 320 };
+        assert_eq!(why, MapError { map: "map_x", rule }.into());
+        static NARROW: KernelSpec = wgmma(Weights::Sparse24, Tile { m: 64, n: 64, k: 16 }, 1, 1);
         let why = plan(&NARROW, 90, (64, 64, 64)).unwrap_err();
-        assert!(why.to_string().contains("= 32 is outside 64..=128"), "{why}");
+        assert!(why.to_string().contains("32, 64 or 128 bytes, not 16"), "{why}");
         let why = plan(&DEEP, 90, (100, 64, 64)).unwrap_err();
-        assert!(why.to_string().contains("= 200 is not a multiple of 16"), "{why}");
+        assert_eq!(why, MapError { map: "map_y", rule: MapRule::StrideMultiple { stride: 200 } }.into());
         static LARGE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 128 }, 3, 1);
         let why = plan(&LARGE, 90, (64, 64, 64)).unwrap_err();
         let needs = 3 * (128 * 256 + 256 * 256) + 16384 + 128;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::memory::CudaBuffer;
-use super::tensor_map::Maps;
+use super::tensor_map::{Encodings, Maps};
 use super::{check, driver_error, words};
 use crate::backend::Slice;
 use crate::error::{Error, Result};
@@ -19,7 +19,11 @@ const LOG_BYTES: usize = 16 << 10;
 
 /// A compiled kernel.
 #[derive(Clone, Debug)]
-pub struct CudaKernel(Arc<Function>);
+pub struct CudaKernel {
+    function: Arc<Function>,
+    /// Of the tensor maps that were launched last.
+    encodings: Arc<Encodings>,
+}
 
 /// A plan bound to buffers.
 #[derive(Clone, Debug)]
@@ -37,12 +41,13 @@ impl CudaKernel {
     pub(super) fn compile(stream: &Arc<CudaStream>, plan: &Plan, text: &str) -> Result<Self> {
         let name = plan.spec.to_string();
         let function = Function::compile(stream, &name, text, plan.shared_bytes)?;
-        Ok(Self(Arc::new(function)))
+        Ok(Self { function: Arc::new(function), encodings: Arc::new(Encodings::of(plan)) })
     }
 
     /// Binds operands that `check_operands` has passed.
     ///
-    /// Errors: [`Error::Device`] if the driver refuses a tensor map of theirs.
+    /// Errors: [`Error::Map`] if their memory suits no tensor map; [`Error::Device`] if the driver refuses
+    /// one.
     pub(super) fn bind(
         &self,
         plan: &Plan,
@@ -64,7 +69,11 @@ impl CudaKernel {
     }
 
     /// Enqueues one launch on a `CUstream`. `pointers` follow the plan's bindings, 0 for an absent
-    /// one. Allocates nothing, waits for nothing.
+    /// one. Allocates nothing, waits for nothing. Tensor maps of the memory of its last launches are
+    /// remembered (64 of them), so that the driver need not encode them anew.
+    ///
+    /// Errors: [`Error::Map`] if a pointer suits no tensor map of the plan's; [`Error::Device`] with the
+    /// driver's words.
     ///
     /// # Safety
     /// - `plan` is the one that the kernel was compiled for, or another of the same `spec`.
@@ -78,16 +87,16 @@ impl CudaKernel {
         stream: *mut c_void,
         pointers: &[u64],
     ) -> Result<()> {
-        let maps = Maps::encode(plan, pointers)?;
+        let maps = self.encodings.maps(plan, pointers)?;
         // SAFETY: the obligations are the same.
-        unsafe { self.0.launch(stream.cast(), plan, pointers, &maps) }
+        unsafe { self.function.launch(stream.cast(), plan, pointers, &maps) }
     }
 }
 
 impl CudaStep {
     /// Enqueues the step on the stream of the backend that made it.
     pub(super) fn enqueue(&self) -> Result<()> {
-        let function = &self.kernel.0;
+        let function = &self.kernel.function;
         // SAFETY: the backend's `step` checked lengths, alignment and aliasing; the step keeps the
         // kernel and the memory alive, and both wait for the context before they go.
         unsafe {

@@ -8,6 +8,7 @@
 mod driver;
 mod launch;
 mod memory;
+mod recent;
 mod tensor_map;
 
 pub use ::cudarc as api;
