@@ -3,12 +3,10 @@
 //! Each operand becomes a buffer of exactly the bytes that the plan grants, so that one byte too many
 //! is out of bounds; what the plan calls read-only is read-only.
 
-use quickpick::kernels::{Access, Caps, CudaCaps, DType, KernelSpec, Plan, Target, TensorMap};
+use quickpick::kernels::{Access, Caps, CudaCaps, KernelSpec, Plan, Target};
 use quickpick::{Backend, Error, Slice};
-use quickpick_emulator::{
-    self as emulator, Arg, Global, Interleave, Launch, OobFill, Options, Program, Report, Schedule,
-    Swizzle, TensorType, TiledMap, Trap,
-};
+use quickpick_emulator::{Global, Options, Program, Report, Schedule, Trap};
+use quickpick_launch::launch;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Runs the committed PTX in the emulator.
@@ -101,32 +99,6 @@ impl Emulated {
     }
 }
 
-/// The argument that passes a map of memory at `address`, as the driver would encode it; what breaks
-/// one of its rules is an error.
-pub fn map_argument(map: &TensorMap, address: u64) -> Result<Arg, String> {
-    let element = match map.dtype {
-        DType::F16 => TensorType::F16,
-        DType::BF16 => TensorType::Bf16,
-        DType::F32 => TensorType::F32,
-        DType::I8 | DType::E4M3 => TensorType::U8,
-    };
-    let spans = [Swizzle::None, Swizzle::B32, Swizzle::B64, Swizzle::B128];
-    let swizzle = spans.into_iter().find(|s| s.span().unwrap_or(0) == map.swizzle);
-    let encoded = emulator::TensorMap::tiled(TiledMap {
-        element,
-        address,
-        dims: &map.dims,
-        strides: &[map.stride],
-        box_dims: &map.tile,
-        element_strides: &[1, 1],
-        interleave: Interleave::None,
-        swizzle: swizzle.ok_or_else(|| format!("{}: no swizzle of {}", map.name, map.swizzle))?,
-        oob: OobFill::Zero,
-    });
-    let encoded = encoded.map_err(|why| format!("{}: {why}", map.name))?;
-    Ok(Arg::Bytes(encoded.encode().to_vec()))
-}
-
 /// A test that panicked leaves nothing half-done behind these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,14 +166,7 @@ impl Backend for Emulated {
                     _ => 0,
                 });
             }
-            let mut args: Vec<_> = pointers.iter().map(|at| Arg::U64(*at)).collect();
-            args.extend(plan.params.iter().map(|p| Arg::U32(*p)));
-            for (at, map) in plan.maps_of_bindings() {
-                args.push(map_argument(map, pointers[at]).map_err(|e| device(plan.spec, &e))?);
-            }
-            let (grid, block, shared_bytes) = (plan.grid, plan.block, plan.shared_bytes);
-            let cluster = program.cluster().unwrap_or([1; 3]);
-            let launch = Launch { shared_bytes, cluster, ..Launch::new(grid, block, args) };
+            let launch = launch(plan, &pointers).map_err(|why| device(plan.spec, &why))?;
             match program.run_with(&launch, &mut memory, &self.options) {
                 Ok(report) => *lock(&self.report) = report,
                 Err(trap) => {
@@ -220,33 +185,5 @@ impl Backend for Emulated {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quickpick::kernels::{Epilogue, KERNELS, Linear, OpKind, Problem};
-
-    /// The emulator keeps the driver's rules, so what a plan says of its memory must pass them.
-    #[test]
-    fn maps_of_plans_keep_the_drivers_rules() {
-        let device = Emulated::least(Target::Sm90a, Schedule::Early);
-        for spec in KERNELS.iter().filter(|spec| spec.target == Target::Sm90a) {
-            for (m, n, k) in [(8, 1, 32), (136, 7, 160), (1000, 300, 4096)] {
-                let OpKind::Linear(weights) = spec.op else { continue };
-                let (dtype, epilogue) = (spec.dtype, Epilogue::NONE);
-                let out = Linear::narrow_out(dtype);
-                let p = Linear { m, n, k, weights, dtype, out, epilogue };
-                let plan = spec.plan(&Problem::Linear(p), device.caps()).unwrap();
-                assert!((3..=4).contains(&plan.maps_of_bindings().count()), "{spec}");
-                for (_, map) in plan.maps_of_bindings() {
-                    let passed = map_argument(map, 0x100).unwrap();
-                    assert!(matches!(passed, Arg::Bytes(bytes) if bytes.len() == 128));
-                    let why = map_argument(map, 0x108).unwrap_err();
-                    assert!(why.starts_with(map.name), "{why}");
-                }
-            }
-        }
     }
 }

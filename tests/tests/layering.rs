@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quickpick-kernels", &["quickpick-format"]),
     ("quickpick-emulator", &["quickpick-ptx"]),
     ("quickpick-codegen", &["quickpick-kernels", "quickpick-ptx"]),
+    ("quickpick-launch", &["quickpick-kernels", "quickpick-emulator"]),
     ("quickpick", &["quickpick-kernels", "quickpick-format"]),
     ("quickpick-prune", &["quickpick-format"]),
     ("quickpick-transformer", &["quickpick", "quickpick-prune", "quickpick-format"]),
@@ -19,7 +20,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "quickpick-cli",
         &["quickpick", "quickpick-prune", "quickpick-transformer", "quickpick-format"],
     ),
-    ("xtask", &["quickpick-codegen", "quickpick-kernels", "quickpick-ptx", "quickpick-emulator"]),
+    (
+        "xtask",
+        &[
+            "quickpick-codegen",
+            "quickpick-kernels",
+            "quickpick-ptx",
+            "quickpick-emulator",
+            "quickpick-launch",
+        ],
+    ),
 ];
 
 const UNBOUND: [&str; 2] = ["quickpick-tests", "quickpick-benches"];

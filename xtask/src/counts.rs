@@ -7,13 +7,10 @@
 
 use crate::error::{Result, failed};
 use quickpick_codegen::Conflict;
-use quickpick_emulator::{
-    self as emulator, Arg, Class, Global, Interleave, Launch, LineCount, OobFill, Program, Report,
-    Swizzle, TensorMapError, TensorType, TiledMap,
-};
+use quickpick_emulator::{Class, Global, LineCount, Program, Report};
 use quickpick_kernels::{
     Access, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target, TensorMap, Wgmma,
+    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target, Wgmma,
 };
 use std::fmt::Write;
 
@@ -124,32 +121,8 @@ fn run(plan: &Plan, text: &str) -> std::result::Result<Report, String> {
         let read_only = binding.access == Access::Read;
         pointers.push(memory.put(binding.name, &bytes, read_only));
     }
-    let mut args: Vec<_> = pointers.iter().map(|at| Arg::U64(*at)).collect();
-    args.extend(plan.params.iter().map(|p| Arg::U32(*p)));
-    for (at, map) in plan.maps_of_bindings() {
-        args.push(map_argument(map, pointers[at]).map_err(|why| format!("{}: {why}", map.name))?);
-    }
-    let shared_bytes = plan.shared_bytes;
-    let cluster = program.cluster().unwrap_or([1; 3]);
-    let launch = Launch { shared_bytes, cluster, ..Launch::new(plan.grid, plan.block, args) };
+    let launch = quickpick_launch::launch(plan, &pointers).map_err(|why| why.to_string())?;
     program.run(&launch, &mut memory).map_err(|trap| trap.to_string())
-}
-
-/// A map as the emulator takes it. Any 16-bit type does: copies do not look at their elements.
-fn map_argument(map: &TensorMap, address: u64) -> std::result::Result<Arg, TensorMapError> {
-    let swizzle = if map.swizzle == 128 { Swizzle::B128 } else { Swizzle::B64 };
-    let encoded = emulator::TensorMap::tiled(TiledMap {
-        element: TensorType::U16,
-        address,
-        dims: &map.dims,
-        strides: &[map.stride],
-        box_dims: &map.tile,
-        element_strides: &[1, 1],
-        interleave: Interleave::None,
-        swizzle,
-        oob: OobFill::Zero,
-    })?;
-    Ok(Arg::Bytes(encoded.encode().to_vec()))
 }
 
 /// The problem of a row, in a few words.
@@ -276,6 +249,7 @@ fn explain<'a>(report: &'a Report, reasons: &[Conflict]) -> (Vec<Waiting<'a>>, V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quickpick_emulator::Launch;
 
     /// Lanes store words that are two apart, so that two meet in each bank.
     const STRIDED: &str = "\

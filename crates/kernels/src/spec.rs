@@ -185,6 +185,14 @@ impl KernelSpec {
         }
     }
 
+    /// Blocks of a cluster, along x; 1 without clusters. The text demands as many.
+    pub const fn cluster(&self) -> u32 {
+        match self.form {
+            Form::Wgmma(w) => w.cluster,
+            _ => 1,
+        }
+    }
+
     /// The folder and ending of its file, from the repository's root; `None` for the host's rows.
     pub const fn folder(&self) -> Option<(&'static str, &'static str)> {
         match self.target {

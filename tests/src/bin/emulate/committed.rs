@@ -7,11 +7,12 @@ use crate::run;
 use crate::value::{row, short};
 use quickpick::Backend;
 use quickpick::kernels::{Access, KernelSpec, Plan};
-use quickpick_emulator::{Arg, Global, Launch, Program};
+use quickpick_emulator::{Global, Program};
+use quickpick_launch::launch;
 use quickpick_tests::case::pack;
 use quickpick_tests::check::compare;
 use quickpick_tests::data::decode;
-use quickpick_tests::emulated::{Emulated, map_argument};
+use quickpick_tests::emulated::Emulated;
 use quickpick_tests::{Case, Expected, Operand};
 use std::fs;
 use std::io::Write;
@@ -57,13 +58,7 @@ pub fn run(
     let case = asked.case(args.problem.seed);
     let mut memory = Global::default();
     let pointers = operands(&plan, &case, &mut memory)?;
-    let mut all: Vec<_> = pointers.iter().map(|at| Arg::U64(*at)).collect();
-    all.extend(plan.params.iter().map(|p| Arg::U32(*p)));
-    for (at, map) in plan.maps_of_bindings() {
-        all.push(map_argument(map, pointers[at])?);
-    }
-    let shared_bytes = plan.shared_bytes;
-    let launch = Launch { shared_bytes, ..Launch::new(plan.grid, plan.block, all) };
+    let launch = launch(&plan, &pointers).map_err(|why| why.to_string())?;
     describe(&plan, out)?;
     let report = run::run(&program, &text, (&launch, &mut memory), &args.run, out)?;
     let judged = judge(&plan, &case, &pointers, &memory, out)?;
