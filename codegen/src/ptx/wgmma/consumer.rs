@@ -53,12 +53,16 @@ pub(super) fn emit(k: &mut Kernel, block: &Block) {
     block.items.take(k, g, "item", "done");
     let turn = g.by_turns().then(|| c.take_turn(k, output.stages()));
     c.multiply(k);
-    output.await_residual(k, &c);
     if let Some(turn) = turn {
+        // the other must not wait for a stage's next phase before this one has seen it
+        output.await_residual(k, &c);
         c.pass_turn(k, turn);
     }
     k.wgmma_wait(0);
     c.tell_free(k, c.teller, c.before);
+    if turn.is_none() {
+        output.await_residual(k, &c);
+    }
     parts::emit(k, &c, &output);
     output.emit(k, &c);
     k.bra_uni("item");

@@ -189,7 +189,8 @@ pub(super) fn accepts(g: &Geometry) -> bool {
         && (!g.in_registers() || g.sparse && g.bytes() == 2 && k == 64)
         && n / g.cluster() >= 8
         && g.stages >= 2
-        && g.residual_stages(true) <= g.stages
+        // by turns, the residual is waited for while the last tile of k still has its stage
+        && g.residual_stages(true) + u32::from(g.by_turns()) <= g.stages
 }
 
 #[cfg(test)]
