@@ -107,7 +107,8 @@ pub(super) fn run<T: Element, O: Element>(
     let Operands { weights, x, epilogue, residual, y } = Operands::<T, O>::take(p, views);
     if n <= dot_tokens(p.weights) {
         let (wide, sums) = scratch.split_at_mut((n * k).next_multiple_of(16));
-        dot(isa, weights, x, k, &mut wide[..n * k], &mut sums[..n * m]);
+        let sums = &mut sums[..n * m];
+        dot(isa, weights, x, k, &mut wide[..n * k], sums);
         epilogue.run(isa, sums, n, 0..n, residual, y, 1);
         return;
     }
