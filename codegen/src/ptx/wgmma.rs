@@ -67,7 +67,7 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     }
     let smem = shared_base(&mut k, symbol);
     let thread = k.reg("thread");
-    let items = Items::new(&mut k, &g, &params, shares);
+    let items = Items::new(&mut k, &g, params, shares);
     let block = Block { g, params, workspace, maps, smem, thread, items };
     block.begin(&mut k);
     let producer = k.reg::<Pred>("producer");

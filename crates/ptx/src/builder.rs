@@ -393,7 +393,7 @@ builder! {
     mapa(d: Reg<B32>, a: Reg<B32>, b: Src<B32>) => Mapa { d, a, b };
     /// Arrives at an mbarrier of a block of the cluster.
     mbarrier_arrive_cluster(a: Shared)
-        => MbarArrive { order = ArriveOrder::ReleaseCluster, space = Space::SharedCluster, d = Arg::Sink, a };
+        => MbarArrive { order = ArriveOrder::Plain, space = Space::SharedCluster, d = Arg::Sink, a };
     /// As [`mbarrier_try_wait`](Self::mbarrier_try_wait), for arrivals from all blocks of the cluster.
     mbarrier_try_wait_cluster(d: Reg<Pred>, a: Shared, parity: Src<B32>)
         => MbarTryWaitParity { order = WaitOrder::AcquireCluster, space = Space::SharedCta, d, a, parity };

@@ -2,14 +2,15 @@
 //! bytes, starts the multiplies, and, once those of the tile before are done, frees that one's stage.
 //! One tile's multiplies are always on their way while the next one's are started (`wait_group 1`).
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, ROW};
 use super::output::Output;
 use super::ring::Ring;
 use super::supply::Supply;
 use super::{Block, parts};
 use quickpick_kernels::DType;
 use quickpick_ptx::{
-    Arg, B32, B64, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type, WgmmaShape,
+    Addr, Arg, B32, B64, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type, Vector,
+    WgmmaShape,
 };
 
 /// The sums of a thread, slice by slice.
@@ -34,13 +35,13 @@ pub(super) struct Consumer<'a> {
     pub teller: Reg<Pred>,
     /// The warp's blocks of 16 rows before its first in the block's tile.
     pub warp: Reg<B32>,
-    /// Descriptors of the warpgroup's rows of A and of B in stage 0.
-    a: Reg<B64>,
-    b: Reg<B64>,
-    /// What the addresses of the mbarriers of free stages differ by: 0, or the way to the lane's block.
-    peer: Option<Reg<B32>>,
-    /// The mbarriers of the stage of the tile of k before.
-    before: Reg<B32>,
+    /// Descriptors of the warpgroup's rows of A and of B in stage 0: the low word, which has the address,
+    /// and the high one, which is the same for all.
+    a: [Reg<B32>; 2],
+    b: [Reg<B32>; 2],
+    /// Where the mbarriers of free stages are counted from: in this block, or in that of the cluster to
+    /// which the lane tells.
+    to_free: Reg<B32>,
     /// Items so far, of both consumers.
     taken: Reg<B32>,
 }
@@ -59,7 +60,7 @@ pub(super) fn emit(k: &mut Kernel, block: &Block) {
         c.pass_turn(k, turn);
     }
     k.wgmma_wait(0);
-    c.tell_free(k, c.teller, c.before);
+    c.tell_last_free(k);
     if turn.is_none() {
         output.await_residual(k, &c);
     }
@@ -91,10 +92,9 @@ impl<'a> Consumer<'a> {
             leader: k.reg("leader"),
             teller: k.reg("teller"),
             warp: k.reg("warp_block"),
-            a: k.reg("a_desc"),
-            b: k.reg("b_desc"),
-            peer: (g.cluster() > 1).then(|| k.reg("peer")),
-            before: k.reg("barrier_before"),
+            a: [k.reg("a_desc_low"), k.reg("a_desc_high")],
+            b: [k.reg("b_desc_low"), k.reg("b_desc_high")],
+            to_free: if g.cluster() > 1 { k.reg("to_free") } else { block.smem },
             taken: k.reg("items_taken"),
         };
         if g.by_turns() {
@@ -105,13 +105,12 @@ impl<'a> Consumer<'a> {
         k.and_b32(c.lane, block.thread, 31).setp(Cmp::Eq, Int::U32, c.leader, c.thread, 0);
         k.note("the lanes that say a stage is free, each to one block of the cluster");
         k.setp(Cmp::Lt, Int::U32, c.teller, c.lane, g.cluster());
-        if let Some(peer) = c.peer {
-            let lane = k.reg("peer_number");
-            k.and_b32(lane, c.lane, g.cluster() - 1);
-            k.mapa(peer, block.smem, lane).sub_u32(peer, peer, block.smem);
+        if g.cluster() > 1 {
+            let peer = k.reg("peer");
+            k.and_b32(peer, c.lane, g.cluster() - 1).mapa(c.to_free, block.smem, peer);
         }
         k.shr(Int::U32, c.warp, c.thread, 5);
-        let word = k.reg("desc_word");
+        let word = k.scratch("desc_word");
         k.note("descriptors in stage 0: bits 13:0 are the address / 16");
         k.mov_b32(word, block.smem);
         if !g.by_turns() {
@@ -119,11 +118,11 @@ impl<'a> Consumer<'a> {
             k.mad_lo_u32(word, c.number, 64 * slices * g.a_row, word);
         }
         if !g.in_registers() {
-            k.shr(Int::U32, word, word, 4);
-            k.cvt_u64_u32(c.a, word).add_u64(c.a, c.a, g.descriptor(g.a_row));
+            let [low, high] = g.descriptor(g.a_row);
+            k.shr(Int::U32, word, word, 4).add_u32(c.a[0], word, low).mov_b32(c.a[1], high);
         }
-        k.shr(Int::U32, word, block.smem, 4);
-        k.cvt_u64_u32(c.b, word).add_u64(c.b, c.b, g.descriptor(super::geometry::ROW));
+        let [low, high] = g.descriptor(ROW);
+        k.shr(Int::U32, word, block.smem, 4).add_u32(c.b[0], word, low).mov_b32(c.b[1], high);
         c
     }
 
@@ -168,80 +167,106 @@ impl<'a> Consumer<'a> {
         &self.block.g
     }
 
+    /// The main loop, a trip round the ring: stages are constants in it, so that addresses are computed
+    /// once. An item begins where the one before it ended: the first trip leaves out stages before that.
     fn multiply(&self, k: &mut Kernel) {
         let (g, items) = (self.g(), &self.block.items);
-        let left = k.reg::<B32>("tiles_left");
-        let (last, later) = (k.reg::<Pred>("last_tile"), k.reg::<Pred>("later_teller"));
-        let accumulate = k.reg::<Pred>("accumulate");
-        k.mov_b32(left, items.count);
-        self.supply.begin(k, self.block, self.warp, self.lane, left);
-        k.setp(Cmp::Ne, Int::U32, accumulate, left, left);
-        let sets = Supply::count(g);
-        k.section(format!("main loop: {sets} tiles of k a trip"));
+        let [left, begin, parity] = ["tiles_left", "begin", "trip_parity"].map(|r| k.reg::<B32>(r));
+        let [accumulate, free, last, skip] =
+            ["accumulate", "frees_before", "last_tile", "before_begin"].map(|r| k.reg::<Pred>(r));
+        k.mov_b32(begin, self.ring.stage).mov_b32(parity, self.ring.parity);
+        self.supply.begin(k, self.block, self.warp, begin);
+        k.add_u32(left, items.count, begin);
+        k.setp(Cmp::Ne, Int::U32, accumulate, left, left).setp(Cmp::Ne, Int::U32, free, left, left);
+        k.section(format!("main loop: a trip takes {} tiles of k", g.stages));
         k.place("trip");
-        for set in 0..sets {
-            let full = format!("full_{set}");
-            self.ring.wait(k, &full, g.full(), false);
-            self.start(k, set, accumulate);
-            if set == 0 {
-                k.note("the tile before is done, but before the first there is none");
-                k.setp(Cmp::Ne, Int::U32, later, left, items.count).and_pred(later, later, self.teller);
+        for stage in 0..g.stages {
+            let [full, next] = ["full", "after"].map(|what| format!("{what}_{stage}"));
+            k.note(format!("stage {stage}"));
+            if stage + 1 < g.stages {
+                k.setp(Cmp::Gt, Int::U32, skip, begin, stage).when(skip).bra_uni(next.as_str());
             }
+            let barrier = self.block.smem.at(g.full() + 16 * stage as i32);
+            k.place(full.as_str()).mbarrier_try_wait(last, barrier, parity);
+            k.unless(last).bra(full.as_str());
+            self.start(k, stage, accumulate);
             k.wgmma_wait(1);
-            self.tell_free(k, if set == 0 { later } else { self.teller }, self.before);
-            k.mov_b32(self.before, self.ring.barrier);
-            self.ring.advance(k);
-            k.setp(Cmp::Le, Int::U32, last, left, set + 1).when(last).bra_uni("multiplied");
-            self.supply.fill_if(k, (set + sets - 1) % sets, left, set + sets - 1);
+            // the tile before is done; before an item's first there is none
+            let before = (stage + g.stages - 1) % g.stages;
+            self.tell_free(k, free, self.to_free.at(g.free() + 16 * before as i32));
+            k.and_pred(free, self.teller, self.teller);
+            k.setp(Cmp::Le, Int::U32, last, left, stage + 1).when(last).bra_uni("multiplied");
+            self.supply.fill_ahead(k, stage, left);
+            if stage + 1 < g.stages {
+                k.place(next.as_str());
+            }
         }
-        k.sub_u32(left, left, sets).bra_uni("trip");
+        k.sub_u32(left, left, g.stages).mov_b32(begin, 0).xor_b32(parity, parity, 1).bra_uni("trip");
         k.place("multiplied");
+        self.ring.skip(k, items.count);
     }
 
-    /// Frees a stage, in all blocks of the cluster.
-    pub fn tell_free(&self, k: &mut Kernel, who: Reg<Pred>, barrier: Reg<B32>) {
+    /// Frees the stage before the one in hand.
+    fn tell_last_free(&self, k: &mut Kernel) {
+        let (at, first) = (k.reg::<B32>("last_free"), k.reg::<Pred>("ring_begins"));
+        let stages = self.g().stages;
+        k.setp(Cmp::Eq, Int::U32, first, self.ring.stage, 0);
+        k.selp_b32(at, stages, self.ring.stage, first);
+        k.mad_lo_u32(at, at, 16, self.to_free);
+        self.tell_free(k, self.teller, at.at(self.g().free() - 16));
+    }
+
+    /// Frees a stage, whose mbarriers are counted from `barrier` in this block, in all of the cluster.
+    pub fn tell_residual_free(&self, k: &mut Kernel, who: Reg<Pred>, barrier: Reg<B32>) {
         let free = self.g().free();
-        match self.peer {
-            None => k.when(who).mbarrier_arrive(barrier.at(free)),
-            Some(peer) => {
+        match self.g().cluster() {
+            1 => self.tell_free(k, who, barrier.at(free)),
+            _ => {
                 let there = k.scratch("free_there");
-                k.when(who).add_u32(there, barrier, peer);
-                k.when(who).mbarrier_arrive_cluster(there.at(free))
+                k.when(who).sub_u32(there, barrier, self.block.smem);
+                k.when(who).add_u32(there, there, self.to_free);
+                self.tell_free(k, who, there.at(free));
             }
+        }
+    }
+
+    /// In a cluster, no scope is named, as by NVIDIA's own kernels: all that is to come before are reads of
+    /// `wgmma`, which are over, and a release to the cluster costs a fence of the whole device (ptxas 13.5).
+    fn tell_free(&self, k: &mut Kernel, who: Reg<Pred>, free: Addr<B32>) {
+        match self.g().cluster() {
+            1 => k.when(who).mbarrier_arrive(free),
+            _ => k.when(who).mbarrier_arrive_cluster(free),
         };
     }
 
     /// Starts a tile's multiplies.
-    fn start(&self, k: &mut Kernel, set: u32, accumulate: Reg<Pred>) {
+    fn start(&self, k: &mut Kernel, stage: u32, accumulate: Reg<Pred>) {
         let g = self.g();
-        let [a, b] = ["a_desc_now", "b_desc_now"].map(|role| k.scratch::<B64>(role));
-        let [a_stage, b_stage, stage] =
-            ["a_desc_stage", "b_desc_stage", "desc_stage"].map(|role| k.scratch::<B64>(role));
-        let word = k.scratch("desc_stage_word");
-        k.sub_u32(word, self.ring.at, self.block.smem).shr(Int::U32, word, word, 4);
-        k.cvt_u64_u32(stage, word).add_u64(b_stage, self.b, stage);
-        if !g.in_registers() {
-            k.add_u64(a_stage, self.a, stage);
-        }
+        let [a, b] = ["a_desc", "b_desc"].map(|role| k.scratch::<B64>(role));
+        let word = k.scratch::<B32>("desc_word");
+        let mut point = |k: &mut Kernel, d, [low, high]: [Reg<B32>; 2], offset: u32| {
+            k.add_u32(word, low, (stage * g.stage_bytes() + offset) / 16);
+            k.pack_b32(d, Vector([word, high]));
+        };
         // registers have come from memory; and without one ptxas 12.9 puts its own before each tile
         k.wgmma_fence();
         for step in 0..g.steps() {
             for slice in 0..g.slices() {
                 let (in_a, in_b) = g.operands(slice, step);
                 if slice == 0 {
-                    k.add_u64(b, b_stage, i64::from(in_b / 16));
+                    point(k, b, self.b, in_b);
                 }
-                let from: Arg = match self.supply.values(set, slice, step) {
+                let from: Arg = match self.supply.values(stage, slice, step) {
                     Some(values) => values.into(),
                     None => {
-                        k.add_u64(a, a_stage, i64::from(in_a / 16));
+                        point(k, a, self.a, in_a);
                         a.into()
                     }
                 };
-                k.inst(self.wgmma((set, slice, step), from, b, accumulate));
+                k.inst(self.wgmma((stage, slice, step), from, b, accumulate));
             }
-            if set == 0 && step == 0 {
-                k.setp_u64(Cmp::Eq, accumulate, self.b, self.b);
+            if step == 0 {
+                k.setp(Cmp::Eq, Int::U32, accumulate, self.b[0], self.b[0]);
             }
         }
         k.wgmma_commit();
@@ -249,7 +274,7 @@ impl<'a> Consumer<'a> {
 
     fn wgmma(
         &self,
-        (set, slice, step): (u32, u32, u32),
+        (stage, slice, step): (u32, u32, u32),
         a: Arg,
         b: Reg<B64>,
         scale: Reg<Pred>,
@@ -269,7 +294,7 @@ impl<'a> Consumer<'a> {
             (_, false) => vec![1, 1, 0, 0],
         });
         let (d, b, scale, sat) = (Arg::Vector(d), b.into(), scale.into(), Satfinite::No);
-        match self.supply.metadata(set, slice, step) {
+        match self.supply.metadata(stage, slice, step) {
             None => Inst::Wgmma { shape, sat, dty, aty: ty, bty: ty, d, a, b, scale, imms },
             Some((meta, selector)) => {
                 let (meta, selector) = (meta.into(), Imm(selector));

@@ -2,6 +2,7 @@
 //! say. In bytes all types are alike: a multiply takes 32 bytes of A's rows, and of B's as many if
 //! dense, twice as many if sparse.
 
+use super::supply::Supply;
 use quickpick_kernels::plan::{STORE_BYTES, STORE_PIECE, whole_blocks};
 use quickpick_kernels::{DType, Form, KernelSpec, OpKind, Teams, Tile, Values, Weights, Wgmma};
 use quickpick_ptx::{Half, Type};
@@ -134,15 +135,15 @@ impl Geometry {
         };
         (in_a, self.b_offset() + b / ROW * self.b_box_bytes() + b % ROW)
     }
-    /// The constant bits of a descriptor of rows of so many bytes (9.7.15.5.1.2): the leading offset is
+    /// The constant bits, low word and high, of a descriptor of rows of so many bytes (9.7.15.5.1.2): the leading offset is
     /// not used by swizzled K-major operands, 1; the stride, eight rows; the swizzle, one row wide.
-    pub fn descriptor(&self, row: u32) -> i64 {
-        let swizzle: u64 = match row {
+    pub fn descriptor(&self, row: u32) -> [u32; 2] {
+        let swizzle: u32 = match row {
             128 => 1,
             64 => 2,
             _ => 3,
         };
-        (swizzle << 62 | u64::from(8 * row / 16) << 32 | 1 << 16) as i64
+        [1 << 16, swizzle << 30 | 8 * row / 16]
     }
     pub fn element(&self) -> Type {
         match self.dtype {
@@ -189,6 +190,11 @@ pub(super) fn accepts(g: &Geometry) -> bool {
         && (!g.in_registers() || g.sparse && g.bytes() == 2 && k == 64)
         && n / g.cluster() >= 8
         && g.stages >= 2
+        && g.stages.is_multiple_of(Supply::count(g))
+        // items begin between two blocks of metadata: at even stages
+        && [g.stages, g.residual_stages(false), g.residual_stages(true)]
+            .iter()
+            .all(|stages| stages.is_multiple_of(g.whole_blocks))
         // by turns, the residual is waited for while the last tile of k still has its stage
         && g.residual_stages(true) + u32::from(g.by_turns()) <= g.stages
 }

@@ -122,7 +122,7 @@ impl Output {
         for (stage, &barrier) in self.barrier.iter().enumerate() {
             k.setp(Cmp::Gt, Int::U32, more, self.stages, stage as u32);
             k.and_pred(more, more, c.teller);
-            c.tell_free(k, more, barrier);
+            c.tell_residual_free(k, more, barrier);
         }
     }
 
@@ -260,7 +260,7 @@ impl Output {
         if at + 1 == in_stage {
             let freed = k.scratch::<Pred>("residual_read");
             k.and_pred(freed, self.has_residual, c.teller);
-            c.tell_free(k, freed, self.barrier[stage]);
+            c.tell_residual_free(k, freed, self.barrier[stage]);
         }
         self.copy(k, c, to, f32, (64 * slice, part * g.piece_tokens(f32)));
     }

@@ -12,10 +12,9 @@ use quickpick_ptx::{B32, B64, Cache, Cmp, Int, Kernel, Pred, Reg, Vector};
 pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     let (g, block) = (c.g(), c.block);
     let items = &block.items;
-    let (whole, leave) = (k.reg::<Pred>("whole_tile"), k.reg::<Pred>("not_last"));
+    let leave = k.reg::<Pred>("not_last");
     k.section("parts of a tile: the sums go to the workspace, and the last part goes on");
-    k.setp(Cmp::Eq, Int::U32, whole, items.count, items.tiles_of_k);
-    k.when(whole).bra_uni("summed");
+    k.unless(items.part).bra_uni("summed");
     let tile_bytes = 4 * g.tile.m * g.tile.n;
     let slot_bytes = tile_bytes * g.cluster();
     let [base, own, counter] = ["workspace_base", "own_part", "counter"].map(|r| k.reg::<B64>(r));
@@ -26,17 +25,17 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     if !g.by_turns() {
         k.mad_lo_u32(offset, c.number, tile_bytes / g.form.owners(), offset);
     }
-    if g.cluster() > 1 {
-        k.mad_lo_u32(offset, items.rank, tile_bytes, offset);
-    }
-    k.add_u32(slot, items.group, items.tile).cvt_u64_u32(own, offset).add_u64(own, own, base);
+    let rank = items.rank(k, g);
+    k.mad_lo_u32(offset, rank, tile_bytes, offset);
+    let ([group, groups], [split, share]) = (items.groups(k, g), items.cut(k));
+    k.add_u32(slot, group, items.tile).cvt_u64_u32(own, offset).add_u64(own, own, base);
     let first = k.reg::<B64>("first_part");
     k.mov_b64(first, own).mad_wide(Int::U32, own, slot, slot_bytes, own);
-    each(c, |at, four| store(k, own, at, four));
+    each(c, |at, four| store(k, own, at, &four));
 
     k.note("the tile's counter, behind all slots");
-    k.add_u32(slot, items.groups, items.split).mad_wide(Int::U32, counter, slot, slot_bytes, base);
-    k.mad_lo_u32(slot, items.tile, g.cluster(), items.rank).shl_b32(slot, slot, 1);
+    k.add_u32(slot, groups, split).mad_wide(Int::U32, counter, slot, slot_bytes, base);
+    k.mad_lo_u32(slot, items.tile, g.cluster(), rank).shl_b32(slot, slot, 1);
     if !g.by_turns() {
         k.add_u32(slot, slot, c.number);
     }
@@ -50,8 +49,9 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     c.meet(k);
     k.ld_shared_b32(arrived, word.at(g.word()));
     k.note("groups hold shares in order: from that of the tile's first tile of k to that of its last");
-    k.mul_lo_u32(from, items.tile, items.tiles_of_k).add_u32(to, from, items.tiles_of_k);
-    k.sub_u32(to, to, 1).div_u32(to, to, items.share).div_u32(from, from, items.share);
+    let tiles_of_k = items.tiles_of_k(k, g);
+    k.mul_lo_u32(from, items.tile, tiles_of_k).add_u32(to, from, tiles_of_k);
+    k.sub_u32(to, to, 1).div_u32(to, to, share).div_u32(from, from, share);
     k.sub_u32(to, to, from).setp(Cmp::Eq, Int::U32, leave, arrived, to);
     k.when(leave).bra_uni("last_part");
     output.forgo_residual(k, c);
@@ -61,14 +61,24 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     k.mov_b32(none, 0).when(c.leader).st_global_b32(counter, none);
 
     k.note("in the order of k");
-    let more = k.reg::<Pred>("more_parts");
+    let (more, next, left) = (k.reg::<Pred>("more_parts"), k.reg::<B64>("next_part"), k.reg("parts_left"));
     k.add_u32(from, from, items.tile).mad_wide(Int::U32, first, from, slot_bytes, first);
-    each(c, |at, four| load(k, first, at, four));
-    k.place("add_part").add_u64(first, first, i64::from(slot_bytes));
-    each(c, |at, four| add(k, first, at, four));
-    k.sub_u32(to, to, 1).setp(Cmp::Ne, Int::U32, more, to, 0).when(more).bra_uni("add_part");
+    let mut sums = vec![];
+    each(c, |at, four| sums.push((at, four)));
+    for (i, sums) in sums.chunks(AT_ONCE).enumerate() {
+        let again = format!("add_part_{i}");
+        k.mov_b64(next, first).mov_b32(left, to);
+        sums.iter().for_each(|(at, four)| load(k, next, *at, four));
+        k.place(again.as_str()).add_u64(next, next, i64::from(slot_bytes));
+        sums.iter().for_each(|(at, four)| add(k, next, *at, four));
+        k.sub_u32(left, left, 1).setp(Cmp::Ne, Int::U32, more, left, 0);
+        k.when(more).bra_uni(again.as_str());
+    }
     k.place("summed");
 }
+
+/// Loads of four sums that are on their way at once: with all of them ptxas runs out of registers.
+const AT_ONCE: usize = 8;
 
 /// Four sums, and the bits in which they go through memory.
 enum Four {
@@ -96,22 +106,22 @@ fn nth<C: Copy>(all: &[Vec<Reg<C>>], i: usize) -> Vector<C, 4> {
     Vector(std::array::from_fn(|e| flat[4 * i + e]))
 }
 
-fn store(k: &mut Kernel, base: Reg<B64>, at: i32, four: Four) {
-    match four {
+fn store(k: &mut Kernel, base: Reg<B64>, at: i32, four: &Four) {
+    match *four {
         Four::F32(v) => k.st_global_v4_f32(base.at(at), v),
         Four::S32(v) => k.st_global_v4_b32(base.at(at), v),
     };
 }
 
-fn load(k: &mut Kernel, base: Reg<B64>, at: i32, four: Four) {
-    match four {
+fn load(k: &mut Kernel, base: Reg<B64>, at: i32, four: &Four) {
+    match *four {
         Four::F32(v) => k.ld_global_v4_f32(Cache::Default, v, base.at(at)),
         Four::S32(v) => k.ld_global_v4_b32(Cache::Default, v, base.at(at)),
     };
 }
 
-fn add(k: &mut Kernel, base: Reg<B64>, at: i32, four: Four) {
-    match four {
+fn add(k: &mut Kernel, base: Reg<B64>, at: i32, four: &Four) {
+    match *four {
         Four::F32(v) => {
             let part: Vector<_, 4> = k.scratches("part");
             k.ld_global_v4_f32(Cache::Default, part, base.at(at));

@@ -65,8 +65,8 @@ impl Producer<'_> {
         k.mul_lo_u32(of_b[0], items.first, g.tile.k).mov_b32(of_b[1], items.place.n);
         if let Some((_, part)) = self.everyone {
             let rows = g.tile.n / g.cluster();
-            k.mad_lo_u32(of_b[1], items.rank, rows, of_b[1]);
-            k.mul_lo_u32(part, items.rank, rows * ROW);
+            let rank = items.rank(k, g);
+            k.mad_lo_u32(of_b[1], rank, rows, of_b[1]).mul_lo_u32(part, rank, rows * ROW);
         }
         if g.form.values == Values::Shared {
             k.mov_b32(of_a[1], items.place.m);

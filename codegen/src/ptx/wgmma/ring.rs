@@ -8,8 +8,8 @@ pub(super) struct Ring {
     stages: u32,
     stage_bytes: u32,
     smem: Reg<B32>,
-    stage: Reg<B32>,
-    parity: Reg<B32>,
+    pub stage: Reg<B32>,
+    pub parity: Reg<B32>,
     wrapped: Reg<Pred>,
     waited: Reg<Pred>,
     /// The first byte of the stage.
