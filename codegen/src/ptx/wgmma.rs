@@ -119,7 +119,7 @@ impl Block {
         let readers = 4 * g.form.owners() * g.cluster();
         for stage in 0..g.stages {
             let at = 16 * stage as i32;
-            k.when(first).mbarrier_init(self.smem.at(g.full() + at), 1);
+            k.when(first).mbarrier_init(self.smem.at(g.full() + at), g.cluster());
             k.when(first).mbarrier_init(self.smem.at(g.free() + at), readers);
         }
         if g.by_turns() {

@@ -53,14 +53,14 @@ pub(super) fn emit(k: &mut Kernel, block: &Block) {
     k.place("item");
     block.items.take(k, g, "item", "done");
     let turn = g.by_turns().then(|| c.take_turn(k, output.stages()));
-    c.multiply(k);
+    let last = c.multiply(k);
     if let Some(turn) = turn {
         // the other must not wait for a stage's next phase before this one has seen it
         output.await_residual(k, &c);
         c.pass_turn(k, turn);
     }
     k.wgmma_wait(0);
-    c.tell_last_free(k);
+    c.tell_free(k, c.teller, last.at(g.free() - 16));
     if turn.is_none() {
         output.await_residual(k, &c);
     }
@@ -169,7 +169,8 @@ impl<'a> Consumer<'a> {
 
     /// The main loop, a trip round the ring: stages are constants in it, so that addresses are computed
     /// once. An item begins where the one before it ended: the first trip leaves out stages before that.
-    fn multiply(&self, k: &mut Kernel) {
+    /// Gives what the mbarriers of the stage *after* the last are counted from.
+    fn multiply(&self, k: &mut Kernel) -> Reg<B32> {
         let (g, items) = (self.g(), &self.block.items);
         let [left, begin, parity] = ["tiles_left", "begin", "trip_parity"].map(|r| k.reg::<B32>(r));
         let [accumulate, free, last, skip] =
@@ -204,16 +205,11 @@ impl<'a> Consumer<'a> {
         k.sub_u32(left, left, g.stages).mov_b32(begin, 0).xor_b32(parity, parity, 1).bra_uni("trip");
         k.place("multiplied");
         self.ring.skip(k, items.count);
-    }
-
-    /// Frees the stage before the one in hand.
-    fn tell_last_free(&self, k: &mut Kernel) {
-        let (at, first) = (k.reg::<B32>("last_free"), k.reg::<Pred>("ring_begins"));
-        let stages = self.g().stages;
-        k.setp(Cmp::Eq, Int::U32, first, self.ring.stage, 0);
-        k.selp_b32(at, stages, self.ring.stage, first);
-        k.mad_lo_u32(at, at, 16, self.to_free);
-        self.tell_free(k, self.teller, at.at(self.g().free() - 16));
+        let next = k.reg::<B32>("after_last");
+        k.note("the last stage is the one before; before the first one comes the ring's last");
+        k.setp(Cmp::Eq, Int::U32, last, self.ring.stage, 0);
+        k.selp_b32(next, g.stages, self.ring.stage, last).mad_lo_u32(next, next, 16, self.to_free);
+        next
     }
 
     /// Frees a stage, whose mbarriers are counted from `barrier` in this block, in all of the cluster.

@@ -7,7 +7,7 @@ use super::{Block, map_address};
 use crate::ptx::epilogue::{OUT_F32, RESIDUAL, TRANSPOSED, flag};
 use quickpick_kernels::Values;
 use quickpick_kernels::plan::STORE_PIECE;
-use quickpick_ptx::{B16, B32, B64, Cmp, Int, Kernel, Pred, Reg, Vector};
+use quickpick_ptx::{Addr, B16, B32, B64, Cmp, Int, Kernel, Pred, Reg, Vector};
 
 struct Producer<'a> {
     g: &'a Geometry,
@@ -19,6 +19,8 @@ struct Producer<'a> {
     residual: Reg<B64>,
     /// All blocks of the cluster, which get this one's part of X; where that part goes.
     everyone: Option<(Reg<B16>, Reg<B32>)>,
+    /// The shared memory of each other block of the cluster, less this one's.
+    others: Vec<Reg<B32>>,
 }
 
 pub(super) fn emit(k: &mut Kernel, block: &Block) {
@@ -36,13 +38,22 @@ pub(super) fn emit(k: &mut Kernel, block: &Block) {
         k.mov_b32(word, (1u32 << g.cluster()) - 1).cvt_u16_u32(mask, word);
         (mask, part)
     });
+    let others = (g.cluster() > 1).then(|| {
+        let (rank, others) = (block.items.rank(k, g), k.reg_list("other_block", g.cluster() as usize - 1));
+        for (number, &other) in (1..).zip(&others) {
+            k.xor_b32(other, rank, number).mapa(other, block.smem, other);
+            k.sub_u32(other, other, block.smem);
+        }
+        others
+    });
+    let others = others.unwrap_or_default();
     let has_residual = k.reg::<Pred>("copies_residual");
     let (flags, bit) = (k.reg("copy_flags"), k.reg("copy_flag"));
     k.ld_param_u32(flags, block.params.flags);
     k.and_b32(bit, flags, RESIDUAL).setp(Cmp::Ne, Int::U32, has_residual, bit, 0);
     let is_f32 = flag(k, "copies_f32", flags, OUT_F32, bit);
     let transposed = flag(k, "copies_transposed", flags, TRANSPOSED, bit);
-    let p = Producer { g, block, ring, values, x, residual, everyone };
+    let p = Producer { g, block, ring, values, x, residual, everyone, others };
     k.place("copy_item");
     block.items.take(k, g, "copy", "end");
     p.tiles_of_k(k);
@@ -55,6 +66,21 @@ pub(super) fn emit(k: &mut Kernel, block: &Block) {
 }
 
 impl Producer<'_> {
+    /// Waits until the stage is free, and tells it how many bytes are to come. In a cluster all producers
+    /// tell all of its blocks: a consumer that finds a stage full, and will tell all blocks that it has read
+    /// it, thus knows that what was in that stage of theirs has been read too.
+    fn stage(&self, k: &mut Kernel, label: &str, bytes: u32) -> Addr<B32> {
+        let (g, ring) = (self.g, &self.ring);
+        ring.wait(k, label, g.free(), g.cluster() > 1);
+        let full = ring.barrier.at(g.full());
+        k.mbarrier_arrive_expect_tx(full, bytes);
+        for &other in &self.others {
+            let there = k.scratch("full_there");
+            k.add_u32(there, ring.barrier, other).mbarrier_arrive_cluster(there.at(g.full()));
+        }
+        full
+    }
+
     fn tiles_of_k(&self, k: &mut Kernel) {
         let (g, items, ring) = (self.g, &self.block.items, &self.ring);
         let left = k.reg::<B32>("copies_left");
@@ -76,9 +102,7 @@ impl Producer<'_> {
             };
         }
         k.place("copy_tile");
-        ring.wait(k, "copy_wait", g.free(), g.cluster() > 1);
-        let full = ring.barrier.at(g.full());
-        k.mbarrier_arrive_expect_tx(full, g.stage_bytes());
+        let full = self.stage(k, "copy_wait", g.stage_bytes());
         if let Some(values) = self.values {
             for i in 0..g.a_boxes() {
                 k.tensor_load_2d(ring.at.at((i * g.a_box_bytes()) as i32), values, of_a, full);
@@ -116,9 +140,8 @@ impl Producer<'_> {
         let at: Vector<B32, 2> = k.scratches("residual_box");
         let across: Vector<B32, 2> = Vector([at[1], at[0]]);
         for stage in 0..g.residual_stages(f32) {
-            ring.wait(k, &format!("{}_{stage}", name("free")), g.free(), g.cluster() > 1);
-            let full = ring.barrier.at(g.full());
-            k.mbarrier_arrive_expect_tx(full, owners * pieces * STORE_PIECE);
+            let label = format!("{}_{stage}", name("free"));
+            let full = self.stage(k, &label, owners * pieces * STORE_PIECE);
             for owner in 0..owners {
                 for piece in 0..pieces {
                     let number = stage * pieces + piece;
