@@ -38,15 +38,18 @@ impl Emulated {
         Self::with(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 }, schedule)
     }
 
-    /// The same with the limits of an H100's sm_90, which runs the kernels for sm_90a too; two clusters of
-    /// four blocks find room.
-    pub fn hopper(schedule: Schedule) -> Self {
-        Self::with(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 8 }, schedule)
+    /// The same with the limits of an H100's sm_90, which runs the kernels for sm_90a too. Three clusters
+    /// of so many blocks find room: they share few tiles, and cut one along k.
+    pub fn hopper(cluster: u32, schedule: Schedule) -> Self {
+        Self::with(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 3 * cluster }, schedule)
     }
 
-    /// The least device that runs kernels for this target.
-    pub fn least(target: Target, schedule: Schedule) -> Self {
-        if target == Target::Sm90a { Self::hopper(schedule) } else { Self::new(schedule) }
+    /// The least device that runs this kernel.
+    pub fn least(spec: &KernelSpec, schedule: Schedule) -> Self {
+        match spec.target {
+            Target::Sm90a => Self::hopper(spec.cluster(), schedule),
+            _ => Self::new(schedule),
+        }
     }
 
     fn with(caps: CudaCaps, schedule: Schedule) -> Self {
@@ -67,7 +70,7 @@ impl Emulated {
         program: Arc<Program>,
         budget: u64,
     ) -> Self {
-        let mut emulated = Self::least(spec.target, schedule);
+        let mut emulated = Self::least(spec, schedule);
         emulated.options.budget = budget;
         lock(&emulated.programs).push((spec, program));
         emulated

@@ -11,6 +11,7 @@ pub mod mutants;
 pub mod nvcc;
 pub mod shapes;
 pub mod trials;
+pub mod twin;
 pub mod vectors;
 
 pub use case::{Case, Expected, Operand};

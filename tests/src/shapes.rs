@@ -162,13 +162,12 @@ fn shared_work(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<(String, V
     };
     // so deep that a tile is worth cutting, the last share ragged
     let deep = deep(spec, weights, w);
+    // three tiles for a group, and two for the others
+    let rounds = 7 * m * w.cluster - 8;
     let mut list = vec![
         (
-            format!("m{}_n{}_k{}_rounds", 8 + 4 * m * w.cluster, 3 * n, 64),
-            vec![
-                make(8 + 4 * m * w.cluster, 3 * n, 64, out, full),
-                make(8 + 4 * m * w.cluster, 3 * n, 64, DType::F32, full),
-            ],
+            format!("m{rounds}_n{n}_k{}_rounds", k + 32),
+            vec![make(rounds, n, k + 32, out, full), make(rounds, n, k + 32, DType::F32, full)],
         ),
         (
             format!("m{}_n{n}_k{deep}_cut", m - 8),
@@ -177,7 +176,7 @@ fn shared_work(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<(String, V
     ];
     if m * n * w.cluster <= 64 * 128 {
         // whole tiles, and a round that is cut; more tiles along m than are walked before n
-        let (across, rest) = (4 * m + 8, n + 1);
+        let (across, rest) = (2 * m - 8, n + 1);
         list.push((
             format!("m{across}_n{rest}_k{deep}_whole_and_cut"),
             vec![make(across, rest, deep, out, full)],
@@ -191,10 +190,10 @@ fn shared_work(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<(String, V
     list
 }
 
-/// So many input features that one tile of `w` on several multiprocessors is cut along k; ragged.
+/// So many input features that one tile of `w`, on three groups, is cut along k; ragged.
 pub fn deep(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> u32 {
     let columns = if weights == Weights::Sparse24 { 1024 } else { 512 };
-    columns * 2 / spec.dtype.bytes() as u32 + 8 * w.tile.k - 32
+    columns * 2 / spec.dtype.bytes() as u32 * 3 / 2 + 4 * w.tile.k - 32
 }
 
 /// Every epilogue; those with scales, transposed or both are some of every kind.

@@ -6,20 +6,22 @@ use quickpick::Backend;
 use quickpick::kernels::{KERNELS, KernelSpec, Unsupported};
 use std::sync::Arc;
 
-/// The trials of one backend: one for each kernel and shape. A kernel that needs a feature which the
+/// The trials of one backend: one for each kernel and shape for which `runs` holds, shapes by number. A kernel that needs a feature which the
 /// device lacks is listed as ignored.
 pub fn on<B: Backend + Send + Sync + 'static>(
     name: &str,
     backend: Arc<B>,
-    runs: impl Fn(&KernelSpec) -> bool,
+    runs: impl Fn(&KernelSpec, usize) -> bool,
 ) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for spec in KERNELS.iter().filter(|spec| runs(spec)) {
-        let lacks = lacks(spec, &*backend);
+    for spec in KERNELS {
+        let cases = shapes::cases(spec).into_iter().enumerate();
+        let cases: Vec<_> = cases.filter(|(number, _)| runs(spec, *number)).collect();
+        let lacks = if cases.is_empty() { None } else { lacks(spec, &*backend) };
         if let Some(why) = &lacks {
             eprintln!("skipped: {name}: {spec}: {why}");
         }
-        for (shape, makes) in shapes::cases(spec) {
+        for (_, (shape, makes)) in cases {
             let backend = backend.clone();
             let test = move || {
                 for make in makes {

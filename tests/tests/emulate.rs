@@ -3,11 +3,11 @@
 //! blocks as early, as late and as random as they may be.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use quickpick::kernels::Target;
+use quickpick::kernels::{KERNELS, KernelSpec};
 use quickpick_emulator::{self as emulator, Global, Launch, Options, Program, Schedule};
 use quickpick_tests::foreign::{Arg, Foreign, launches};
 use quickpick_tests::nvcc::{NoPtx, compile};
-use quickpick_tests::{emulated::Emulated, skip, trials::on};
+use quickpick_tests::{emulated::Emulated, skip, trials::on, twin::twin};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,12 +19,30 @@ const SCHEDULES: [(&str, Schedule); 5] = [
     ("random-3", Schedule::Random(3)),
 ];
 
+/// Each case runs as early and as late as can be, and in one of so many random orders.
+const RANDOM: usize = SCHEDULES.len() - 2;
+/// A twin, which is another kernel but for its type, runs every so many-th case of its own.
+const OF_A_TWIN: usize = 8;
+
+/// A kernel for each device that is emulated.
+fn devices() -> impl Iterator<Item = &'static KernelSpec> {
+    let kind = |spec: &KernelSpec| (spec.target, spec.cluster());
+    let first = move |i: usize| !KERNELS[..i].iter().any(|other| kind(other) == kind(&KERNELS[i]));
+    (0..KERNELS.len()).filter(move |&i| KERNELS[i].target.is_ptx() && first(i)).map(|i| &KERNELS[i])
+}
+
 fn main() -> ExitCode {
     let mut trials = foreign();
-    for (name, schedule) in SCHEDULES {
-        for target in [Target::Sm80, Target::Sm90a] {
-            let emulated = Arc::new(Emulated::least(target, schedule));
-            trials.extend(on(name, emulated, |spec| spec.target == target));
+    for (i, (name, schedule)) in SCHEDULES.into_iter().enumerate() {
+        for device in devices() {
+            let emulated = Arc::new(Emulated::least(device, schedule));
+            let like = |spec: &KernelSpec| {
+                (spec.target, spec.cluster()) == (device.target, device.cluster())
+            };
+            trials.extend(on(name, emulated, |spec, case| {
+                let every = if twin(spec).is_some() { OF_A_TWIN } else { 1 };
+                like(spec) && case % every == 0 && (i < 2 || case / every % RANDOM == i - 2)
+            }));
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -340,6 +340,8 @@ builder! {
     cvt_int_f32(ty: Int, d: Reg<B32>, a: Reg<F32>) => Cvt { round = CvtRound::Rzi, ftz = Ftz::No, relu = Relu::No, sat = Sat::No, dty = ty.into(), aty = Type::F32, d, a };
     /// f16 to f32, exact. (bf16 to f32 is a shift by 16: `cvt.f32.bf16` needs sm_90.)
     cvt_f32_f16(d: Reg<F32>, a: Reg<B16>) => Cvt { round = CvtRound::Plain, ftz = Ftz::No, relu = Relu::No, sat = Sat::No, dty = Type::F32, aty = Type::F16, d, a };
+    /// A 16-bit float to f32, exact; of bf16 from sm_90 on.
+    cvt_f32_half(ty: Half, d: Reg<F32>, a: Reg<B16>) => Cvt { round = CvtRound::Plain, ftz = Ftz::No, relu = Relu::No, sat = Sat::No, dty = Type::F32, aty = ty.into(), d, a };
     /// f32 to the nearest 16-bit float.
     cvt_half_f32(ty: Half, d: Reg<B16>, a: Reg<F32>) => Cvt { round = CvtRound::Rn, ftz = Ftz::No, relu = Relu::No, sat = Sat::No, dty = ty.into(), aty = Type::F32, d, a };
     /// Two f32 to the nearest 16-bit floats; `a` goes to the high half.

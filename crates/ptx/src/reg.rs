@@ -74,6 +74,14 @@ pub struct Reg<C> {
     class: PhantomData<C>,
 }
 
+impl Reg<B32> {
+    /// The same register, where an instruction takes its bits for a float: `.b32` agrees with all types of
+    /// 32 bits (9.7.1).
+    pub const fn as_f32(self) -> Reg<F32> {
+        Reg::new(self.role, self.index)
+    }
+}
+
 impl<C: Class> Reg<C> {
     pub(crate) const fn new(role: Name, index: Option<u16>) -> Self {
         Self { role, index, class: PhantomData }

@@ -78,7 +78,8 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
         (8 + m * w.cluster, n, k + 32, half, all(None)),
         (m, n - 8, shapes::deep(spec, weights, w), half, all(None)),
         (m - 8, n, shapes::deep(spec, weights, w), DType::F32, across(None)),
-        (8 + 4 * m * w.cluster, 3 * n, 32, half, all(None)),
+        (7 * m * w.cluster - 8, n, 32, half, all(None)),
+        (7 * m * w.cluster - 8, n, 2 * k, DType::F32, all(None)),
     ];
     cases.extend((2..=w.stages + 2).map(|tiles| (8, 3, k * tiles, half, plain)));
     cases.push((8, 3, k * (2 * w.stages + 1), half, plain));

@@ -82,8 +82,11 @@ pub struct Judged {
 impl Subject {
     /// The committed kernel, run once over its cases.
     pub fn new(spec: &'static KernelSpec, cases: Vec<Case>) -> Result<Self, String> {
-        let text = spec.text().ok_or_else(|| format!("{spec} has no text"))?;
-        let located = parse_located(text).map_err(|e| format!("{spec}: {e}"))?;
+        let text = match spec.text() {
+            Some(text) => text.to_owned(),
+            None => quickpick_codegen::emit(spec).ok_or_else(|| format!("{spec} has no text"))?,
+        };
+        let located = parse_located(&text).map_err(|e| format!("{spec}: {e}"))?;
         let mut measured = Vec::new();
         for case in cases {
             let probe = Probe::run(spec, &located.module, &case)?;

@@ -5,6 +5,7 @@ mod cases;
 mod generate;
 mod judge;
 mod probe;
+mod small;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,13 @@ pub use generate::{Kind, Mutant, mutants};
 pub use judge::{Judged, Objection, Subject, Verdict};
 pub use table::Tally;
 
-use quickpick::kernels::{KERNELS, KernelSpec};
+use quickpick::kernels::{KERNELS, KernelSpec, Target};
 
-/// The kernels whose text the emulator runs.
+/// The kernels whose text the emulator runs; of those for warpgroups, small ones of the same generator,
+/// each with other parts of it.
 pub fn kernels() -> impl Iterator<Item = &'static KernelSpec> {
-    KERNELS.iter().filter(|spec| spec.target.is_ptx())
+    let rows = KERNELS.iter().filter(|spec| spec.target == Target::Sm80);
+    rows.chain(&small::SMALL)
 }
 
 /// All mutants of a kernel, judged.

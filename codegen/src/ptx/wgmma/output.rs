@@ -131,7 +131,7 @@ impl Output {
         let g = c.g();
         let acc: Vec<Vec<Reg<F32>>> = match &c.sums {
             Sums::F32(acc) => acc.clone(),
-            Sums::S32(sums) => (0..).zip(sums).map(|(i, sums)| convert(k, &of_slice("acc", g.slices(), i), sums)).collect(),
+            Sums::S32(sums) => sums.iter().map(|sums| convert(k, sums)).collect(),
         };
         self.begin(k, c);
         self.features(k, c, &acc);
@@ -400,25 +400,18 @@ fn is(k: &mut Kernel, p: Reg<Pred>, flags: Reg<B32>, bit: u32, tmp: Reg<B32>) {
     k.and_b32(tmp, flags, bit).setp(Cmp::Ne, Int::U32, p, tmp, 0);
 }
 
-fn convert(k: &mut Kernel, role: &str, sums: &[Reg<B32>]) -> Vec<Reg<F32>> {
-    let acc = k.reg_list(role, sums.len());
-    for (&acc, &sum) in acc.iter().zip(sums) {
-        k.cvt_f32_int(Int::S32, acc, sum);
+/// Integers to f32, each in its own register: with others ptxas 13.5 runs out of them.
+fn convert(k: &mut Kernel, sums: &[Reg<B32>]) -> Vec<Reg<F32>> {
+    let floats: Vec<_> = sums.iter().map(|sum| sum.as_f32()).collect();
+    for (&float, &sum) in floats.iter().zip(sums) {
+        k.cvt_f32_int(Int::S32, float, sum);
     }
-    acc
+    floats
 }
 
 /// The f32 of the two halves of `word`, low first.
 fn widen(k: &mut Kernel, ty: Half, d: [Reg<F32>; 2], word: Reg<B32>) {
-    match ty {
-        Half::F16 => {
-            let halves: Vector<B16, 2> = k.scratches("residual_half");
-            k.unpack_b16(halves, word).cvt_f32_f16(d[0], halves[0]).cvt_f32_f16(d[1], halves[1]);
-        }
-        Half::BF16 => {
-            let bits = k.scratch::<B32>("residual_bits");
-            k.shl_b32(bits, word, 16).f32_from_bits(d[0], bits);
-            k.and_b32(bits, word, 0xffff_0000u32).f32_from_bits(d[1], bits);
-        }
-    }
+    let halves: Vector<B16, 2> = k.scratches("residual_half");
+    k.unpack_b16(halves, word);
+    k.cvt_f32_half(ty, d[0], halves[0]).cvt_f32_half(ty, d[1], halves[1]);
 }

@@ -41,7 +41,7 @@ pub fn run(
     let spec = file.map_or_else(|| kernel(&args.what), kernel_of)?;
     let asked = asked(spec, shape, &args.problem)?;
     // the device of the emulator's rung, so that what is planned here is what is tested there
-    let caps = Emulated::least(spec.target, args.run.schedule).caps().clone();
+    let caps = Emulated::least(spec, args.run.schedule).caps().clone();
     let plan = spec.plan(&asked.problem, &caps).map_err(|why| format!("{spec}: {why}"))?;
     let bytes: u64 = plan.bindings.iter().map(|b| b.bytes).sum();
     if bytes > MOST {
