@@ -67,19 +67,22 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
         transposed: false,
     };
     let across = |activation| Epilogue { transposed: true, ..all(activation) };
-    let (plain, half) = (Epilogue::NONE, Linear::narrow_out(dtype));
+    let scales = Epilogue { scales: true, ..Epilogue::NONE };
+    let (plain, half, deep) =
+        (Epilogue::NONE, Linear::narrow_out(dtype), shapes::deep(spec, weights, w));
+    let (rounds, four) = (7 * m * w.cluster - 8, 2 * m * w.cluster - 8);
     let mut cases = vec![
         (8, 3, 32, DType::F32, plain),
         (8, 3, 32, DType::F32, all(Gelu)),
         (8, 3, k, half, all(Silu)),
-        (8, 8, k, half, across(Relu)),
-        (8, 8, k, DType::F32, across(None)),
+        (8, n / 2 + 1, k, half, scales),
+        (8, 16, k, DType::F32, across(None)),
+        (m - 8, n, k, half, across(Relu)),
         (m / 2 + 8, n + 1, 2 * k, half, plain),
-        (8 + m * w.cluster, n, k + 32, half, all(None)),
-        (m, n - 8, shapes::deep(spec, weights, w), half, all(None)),
-        (m - 8, n, shapes::deep(spec, weights, w), DType::F32, across(None)),
-        (7 * m * w.cluster - 8, n, 32, half, all(None)),
-        (7 * m * w.cluster - 8, n, 2 * k, DType::F32, all(None)),
+        (rounds, n, 32, half, all(None)),
+        (rounds, n, 2 * k, DType::F32, all(None)),
+        (m - 8, n, deep, half, plain),
+        (four, n + 1, deep, half, all(None)),
     ];
     cases.extend((2..=w.stages + 2).map(|tiles| (8, 3, k * tiles, half, plain)));
     cases.push((8, 3, k * (2 * w.stages + 1), half, plain));

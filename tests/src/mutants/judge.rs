@@ -17,7 +17,7 @@ const SCHEDULES: [Schedule; 4] =
 /// A guard decides what is done, not when: one suffices.
 const GUARD_SCHEDULES: usize = 1;
 /// Instructions of the cases that are left out: what they reach, smaller ones reach too.
-const LARGE: u64 = 100_000;
+const LARGE: u64 = 200_000;
 /// A mutant that needs so many times the instructions of the kernel hangs.
 const PATIENCE: u64 = 20;
 

@@ -313,8 +313,8 @@ impl Output {
         let (at, wide) = (k.scratch("take_at"), k.scratches::<F32, 2>("residual"));
         for (pair, &place) in self.places.half.iter().enumerate() {
             k.add_u32(at, from, place);
+            k.ldmatrix_x4(Trans::Yes, words, at);
             k.when(self.transposed).ldmatrix_x4(Trans::No, words, at);
-            k.unless(self.transposed).ldmatrix_x4(Trans::Yes, words, at);
             for (i, acc) in acc[8 * pair..][..8].chunks(2).enumerate() {
                 widen(k, ty, [wide[0], wide[1]], words[i]);
                 k.add_f32(acc[0], acc[0], wide[0]).add_f32(acc[1], acc[1], wide[1]);
@@ -346,7 +346,7 @@ impl Output {
             k.add_u32(at, from, place);
             for block in 0..2 {
                 let part = parts[4 * block + i];
-                k.unless(self.transposed).ld_shared_f32(part, at.at(1024 * block as i32));
+                k.ld_shared_f32(part, at.at(1024 * block as i32));
             }
         }
         for (block, &place) in self.places.across.iter().enumerate() {

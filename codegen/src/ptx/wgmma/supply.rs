@@ -134,12 +134,16 @@ impl<'a> Supply<'a> {
         }
     }
 
-    /// Fills a set with the next tile of k; then goes on, if more than `beyond` and one tiles are left:
-    /// who comes to the end reads the last ones again.
+    /// Fills a set with the next tile of k; then goes on, if more than `beyond` and one tiles are left: who
+    /// fills sets beyond the end reads the last tile again.
     fn fill(&self, k: &mut Kernel, set: u32, left: Reg<B32>, beyond: u32) {
         let (more, words) = (k.scratch::<Pred>("more_of_k"), self.g.meta_words());
         let odd = set % self.g.whole_blocks;
-        k.setp(Cmp::Gt, Int::U32, more, left, beyond + 1);
+        // with two sets none is filled that is not used
+        let beyond_the_end = Self::count(self.g) > 2;
+        if beyond_the_end {
+            k.setp(Cmp::Gt, Int::U32, more, left, beyond + 1);
+        }
         for (slice, &block) in self.at.iter().enumerate() {
             let (set, from) = (&self.sets[set as usize], k.scratch::<B64>("meta_at"));
             k.mad_wide(Int::U32, from, block, 32 * self.meta_bytes(), self.metadata);
@@ -159,7 +163,10 @@ impl<'a> Supply<'a> {
                 }
             }
             if odd + 1 == self.g.whole_blocks {
-                k.when(more).add_u32(block, block, 1);
+                if beyond_the_end {
+                    k.when(more);
+                }
+                k.add_u32(block, block, 1);
             }
         }
     }
