@@ -1,7 +1,7 @@
 //! `cargo xtask gen-kernels`: every file that derives from the kernel rows.
 
 use crate::error::{Error, Result, failed};
-use crate::{counts, marks};
+use crate::{counts, marks, on_paper};
 use quickpick_kernels::{Form, KERNELS, KernelSpec, Wgmma};
 use similar::TextDiff;
 use std::collections::BTreeSet;
@@ -80,6 +80,7 @@ fn derived(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     for folder in FOLDERS {
         let mut text = folder_readme(folder);
         if folder == "ptx" {
+            text.push_str(&on_paper::section());
             text.push_str(&counts::section()?);
         }
         files.push((Path::new(folder).join("README.md"), text));

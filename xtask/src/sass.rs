@@ -6,7 +6,9 @@ mod judge;
 mod resources;
 
 use crate::error::{Error, Result, failed};
+use crate::on_paper;
 use code::{Code, MainLoop, Registers};
+pub use judge::multiplies;
 use quickpick_kernels::{KERNELS, KernelSpec, Target};
 use resources::Resources;
 use std::fs;
@@ -26,8 +28,9 @@ const AMPERE: Targets =
 /// `wgmma` is of sm_90a alone.
 const HOPPER: Targets = Targets { new: &["sm_90a"], old: &["sm_90a"], counted: "sm_90a" };
 
-/// Assembles the kernels whose name contains `only`, prints a table of their main loops, and
-/// returns how many there are. Fails at what `resources` and `judge` call faults.
+/// Assembles the kernels whose name contains `only`, prints a table of their main loops, then what
+/// Hopper's are on paper, and returns how many there are. Fails at what `resources` and `judge` call
+/// faults.
 pub fn run(
     root: &Path,
     new: &Path,
@@ -39,6 +42,7 @@ pub fn run(
     fs::create_dir_all(&dir).map_err(Error::file(&dir))?;
     let mut faults = Vec::new();
     let mut kernels = 0;
+    let mut hopper = Vec::new();
     println!("{}", header());
     for spec in KERNELS.iter().filter(|s| s.target.is_ptx()) {
         let name = spec.to_string();
@@ -65,6 +69,7 @@ pub fn run(
                     println!("{}", row(spec, &used, &code.registers(), main.as_ref()));
                     let why = main.as_ref().and_then(|main| judge::too_many(spec, main));
                     faults.extend(why.map(|why| format!("{which}: {why}")));
+                    hopper.push((spec, main.map(|main| main.per_mma())));
                 }
             }
         }
@@ -72,6 +77,7 @@ pub fn run(
     if kernels == 0 {
         return failed(format!("no PTX kernel's name contains `{}`", only.unwrap_or_default()));
     }
+    print!("{}", on_paper::table(&hopper));
     if faults.is_empty() { Ok(kernels) } else { failed(faults.join("\n")) }
 }
 
