@@ -25,7 +25,7 @@ of it was measured.** Clocks are those of one `wgmma` (64 rows of W by the tile'
 - *read*: bytes of shared memory that it reads, and their clocks at {SHARED_BYTES} bytes a clock: X, and W's
   values unless they come from registers.
 - *fill*: clocks in which copies write as much to shared memory as it uses up.
-- *L2*: clocks in which L2 gives that, at {L2_BYTES:.1} bytes a clock. This is an assumption: 5120 for 132
+- *L2*: clocks in which L2 gives its share of X, W and metadata, at {L2_BYTES:.1} bytes a clock. This is an assumption: 5120 for 132
   multiprocessors, as NVIDIA says of A100. The blocks of a cluster share X.
 - *limit*: the longest of multiply, read and L2.
 - *% of peak*: multiply by the longest of the three; then with the reads alone, as they are with W in shared
@@ -35,7 +35,8 @@ of it was measured.** Clocks are those of one `wgmma` (64 rows of W by the tile'
   at their peak: so long may a copy take. Metadata, and W in registers, are fetched beside the stages.
 - *Y*: whether the other consumer multiplies while one's Y leaves. Where not, the share is less.
 
-`cargo xtask sass` adds *issue*: slots of each scheduler, one for every instruction of the main loop, per `wgmma`.
+`cargo xtask sass` adds *issue*, beside multiply: clocks in which each scheduler issues, for its one of the four
+warps of a `wgmma`, the main loop's instructions.
 
 "
     )
@@ -55,7 +56,7 @@ pub fn table(kernels: &[(&KernelSpec, Option<f64>)]) -> String {
     let _ = writeln!(
         out,
         "| kernel | multiply | read | fill | L2 |{issue} limit | % of peak | reads, W in shared memory | \
-         reads, W in registers | L2 | in flight | Y |\n\
+         reads, W in registers | L2 alone | in flight | Y |\n\
          |---|--:|--:|--:|--:|{dashes}---|--:|--:|--:|--:|--:|---|"
     );
     for row in rows {
