@@ -1,8 +1,8 @@
 //! `cargo xtask gen-kernels`: every file that derives from the kernel rows.
 
 use crate::error::{Error, Result, failed};
-use crate::{counts, marks};
-use quickpick_kernels::{Form, KERNELS, KernelSpec, Wgmma};
+use crate::{counts, marks, on_paper};
+use quickpick_kernels::{Form, KERNELS, KernelSpec, Teams, Tile, Values};
 use similar::TextDiff;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -80,6 +80,7 @@ fn derived(root: &Path) -> Result<Vec<(PathBuf, String)>> {
     for folder in FOLDERS {
         let mut text = folder_readme(folder);
         if folder == "ptx" {
+            text.push_str(&on_paper::section());
             text.push_str(&counts::section()?);
         }
         files.push((Path::new(folder).join("README.md"), text));
@@ -126,8 +127,18 @@ fn folder_readme(folder: &str) -> String {
 /// A kernel's cut of the work, in words.
 fn work(spec: &KernelSpec) -> String {
     match spec.form {
-        Form::Tiled { tile, stages, .. } | Form::Wgmma(Wgmma { tile, stages, .. }) => {
-            format!("{}×{}×{} tile, {stages} stages", tile.m, tile.n, tile.k)
+        Form::Tiled { tile, stages, .. } => staged(tile, stages),
+        Form::Wgmma(w) => {
+            let from = match w.values {
+                Values::Shared => "shared memory",
+                Values::Registers => "registers",
+            };
+            let turns = if w.teams == Teams::PingPong { ", by turns" } else { "" };
+            let cluster = match w.cluster {
+                1 => String::new(),
+                many => format!(", cluster of {many}"),
+            };
+            format!("{}, W from {from}{turns}{cluster}", staged(w.tile, w.stages))
         }
         Form::Skinny { tile, .. } => {
             format!("{} rows, ≤ {} tokens, k split over warps", tile.m, tile.n)
@@ -136,6 +147,10 @@ fn work(spec: &KernelSpec) -> String {
         Form::Rowwise { .. } => "a row, or a token's head".to_string(),
         Form::Host => "decided at run time".to_string(),
     }
+}
+
+fn staged(tile: Tile, stages: u32) -> String {
+    format!("{}×{}×{} tile, {stages} stages", tile.m, tile.n, tile.k)
 }
 
 /// Kernels by operation and language.

@@ -8,6 +8,7 @@ mod error;
 mod gen_kernels;
 mod ladder;
 mod marks;
+mod on_paper;
 mod record;
 mod run;
 mod sass;

@@ -33,7 +33,8 @@ impl Clocks {
         let (m, n, k, bytes) = (m as f64, n as f64, k as f64, spec.dtype.bytes() as f64);
         let kept = if weights == Weights::Sparse24 { k / 2.0 } else { k };
         let (a, b) = (m * kept * bytes, n * k * bytes);
-        let metadata = if weights == Weights::Sparse24 { m * k / 8.0 * 2.0 / bytes } else { 0.0 };
+        // two bits for each kept value, of whatever type
+        let metadata = if weights == Weights::Sparse24 { m * k / 8.0 } else { 0.0 };
         // each 64 rows of A read all of B
         let (in_shared, slices) = (if values == Values::Shared { a } else { 0.0 }, m / 64.0);
         Some(Self {
@@ -42,6 +43,11 @@ impl Clocks {
             fill: (in_shared + b) / SHARED_BYTES,
             l2: (a + metadata + b / cluster as f64) / L2_BYTES,
         })
+    }
+
+    /// The same, if fills take from the reads.
+    pub fn with_fills_in_the_way(self) -> Self {
+        Self { read: self.read + self.fill, ..self }
     }
 
     /// The longest, as far as it is known.
@@ -62,7 +68,8 @@ mod tests {
 
     fn clocks(weights: Weights, values: Values, n: u32, cluster: u32) -> Clocks {
         let tile = Tile { m: 128, n, k: 64 };
-        let form = Form::Wgmma(Wgmma { tile, stages: 4, values, teams: Teams::Cooperative, cluster });
+        let form =
+            Form::Wgmma(Wgmma { tile, stages: 4, values, teams: Teams::Cooperative, cluster });
         let op = OpKind::Linear(weights);
         Clocks::of(&KernelSpec { op, dtype: DType::F16, target: Target::Sm90a, form }).unwrap()
     }
@@ -77,6 +84,23 @@ mod tests {
         assert_eq!(c(Values::Registers, 256).read, 512.0);
         let dense = clocks(Weights::Dense, Values::Shared, 128, 1);
         assert!(dense.read <= dense.multiply);
+    }
+
+    #[test]
+    fn fills_may_take_from_the_reads() {
+        let c = clocks(Weights::Sparse24, Values::Shared, 256, 1).with_fills_in_the_way();
+        assert_eq!((c.multiply, c.read, c.fill), (512.0, 576.0 + 320.0, 320.0));
+    }
+
+    #[test]
+    fn bytes_of_metadata_do_not_depend_on_the_type() {
+        let tile = Tile { m: 128, n: 128, k: 128 };
+        let (values, teams) = (Values::Shared, Teams::Cooperative);
+        let form = Form::Wgmma(Wgmma { tile, stages: 4, values, teams, cluster: 1 });
+        let op = OpKind::Linear(Weights::Sparse24);
+        let spec = KernelSpec { op, dtype: DType::E4M3, target: Target::Sm90a, form };
+        let bytes = (Clocks::of(&spec).unwrap().l2 * L2_BYTES).round();
+        assert_eq!(bytes, (8 + 16 + 2) as f64 * 1024.0, "W's kept values, X, metadata");
     }
 
     #[test]

@@ -80,7 +80,8 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
         (m - 8, n, k, half, across(Relu)),
         (m / 2 + 8, n + 1, 2 * k, half, plain),
         (rounds, n, 32, half, all(None)),
-        (rounds, n, 2 * k, DType::F32, all(None)),
+        (rounds, n, 32, half, plain),
+        (rounds, n, 3 * k, DType::F32, all(None)),
         (m - 8, n, deep, half, plain),
         (four, n + 1, deep, half, all(None)),
     ];

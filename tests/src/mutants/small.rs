@@ -11,10 +11,10 @@ pub static SMALL: [KernelSpec; 8] = [
     // half a block of metadata at a time; both slices and clusters; from registers; by turns
     small(Sparse24, DType::F16,  [128, 128,  64], 4, Shared,    Cooperative, 1),
     small(Sparse24, DType::F16,  [256,  64, 128], 2, Shared,    Cooperative, 2),
-    small(Sparse24, DType::BF16, [128,  64,  64], 6, Registers, Cooperative, 2),
+    small(Sparse24, DType::BF16, [128,  64,  64], 6, Registers, Cooperative, 1),
     small(Sparse24, DType::F16,  [ 64,  64, 128], 2, Shared,    PingPong,    1),
     small(Sparse24, DType::F16,  [ 64,  64,  64], 3, Registers, PingPong,    2),
-    small(Dense,    DType::F16,  [128,  64,  64], 2, Shared,    Cooperative, 2),
+    small(Dense,    DType::F16,  [128,  64,  64], 2, Shared,    Cooperative, 1),
     small(Sparse24, DType::E4M3, [128,  64, 256], 2, Shared,    Cooperative, 1),
     small(Sparse24, DType::I8,   [ 64,  64, 256], 2, Shared,    PingPong,    1),
 ];

@@ -173,12 +173,13 @@ impl<'a> Consumer<'a> {
     fn multiply(&self, k: &mut Kernel) -> Reg<B32> {
         let (g, items) = (self.g(), &self.block.items);
         let [left, begin, parity] = ["tiles_left", "begin", "trip_parity"].map(|r| k.reg::<B32>(r));
-        let [accumulate, free, last, skip] =
-            ["accumulate", "frees_before", "last_tile", "before_begin"].map(|r| k.reg::<Pred>(r));
+        let [free, last, skip] =
+            ["frees_before", "last_tile", "before_begin"].map(|r| k.reg::<Pred>(r));
         k.mov_b32(begin, self.ring.stage).mov_b32(parity, self.ring.parity);
         self.supply.begin(k, self.block, self.warp, begin);
         k.add_u32(left, items.count, begin);
-        k.setp(Cmp::Ne, Int::U32, accumulate, left, left).setp(Cmp::Ne, Int::U32, free, left, left);
+        k.setp(Cmp::Ne, Int::U32, free, left, left);
+        self.clear(k);
         k.section(format!("main loop: a trip takes {} tiles of k", g.stages));
         k.place("trip");
         for stage in 0..g.stages {
@@ -190,7 +191,7 @@ impl<'a> Consumer<'a> {
             let barrier = self.block.smem.at(g.full() + 16 * stage as i32);
             k.place(full.as_str()).mbarrier_try_wait(last, barrier, parity);
             k.unless(last).bra(full.as_str());
-            self.start(k, stage, accumulate);
+            self.start(k, stage);
             k.wgmma_wait(1);
             // the tile before is done; before an item's first there is none
             let before = (stage + g.stages - 1) % g.stages;
@@ -210,6 +211,18 @@ impl<'a> Consumer<'a> {
         k.setp(Cmp::Eq, Int::U32, last, self.ring.stage, 0);
         k.selp_b32(next, g.stages, self.ring.stage, last).mad_lo_u32(next, next, 16, self.to_free);
         next
+    }
+
+    /// The sums begin at zero. That the first multiply does not add would cost each an instruction or two.
+    fn clear(&self, k: &mut Kernel) {
+        match &self.sums {
+            Sums::F32(acc) => acc.iter().flatten().for_each(|&acc| {
+                k.mov_f32(acc, 0.0);
+            }),
+            Sums::S32(sums) => sums.iter().flatten().for_each(|&sum| {
+                k.mov_b32(sum, 0);
+            }),
+        }
     }
 
     /// Frees a stage, whose mbarriers are counted from `barrier` in this block, in all of the cluster.
@@ -236,7 +249,7 @@ impl<'a> Consumer<'a> {
     }
 
     /// Starts a tile's multiplies.
-    fn start(&self, k: &mut Kernel, stage: u32, accumulate: Reg<Pred>) {
+    fn start(&self, k: &mut Kernel, stage: u32) {
         let g = self.g();
         let [a, b] = ["a_desc", "b_desc"].map(|role| k.scratch::<B64>(role));
         let word = k.scratch::<B32>("desc_word");
@@ -259,10 +272,7 @@ impl<'a> Consumer<'a> {
                         a.into()
                     }
                 };
-                k.inst(self.wgmma((stage, slice, step), from, b, accumulate));
-            }
-            if step == 0 {
-                k.setp(Cmp::Eq, Int::U32, accumulate, self.b[0], self.b[0]);
+                k.inst(self.wgmma((stage, slice, step), from, b));
             }
         }
         k.wgmma_commit();
@@ -273,7 +283,6 @@ impl<'a> Consumer<'a> {
         (stage, slice, step): (u32, u32, u32),
         a: Arg,
         b: Reg<B64>,
-        scale: Reg<Pred>,
     ) -> Inst {
         let (g, ty) = (self.g(), self.g().element());
         let shape = WgmmaShape { n: g.tile.n as u16, k: g.depth() as u16 };
@@ -289,7 +298,7 @@ impl<'a> Consumer<'a> {
             (_, true) => vec![1, 1, 0],
             (_, false) => vec![1, 1, 0, 0],
         });
-        let (d, b, scale, sat) = (Arg::Vector(d), b.into(), scale.into(), Satfinite::No);
+        let (d, b, scale, sat) = (Arg::Vector(d), b.into(), Arg::Int(1), Satfinite::No);
         match self.supply.metadata(stage, slice, step) {
             None => Inst::Wgmma { shape, sat, dty, aty: ty, bty: ty, d, a, b, scale, imms },
             Some((meta, selector)) => {
