@@ -191,19 +191,34 @@ impl Known {
     }
 }
 
-/// What a strong write released: whoever reads it and acquires knows this.
+/// What the strong writes of a release sequence released, by block and scope: whoever reads the last one
+/// and acquires knows this.
 #[derive(Clone, Debug)]
-pub(crate) struct Released {
+pub(crate) struct Released(Vec<Part>);
+
+/// What one block's writes of one scope released.
+#[derive(Clone, Debug)]
+struct Part {
+    block: u32,
+    /// The scope was `.cta`: other blocks cannot acquire it.
+    block_only: bool,
     known: Known,
-    /// The one block that may acquire it, if its scope was `.cta`.
-    within: Option<u32>,
 }
 
 impl Released {
+    fn new(block: u32, block_only: bool, known: Known) -> Self {
+        Self(vec![Part { block, block_only, known }])
+    }
+
     /// Another write of the same release sequence.
     pub fn join(&mut self, other: &Self) {
-        self.known.join(&other.known);
-        self.within = self.within.filter(|_| self.within == other.within);
+        for part in &other.0 {
+            let like = |p: &&mut Part| (p.block, p.block_only) == (part.block, part.block_only);
+            match self.0.iter_mut().find(like) {
+                Some(mine) => mine.known.join(&part.known),
+                None => self.0.push(part.clone()),
+            }
+        }
     }
 }
 
@@ -343,14 +358,14 @@ impl Timeline {
     /// `fence.acq_rel` and stronger (ISA 9.7.13.4): what the lanes' strong reads saw is acquired,
     /// and their later strong writes release what is known now.
     pub fn fence(&mut self, party: Party, block_only: bool) {
-        let within = block_only.then_some(self.agent.block());
+        let block = self.agent.block();
         for lane in lanes_of(party.lanes) {
             let alone = Party { lanes: 1 << lane, ..party };
             if let Some(observed) = self.lanes[lane].observed.take() {
                 self.acquire(alone, &observed);
             }
             let known = self.release(alone);
-            self.lanes[lane].fenced = Some(Box::new(Released { known, within }));
+            self.lanes[lane].fenced = Some(Box::new(Released::new(block, block_only, known)));
         }
     }
 
@@ -359,7 +374,7 @@ impl Timeline {
     pub fn publish(&mut self, lane: usize, party: Party, order: Order) -> Option<Released> {
         if order.release {
             let known = self.release(Party { lanes: 1 << lane, ..party });
-            return Some(Released { known, within: order.within(self.agent) });
+            return Some(Released::new(self.agent.block(), order.block_only, known));
         }
         self.lanes[lane].fenced.as_deref().cloned()
     }
@@ -367,15 +382,18 @@ impl Timeline {
     /// This lane has read what was released: with `.acquire` it knows it now, else at its next fence.
     pub fn observe(&mut self, lane: usize, party: Party, order: Order, released: &Released) {
         let block = self.agent.block();
-        if released.within.is_some_and(|b| b != block) {
-            return;
+        for part in &released.0 {
+            // synchronisation asks for scopes that include each other's thread (ISA 8.8, morally strong)
+            if part.block != block && (part.block_only || order.block_only) {
+                continue;
+            }
+            if order.acquire {
+                self.acquire(Party { lanes: 1 << lane, ..party }, &part.known);
+                continue;
+            }
+            let observed = &mut self.lanes[lane].observed;
+            observed.get_or_insert_with(|| Box::new(Known::new(block))).join(&part.known);
         }
-        if order.acquire {
-            self.acquire(Party { lanes: 1 << lane, ..party }, &released.known);
-            return;
-        }
-        let observed = &mut self.lanes[lane].observed;
-        observed.get_or_insert_with(|| Box::new(Known::new(block))).join(&released.known);
     }
 }
 
@@ -389,12 +407,6 @@ pub(crate) struct Order {
     pub block_only: bool,
     /// `.nc`: of data that stay as they are while the kernel runs.
     pub constant: bool,
-}
-
-impl Order {
-    fn within(self, agent: Agent) -> Option<u32> {
-        self.block_only.then_some(agent.block())
-    }
 }
 
 pub(crate) fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {

@@ -81,9 +81,13 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
         (m / 2 + 8, n + 1, 2 * k, half, plain),
         (rounds, n, 32, half, all(None)),
         (rounds, n, 32, half, plain),
+        (rounds, n, 2 * k, half, plain),
+        (rounds, n, 2 * k, DType::F32, all(None)),
         (rounds, n, 3 * k, DType::F32, all(None)),
+        (4 * m * w.cluster - 8, n, 32, half, plain),
+        (4 * m * w.cluster - 8, n, 2 * k, half, plain),
         (m - 8, n, deep, half, plain),
-        (four, n + 1, deep, half, all(None)),
+        (four, n + 1, deep, DType::F32, all(None)),
     ];
     cases.extend((2..=w.stages + 2).map(|tiles| (8, 3, k * tiles, half, plain)));
     cases.push((8, 3, k * (2 * w.stages + 1), half, plain));

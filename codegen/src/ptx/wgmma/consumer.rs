@@ -253,7 +253,7 @@ impl<'a> Consumer<'a> {
         let g = self.g();
         let [a, b] = ["a_desc", "b_desc"].map(|role| k.scratch::<B64>(role));
         let word = k.scratch::<B32>("desc_word");
-        let mut point = |k: &mut Kernel, d, [low, high]: [Reg<B32>; 2], offset: u32| {
+        let point = |k: &mut Kernel, d, [low, high]: [Reg<B32>; 2], offset: u32| {
             k.add_u32(word, low, (stage * g.stage_bytes() + offset) / 16);
             k.pack_b32(d, Vector([word, high]));
         };

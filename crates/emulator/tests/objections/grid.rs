@@ -89,6 +89,34 @@ pub(crate) const KERNELS: &[Kernel] = &[
         )
     },
     Kernel {
+        grid: 3,
+        ..kernel(
+            "releases for the blocks alone add up to nothing",
+            32,
+            "of block number",
+            "
+        mov.u32 %a, %ctaid.x;
+        mad.wide.u32 %px, %a, 128, %px;
+        st.global.b32 [%px+4096], %t;
+        bar.sync 0;
+        +@%first fence.acq_rel.gpu;
+        -@%first fence.acq_rel.cta;
+        @%first atom.global.add.u32 %b, [%y], 1;
+        @!%first mov.u32 %b, 0;
+        shfl.sync.idx.b32 %b, %b, 0, 31, -1;
+        setp.ne.u32 %p, %b, 2;
+        @%p bra done;
+        fence.acq_rel.gpu;
+        bar.sync 0;
+        xor.b32 %a, %a, 1;
+        and.b32 %a, %a, 1;
+        mad.wide.u32 %px, %a, 128, %x;
+        mad.wide.u32 %px, %t, 4, %px;
+        ld.global.b32 %c, [%px+4096];
+        done:",
+        )
+    },
+    Kernel {
         grid: 2,
         ..kernel(
             "a block waits for another's flag",
