@@ -103,7 +103,12 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     // every epilogue and output type, at one ragged shape
     let beyond = if matches!(spec.form, Form::Wgmma(_)) { 8 } else { 2 };
     let (m, n, k) = (ms[ms.len() - 1] + beyond, ns[ns.len() / 2], ks[1]);
-    for epilogue in all {
+    // those of warpgroups share the epilogue's text: of each, every third, in turn
+    let (every, first) = match spec.form {
+        Form::Wgmma(w) => (3, (w.tile.m / 64 + w.tile.n / 64 + w.stages) as usize % 3),
+        _ => (1, 0),
+    };
+    for epilogue in all.into_iter().skip(first).step_by(every) {
         let n = tokens(spec, n, epilogue);
         let cases = outs.map(|out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue };

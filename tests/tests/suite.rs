@@ -27,8 +27,9 @@ fn main() -> ExitCode {
     match Wgpu::open() {
         Ok(wgpu) => {
             eprintln!("wgpu: {}", wgpu.describe());
-            let runs =
-                |spec: &KernelSpec, _| matches!(spec.target, Target::WgslF16 | Target::WgslPortable);
+            let runs = |spec: &KernelSpec, _| {
+                matches!(spec.target, Target::WgslF16 | Target::WgslPortable)
+            };
             trials.extend(on("wgpu", Arc::new(wgpu), runs));
         }
         Err(why) => skip("wgpu", why),

@@ -22,7 +22,7 @@ fn plan(spec: &'static KernelSpec) -> Plan {
         Epilogue { bias: true, activation: Activation::Silu, residual: true, ..Epilogue::NONE };
     let problem = match spec.op {
         OpKind::Linear(weights) => Problem::Linear(Linear {
-            m: 100,
+            m: 104,
             n,
             k: d,
             weights,

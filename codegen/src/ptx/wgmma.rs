@@ -168,7 +168,10 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
     if g.a_row > 0 {
         lines.push(format!(
             "  {:>6}  A  {} boxes of {} rows of {} bytes, swizzled so: W{kept}",
-            0, g.a_boxes(), tile.m, g.a_row,
+            0,
+            g.a_boxes(),
+            tile.m,
+            g.a_row,
         ));
     }
     lines.extend([

@@ -3,8 +3,8 @@
 use crate::DType::{self, BF16, E4M3, F16, F32, I8};
 use crate::Weights::{Dense, Sparse24};
 use crate::spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
-use Teams::{Cooperative, PingPong};
 use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable};
+use Teams::{Cooperative, PingPong};
 use Values::{Registers, Shared};
 
 /// Every kernel, in the order in which ties are decided: the earlier row wins.

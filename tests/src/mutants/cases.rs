@@ -76,12 +76,16 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
         (8, 3, 32, DType::F32, all(Gelu)),
         (8, 3, k, half, all(Silu)),
         (8, n / 2 + 1, k, half, scales),
+        (8, n / 4 + 1, 32, half, scales),
+        (8, 3 * n / 4 + 1, 32, half, scales),
         (8, 16, k, DType::F32, across(None)),
         (m - 8, n, k, half, across(Relu)),
         (m / 2 + 8, n + 1, 2 * k, half, plain),
         (rounds, n, 32, half, all(None)),
         (rounds, n, 32, half, plain),
         (rounds, n, 2 * k, half, plain),
+        (rounds, n, 2 * k, half, all(None)),
+        (rounds, n, 3 * k, half, all(None)),
         (rounds, n, 2 * k, DType::F32, all(None)),
         (rounds, n, 3 * k, DType::F32, all(None)),
         (4 * m * w.cluster - 8, n, 32, half, plain),
@@ -89,10 +93,17 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
         (m - 8, n, deep, half, plain),
         (four, n + 1, deep, DType::F32, all(None)),
     ];
-    cases.extend((2..=w.stages + 2).map(|tiles| (8, 3, k * tiles, half, plain)));
+    // the loop ends at each of its stages, and goes round
+    cases.extend((2..=w.stages).map(|tiles| (8, 3, k * tiles, half, plain)));
     cases.push((8, 3, k * (2 * w.stages + 1), half, plain));
-    let problems = cases.into_iter().map(|(m, n, k, out, epilogue)| {
-        Linear { m, n, k, weights, dtype, out, epilogue }
+    let problems = cases.into_iter().map(|(m, n, k, out, epilogue)| Linear {
+        m,
+        n,
+        k,
+        weights,
+        dtype,
+        out,
+        epilogue,
     });
     problems.zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
 }

@@ -9,8 +9,8 @@ use super::supply::Supply;
 use super::{Block, parts};
 use quickpick_kernels::DType;
 use quickpick_ptx::{
-    Addr, Arg, B32, B64, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type, Vector,
-    WgmmaShape,
+    Addr, Arg, B32, B64, Cmp, F32, Imm, Imms, Inst, Int, Kernel, Pred, Reg, Satfinite, Type,
+    Vector, WgmmaShape,
 };
 
 /// The sums of a thread, slice by slice.
@@ -68,7 +68,7 @@ pub(super) fn emit(k: &mut Kernel, block: &Block) {
     output.emit(k, &c);
     k.bra_uni("item");
     k.section("no item is left: what was stored has left shared memory before the block ends");
-    k.place("done").when(c.leader).bulk_wait_read(0);
+    k.place("done").bulk_wait_read(0);
     k.bra_uni("end");
 }
 
@@ -77,8 +77,12 @@ impl<'a> Consumer<'a> {
         let g = &block.g;
         let (slices, count) = (g.slices(), g.accumulators() as usize);
         let sums = match g.dtype {
-            DType::I8 => Sums::S32((0..slices).map(|i| k.reg_list(&of_slice("sum", slices, i), count)).collect()),
-            _ => Sums::F32((0..slices).map(|i| k.reg_list(&of_slice("acc", slices, i), count)).collect()),
+            DType::I8 => Sums::S32(
+                (0..slices).map(|i| k.reg_list(&of_slice("sum", slices, i), count)).collect(),
+            ),
+            _ => Sums::F32(
+                (0..slices).map(|i| k.reg_list(&of_slice("acc", slices, i), count)).collect(),
+            ),
         };
         let c = Self {
             block,
@@ -203,7 +207,10 @@ impl<'a> Consumer<'a> {
                 k.place(next.as_str());
             }
         }
-        k.sub_u32(left, left, g.stages).mov_b32(begin, 0).xor_b32(parity, parity, 1).bra_uni("trip");
+        k.sub_u32(left, left, g.stages)
+            .mov_b32(begin, 0)
+            .xor_b32(parity, parity, 1)
+            .bra_uni("trip");
         k.place("multiplied");
         self.ring.skip(k, items.count);
         let next = k.reg::<B32>("after_last");
@@ -278,12 +285,7 @@ impl<'a> Consumer<'a> {
         k.wgmma_commit();
     }
 
-    fn wgmma(
-        &self,
-        (stage, slice, step): (u32, u32, u32),
-        a: Arg,
-        b: Reg<B64>,
-    ) -> Inst {
+    fn wgmma(&self, (stage, slice, step): (u32, u32, u32), a: Arg, b: Reg<B64>) -> Inst {
         let (g, ty) = (self.g(), self.g().element());
         let shape = WgmmaShape { n: g.tile.n as u16, k: g.depth() as u16 };
         let i = slice as usize;
@@ -303,7 +305,20 @@ impl<'a> Consumer<'a> {
             None => Inst::Wgmma { shape, sat, dty, aty: ty, bty: ty, d, a, b, scale, imms },
             Some((meta, selector)) => {
                 let (meta, selector) = (meta.into(), Imm(selector));
-                Inst::WgmmaSp { shape, sat, dty, aty: ty, bty: ty, d, a, b, meta, selector, scale, imms }
+                Inst::WgmmaSp {
+                    shape,
+                    sat,
+                    dty,
+                    aty: ty,
+                    bty: ty,
+                    d,
+                    a,
+                    b,
+                    meta,
+                    selector,
+                    scale,
+                    imms,
+                }
             }
         }
     }

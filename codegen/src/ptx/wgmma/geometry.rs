@@ -210,7 +210,10 @@ mod tests {
             let g = Geometry::new(spec).expect("a row of sm_90a is of this form");
             assert!(accepts(&g), "{spec}");
             assert!(g.a_box_bytes() % 1024 == 0 && g.b_box_bytes() % 1024 == 0, "{spec}");
-            assert!(g.turn(Wgmma::CONSUMERS) as u32 <= spec.shared_bytes(), "{spec}: the plan's map");
+            assert!(
+                g.turn(Wgmma::CONSUMERS) as u32 <= spec.shared_bytes(),
+                "{spec}: the plan's map"
+            );
             for f32 in [false, true] {
                 let bytes = g.residual_pieces(f32) * STORE_PIECE * g.form.owners();
                 assert!(bytes <= g.stage_bytes(), "{spec}");

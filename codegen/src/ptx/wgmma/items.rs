@@ -27,7 +27,12 @@ pub(super) struct Items {
 
 impl Items {
     /// Declares the registers, and begins the list.
-    pub fn new(k: &mut Kernel, g: &Geometry, params: Params, [split, share]: [ParamName; 2]) -> Self {
+    pub fn new(
+        k: &mut Kernel,
+        g: &Geometry,
+        params: Params,
+        [split, share]: [ParamName; 2],
+    ) -> Self {
         let s = Self {
             params,
             split,

@@ -11,9 +11,7 @@ use super::consumer::{Consumer, Sums, of_slice};
 use super::map_address;
 use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag};
 use quickpick_kernels::plan::{STORE_BYTES, STORE_PIECE};
-use quickpick_ptx::{
-    B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Trans, Vector,
-};
+use quickpick_ptx::{B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Trans, Vector};
 
 const PIECE: i32 = STORE_PIECE as i32;
 /// Blocks of 8 tokens whose scales are loaded at once; with all of them ptxas runs out of registers.
@@ -79,7 +77,9 @@ impl Output {
     /// it hold registers through the main loop.
     fn begin(&self, k: &mut Kernel, c: &Consumer) {
         let (g, bit) = (c.g(), k.scratch("flag"));
-        k.section("epilogue: places are computed anew, lest they hold registers through the main loop");
+        k.section(
+            "epilogue: places are computed anew, lest they hold registers through the main loop",
+        );
         k.ld_param_u32(self.flags, c.block.params.flags);
         is(k, self.is_f32, self.flags, OUT_F32, bit);
         is(k, self.has_residual, self.flags, RESIDUAL, bit);
@@ -106,7 +106,9 @@ impl Output {
         k.unless(self.has_residual).bra_uni("residual_came");
         for stage in 0..most {
             if stage == half {
-                k.setp(Cmp::Eq, Int::U32, enough, self.stages, half).when(enough).bra_uni("residual_came");
+                k.setp(Cmp::Eq, Int::U32, enough, self.stages, half)
+                    .when(enough)
+                    .bra_uni("residual_came");
             }
             c.ring.wait(k, &format!("residual_{stage}"), g.full(), false);
             k.mov_b32(self.stage_at[stage as usize], c.ring.at);
@@ -159,7 +161,8 @@ impl Output {
     /// What belongs to features and tokens: the scales, and the bias.
     fn features(&self, k: &mut Kernel, c: &Consumer, acc: &[Vec<Reg<F32>>]) {
         let (block, items) = (c.block, &c.block.items);
-        let [feature, m, tmp, token] = ["feature", "m", "feature_flag", "token"].map(|r| k.reg::<B32>(r));
+        let [feature, m, tmp, token] =
+            ["feature", "m", "feature_flag", "token"].map(|r| k.reg::<B32>(r));
         let inside = k.reg::<Pred>("inside");
         k.note("this thread's features are g and g + 8 of 16, its tokens 2t and 2t + 1 of 8");
         k.shr(Int::U32, feature, c.lane, 2).mad_lo_u32(feature, c.warp, 16, feature);
@@ -168,8 +171,9 @@ impl Output {
             let base = k.reg::<B64>(&format!("{role}_base"));
             k.ld_param_u64(base, from).cvta_to_global(base, base);
             k.mad_wide(Int::U32, base, feature, 4, base);
-            let rows: Vec<Vec<Reg<F32>>> =
-                (0..acc.len()).map(|i| k.reg_list(&of_slice(role, acc.len() as u32, i as u32), 2)).collect();
+            let rows: Vec<Vec<Reg<F32>>> = (0..acc.len())
+                .map(|i| k.reg_list(&of_slice(role, acc.len() as u32, i as u32), 2))
+                .collect();
             for (row, &d) in rows.iter().flatten().enumerate() {
                 let ahead = 64 * (row as u32 / 2) + 8 * (row as u32 % 2);
                 k.add_u32(tmp, feature, ahead).setp(Cmp::Lt, Int::U32, inside, tmp, m);
@@ -232,7 +236,11 @@ impl Output {
         let (stage, at) = ((number / in_stage) as usize, number % in_stage);
         let added = format!("added_{}_{number}", if f32 { "f32" } else { "half" });
 
-        k.note(format!("features from {} on, tokens from {}", 64 * slice, part * g.piece_tokens(f32)));
+        k.note(format!(
+            "features from {} on, tokens from {}",
+            64 * slice,
+            part * g.piece_tokens(f32)
+        ));
         k.unless(self.has_residual).bra_uni(added.as_str());
         let base = k.scratch("residual_piece");
         match g.form.owners() {
@@ -247,8 +255,9 @@ impl Output {
             false => self.add_half(k, g.half(), base, acc),
         }
         k.place(added.as_str());
-        // of two pieces' memory the one before last has been read: its copy is this thread's last but one
-        k.when(c.leader).bulk_wait_read(1);
+        // of two pieces' memory the one before last has been read: its copy is the leader's last but one;
+        // the others have none to wait for
+        k.bulk_wait_read(1);
         c.meet(k);
         let to = self.buffer(k, number);
         match f32 {
@@ -292,7 +301,7 @@ impl Output {
             k.add_u32(at[0], at[0], 32);
             k.when(plain).tensor_store_2d(self.map, at, from.at(PIECE / 2));
         }
-        k.when(c.leader).bulk_commit();
+        k.bulk_commit();
     }
 
     fn put_half(&self, k: &mut Kernel, ty: Half, to: Reg<B32>, acc: &[Reg<F32>]) {
@@ -365,9 +374,12 @@ impl Output {
 impl Places {
     fn find(&self, k: &mut Kernel, c: &Consumer, transposed: Reg<Pred>) {
         let s = self;
-        let [warp, row, high, tmp] = ["y_warp", "y_row", "y_high", "y_tmp"].map(|r| k.reg::<B32>(r));
+        let [warp, row, high, tmp] =
+            ["y_warp", "y_row", "y_high", "y_tmp"].map(|r| k.reg::<B32>(r));
         k.and_b32(warp, c.thread, 96).shr(Int::U32, warp, warp, 5);
-        k.note("16 bits: row l mod 8 of matrix l / 8; matrices: features g, g + 8, then 8 tokens on");
+        k.note(
+            "16 bits: row l mod 8 of matrix l / 8; matrices: features g, g + 8, then 8 tokens on",
+        );
         k.and_b32(row, c.lane, 7).bfe_u32(high, c.lane, 3, 1);
         k.mad_lo_u32(high, warp, 2, high).xor_b32(high, high, row);
         k.shr(Int::U32, tmp, c.lane, 4).mad_lo_u32(tmp, tmp, 8, row).shl_b32(tmp, tmp, 7);

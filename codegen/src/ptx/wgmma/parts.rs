@@ -48,7 +48,9 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     k.when(c.leader).st_shared_b32(word.at(g.word()), arrived);
     c.meet(k);
     k.ld_shared_b32(arrived, word.at(g.word()));
-    k.note("groups hold shares in order: from that of the tile's first tile of k to that of its last");
+    k.note(
+        "groups hold shares in order: from that of the tile's first tile of k to that of its last",
+    );
     let tiles_of_k = items.tiles_of_k(k, g);
     k.mul_lo_u32(from, items.tile, tiles_of_k).add_u32(to, from, tiles_of_k);
     k.sub_u32(to, to, 1).div_u32(to, to, share).div_u32(from, from, share);
@@ -61,7 +63,8 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     k.mov_b32(none, 0).when(c.leader).st_global_b32(counter, none);
 
     k.note("in the order of k");
-    let (more, next, left) = (k.reg::<Pred>("more_parts"), k.reg::<B64>("next_part"), k.reg("parts_left"));
+    let (more, next, left) =
+        (k.reg::<Pred>("more_parts"), k.reg::<B64>("next_part"), k.reg("parts_left"));
     k.add_u32(from, from, items.tile).mad_wide(Int::U32, first, from, slot_bytes, first);
     let mut sums = vec![];
     each(c, |at, four| sums.push((at, four)));

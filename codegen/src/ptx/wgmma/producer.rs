@@ -39,7 +39,8 @@ pub(super) fn emit(k: &mut Kernel, block: &Block) {
         (mask, part)
     });
     let others = (g.cluster() > 1).then(|| {
-        let (rank, others) = (block.items.rank(k, g), k.reg_list("other_block", g.cluster() as usize - 1));
+        let (rank, others) =
+            (block.items.rank(k, g), k.reg_list("other_block", g.cluster() as usize - 1));
         for (number, &other) in (1..).zip(&others) {
             k.xor_b32(other, rank, number).mapa(other, block.smem, other);
             k.sub_u32(other, other, block.smem);

@@ -4,8 +4,8 @@
 //! the tiles of k of a share. The wgmma form takes tensor maps of values (unless they come to
 //! registers), x, y and residual.
 
-use super::{Access, Binding, Plan, bytes, multiple, range, same_type, tensor_map};
 use super::wgmma::{self, Shares};
+use super::{Access, Binding, Plan, bytes, multiple, range, same_type, tensor_map};
 use crate::spec::{Form, KernelSpec, Target, Tile};
 use crate::{Caps, DType, Linear, OpKind, Problem, Unsupported, Weights};
 use alloc::vec;

@@ -113,7 +113,8 @@ mod tests {
         epilogue: Epilogue,
     ) -> Result<Plan, Unsupported> {
         let OpKind::Linear(weights) = spec.op else { return Err(Unsupported::Operation) };
-        let problem = Problem::Linear(Linear { m, n, k, weights, dtype: DType::F16, out, epilogue });
+        let problem =
+            Problem::Linear(Linear { m, n, k, weights, dtype: DType::F16, out, epilogue });
         spec.plan(&problem, &Caps::Cuda(CudaCaps { sm, shared_bytes: 227 << 10, sms: 132 }))
     }
 
@@ -202,7 +203,10 @@ mod tests {
         let why = plan(&NARROW, 90, (64, 64, 64)).unwrap_err();
         assert!(why.to_string().contains("32, 64 or 128 bytes, not 16"), "{why}");
         let why = plan(&DEEP, 90, (100, 64, 64)).unwrap_err();
-        assert_eq!(why, MapError { map: "map_y", rule: MapRule::StrideMultiple { stride: 200 } }.into());
+        assert_eq!(
+            why,
+            MapError { map: "map_y", rule: MapRule::StrideMultiple { stride: 200 } }.into()
+        );
         static LARGE: KernelSpec = wgmma(Weights::Dense, Tile { m: 128, n: 256, k: 128 }, 3, 1);
         let why = plan(&LARGE, 90, (64, 64, 64)).unwrap_err();
         let needs = 3 * (128 * 256 + 256 * 256) + 16384 + 128;

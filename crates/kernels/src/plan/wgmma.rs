@@ -148,7 +148,8 @@ mod tests {
             let tiles_of_k = shape.2 / 64;
             let mut slots = alloc::vec::Vec::new();
             for group in 0..groups {
-                let (mut unit, end) = (group * share, ((group + 1) * share).min(split * tiles_of_k));
+                let (mut unit, end) =
+                    (group * share, ((group + 1) * share).min(split * tiles_of_k));
                 while unit < end {
                     slots.push(group + unit / tiles_of_k);
                     unit = end.min((unit / tiles_of_k + 1) * tiles_of_k);
