@@ -97,7 +97,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
             ];
             // tiles are large, rows are many, and the emulator is no GPU: one of the two by turns
             if matches!(spec.form, Form::Wgmma(_)) {
-                cases.remove(1 + (i + j) % 2);
+                drop(cases.remove(1 + (i + j) % 2));
             }
             list.push((format!("m{m}_n{n}_k{k}"), cases));
         }
