@@ -55,24 +55,21 @@ const ONLY_TIME: &str = "\
 /// All of them. An entry that its kernels' survivors do not need is an error of the test.
 #[rustfmt::skip] // an argument, a line
 pub const ARGUED: &[Argued] = &[
-    argued("x64_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
+    argued("sm80 x64_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
     // of stages of k, and of the residual of 16 bits and of f32
     argued("wgmma x128x64_s4", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 7, NOTHING_TO_RELEASE),
     argued("wgmma x64x128_s2", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 3, NOTHING_TO_RELEASE),
     argued("wgmma x64x128_s2", "copy_", "mbarrier.arrive.shared::cluster", Relaxed, 3, NOTHING_TO_RELEASE),
     argued("wgmma x64x64_s3", "copy_", "mbarrier.arrive.shared::cluster", Relaxed, 4, NOTHING_TO_RELEASE),
-    argued("wgmma x64x128_s2", "parts", "@%more_residual mbarrier.arrive", Relaxed, 1, NOTHING_READ),
     argued("wgmma x64x64_s6_rs", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 7, NOTHING_TO_RELEASE),
     argued("wgmma x64x64_s3", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 4, NOTHING_TO_RELEASE),
     argued("wgmma x64x256_s", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 3, NOTHING_TO_RELEASE),
-    argued("wgmma x128x64_s4", "parts", "@%more_residual mbarrier.arrive", Relaxed, 4, NOTHING_READ),
-    argued("wgmma x64x64_s6_rs", "parts", "@%more_residual mbarrier.arrive", Relaxed, 4, NOTHING_READ),
+    argued("wgmma x128x64_s4", "parts", "@%more_residual mbarrier.arrive", Relaxed, 3, NOTHING_READ),
+    argued("wgmma x64x64_s6_rs", "parts", "@%more_residual mbarrier.arrive", Relaxed, 3, NOTHING_READ),
     argued("wgmma x64x64_s3", "parts", "@%more_residual mbarrier.arrive", Relaxed, 2, NOTHING_READ),
     argued("wgmma x64x256_s", "parts", "@%more_residual mbarrier.arrive", Relaxed, 1, NOTHING_READ),
     argued("wgmma _pp", "turn_wait", "mbarrier.try_wait", Relaxed, 1, ONLY_TIME),
     argued("wgmma _pp", "residual_came", "@%warp_leader mbarrier.arrive", Relaxed, 1, ONLY_TIME),
-    argued("wgmma x64x64_s6_rs", "full_5", "wgmma.fence", Deleted, 1,
-        "the tile before and the one after have fences, and a tile's values have come two tiles before"),
     argued("attention", "the warps, through", "@%first_team st.shared.v4.f32", Negated, 2,
         "after the exchange between the teams both hold the same sums, bit for bit"),
     argued("skinny", "y_activated", "@!%y_is_f32 ld.global.b16 %narrow", Unguarded, 1,
