@@ -90,27 +90,20 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
             };
             let varied = all[seed as usize * 5 % all.len()];
             let placed = Epilogue { transposed: scales && seed % 2 == 0, ..Epilogue::NONE };
-            let mut cases = vec![
-                make(Fill::Random, varied, outs[seed as usize % 2], seed),
-                make(Fill::Ramp, Epilogue::NONE, DType::F32, seed),
-                make(Fill::OneHot, placed, outs[0], seed),
-            ];
-            // tiles are large, rows are many, and the emulator is no GPU: one of the two by turns
-            if matches!(spec.form, Form::Wgmma(_)) {
-                drop(cases.remove(1 + (i + j) % 2));
-            }
-            list.push((format!("m{m}_n{n}_k{k}"), cases));
+            list.push((
+                format!("m{m}_n{n}_k{k}"),
+                vec![
+                    make(Fill::Random, varied, outs[seed as usize % 2], seed),
+                    make(Fill::Ramp, Epilogue::NONE, DType::F32, seed),
+                    make(Fill::OneHot, placed, outs[0], seed),
+                ],
+            ));
         }
     }
     // every epilogue and output type, at one ragged shape
     let beyond = if matches!(spec.form, Form::Wgmma(_)) { 8 } else { 2 };
     let (m, n, k) = (ms[ms.len() - 1] + beyond, ns[ns.len() / 2], ks[1]);
-    // those of warpgroups share the epilogue's text: of each, every third, in turn
-    let (every, first) = match spec.form {
-        Form::Wgmma(w) => (3, (w.tile.m / 64 + w.tile.n / 64 + w.stages) as usize % 3),
-        _ => (1, 0),
-    };
-    for epilogue in all.into_iter().skip(first).step_by(every) {
+    for epilogue in all {
         let n = tokens(spec, n, epilogue);
         let cases = outs.map(|out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue };
@@ -171,10 +164,10 @@ fn shared_work(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<(String, V
     let deep = deep(spec, weights, w);
     // three tiles for a group, and two for the others
     let rounds = 7 * m * w.cluster - 8;
-    let [one, other] = if w.stages == 4 { [out, DType::F32] } else { [DType::F32, out] };
+    let both = |m, n, k| vec![make(m, n, k, out, full), make(m, n, k, DType::F32, full)];
     let mut list = vec![
-        (format!("m{rounds}_n{n}_k{}_rounds", k + 32), vec![make(rounds, n, k + 32, one, full)]),
-        (format!("m{}_n{n}_k{deep}_cut", m - 8), vec![make(m - 8, n, deep, other, full)]),
+        (format!("m{rounds}_n{n}_k{}_rounds", k + 32), both(rounds, n, k + 32)),
+        (format!("m{}_n{n}_k{deep}_cut", m - 8), both(m - 8, n, deep)),
     ];
     if m * n * w.cluster <= 64 * 128 {
         // whole tiles, and a round that is cut; more tiles along m than are walked before n

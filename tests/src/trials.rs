@@ -6,22 +6,33 @@ use quickpick::Backend;
 use quickpick::kernels::{KERNELS, KernelSpec, Unsupported};
 use std::sync::Arc;
 
-/// The trials of one backend: one for each kernel and shape for which `runs` holds, shapes by number. A kernel that needs a feature which the
-/// device lacks is listed as ignored.
+/// Cases by name.
+pub type Cases = Vec<(String, Vec<shapes::Make>)>;
+
+/// The trials of one backend: one for each kernel for which `runs` holds, and shape. A kernel that needs a
+/// feature which the device lacks is listed as ignored.
 pub fn on<B: Backend + Send + Sync + 'static>(
     name: &str,
     backend: Arc<B>,
-    runs: impl Fn(&KernelSpec, usize) -> bool,
+    runs: impl Fn(&KernelSpec) -> bool,
+) -> Vec<Trial> {
+    of(name, backend, |spec| if runs(spec) { shapes::cases(spec) } else { vec![] })
+}
+
+/// The same of each kernel's cases that `cases` chooses.
+pub fn of<B: Backend + Send + Sync + 'static>(
+    name: &str,
+    backend: Arc<B>,
+    cases: impl Fn(&KernelSpec) -> Cases,
 ) -> Vec<Trial> {
     let mut trials = Vec::new();
     for spec in KERNELS {
-        let cases = shapes::cases(spec).into_iter().enumerate();
-        let cases: Vec<_> = cases.filter(|(number, _)| runs(spec, *number)).collect();
+        let cases = cases(spec);
         let lacks = if cases.is_empty() { None } else { lacks(spec, &*backend) };
         if let Some(why) = &lacks {
             eprintln!("skipped: {name}: {spec}: {why}");
         }
-        for (_, (shape, makes)) in cases {
+        for (shape, makes) in cases {
             let backend = backend.clone();
             let test = move || {
                 for make in makes {

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             if !hopper {
                 skip("cuda", "kernels for sm_90a: the device is not of compute capability 9.0");
             }
-            trials.extend(on("cuda", Arc::new(cuda), |spec, _| match spec.target {
+            trials.extend(on("cuda", Arc::new(cuda), |spec| match spec.target {
                 Target::Sm90a => hopper,
                 target => target.is_ptx(),
             }));

@@ -3,11 +3,12 @@
 //! blocks as early, as late and as random as they may be.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use quickpick::kernels::{KERNELS, KernelSpec};
+use quickpick::kernels::{Form, KERNELS, KernelSpec};
 use quickpick_emulator::{self as emulator, Global, Launch, Options, Program, Schedule};
 use quickpick_tests::foreign::{Arg, Foreign, launches};
 use quickpick_tests::nvcc::{NoPtx, compile};
-use quickpick_tests::{emulated::Emulated, skip, trials::on, twin::twin};
+use quickpick_tests::trials::{Cases, of};
+use quickpick_tests::{emulated::Emulated, shapes, skip, twin::twin};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,10 +20,29 @@ const SCHEDULES: [(&str, Schedule); 5] = [
     ("random-3", Schedule::Random(3)),
 ];
 
-/// Each case runs as early and as late as can be, and in one of so many random orders.
+/// Of a kernel for warpgroups, whose tiles are large, each case runs as early and as late as can be, and in
+/// one of so many random orders.
 const RANDOM: usize = SCHEDULES.len() - 2;
-/// A twin, which is another kernel but for its type, runs every so many-th case of its own.
+/// A twin, which is another kernel but for its type, runs every so many-th case.
 const OF_A_TWIN: usize = 8;
+
+/// What a kernel runs under a schedule: everything; of one for warpgroups fewer cases, and of the two or
+/// three inputs of each one fewer, by turns.
+fn cases(spec: &KernelSpec, schedule: usize) -> Cases {
+    let all = shapes::cases(spec);
+    if !matches!(spec.form, Form::Wgmma(_)) {
+        return all;
+    }
+    let every = if twin(spec).is_some() { OF_A_TWIN } else { 1 };
+    let mut fewer: Cases = all.into_iter().step_by(every).collect();
+    for (number, (_, inputs)) in fewer.iter_mut().enumerate() {
+        if let Some(last) = inputs.len().checked_sub(1).filter(|last| *last > 0) {
+            drop(inputs.remove(last - number % 2));
+        }
+    }
+    let runs = |number: usize| schedule < 2 || number % RANDOM == schedule - 2;
+    fewer.into_iter().enumerate().filter(|(i, _)| runs(*i)).map(|(_, case)| case).collect()
+}
 
 /// A kernel for each device that is emulated.
 fn devices() -> impl Iterator<Item = &'static KernelSpec> {
@@ -39,10 +59,11 @@ fn main() -> ExitCode {
             let like = |spec: &KernelSpec| {
                 (spec.target, spec.cluster()) == (device.target, device.cluster())
             };
-            trials.extend(on(name, emulated, |spec, case| {
-                let every = if twin(spec).is_some() { OF_A_TWIN } else { 1 };
-                like(spec) && case % every == 0 && (i < 2 || case / every % RANDOM == i - 2)
-            }));
+            trials.extend(of(
+                name,
+                emulated,
+                |spec| if like(spec) { cases(spec, i) } else { vec![] },
+            ));
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

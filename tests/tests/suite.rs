@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         match Cpu::with_path(path) {
             Ok(cpu) => {
                 let name = format!("cpu-{path}").to_lowercase();
-                trials.extend(on(&name, Arc::new(cpu), |spec, _| spec.target == Target::Cpu));
+                trials.extend(on(&name, Arc::new(cpu), |spec| spec.target == Target::Cpu));
             }
             Err(why) => eprintln!("skipped: {why}"),
         }
@@ -27,9 +27,8 @@ fn main() -> ExitCode {
     match Wgpu::open() {
         Ok(wgpu) => {
             eprintln!("wgpu: {}", wgpu.describe());
-            let runs = |spec: &KernelSpec, _| {
-                matches!(spec.target, Target::WgslF16 | Target::WgslPortable)
-            };
+            let runs =
+                |spec: &KernelSpec| matches!(spec.target, Target::WgslF16 | Target::WgslPortable);
             trials.extend(on("wgpu", Arc::new(wgpu), runs));
         }
         Err(why) => skip("wgpu", why),

@@ -1,7 +1,7 @@
 //! Tensor maps: what a launch tells the copy engine of Hopper about an operand, by value.
 
+use super::bytes;
 use super::wgmma::STORE_PIECE;
-use super::{Plan, bytes};
 use crate::spec::{Form, KernelSpec, Tile};
 use crate::{DType, Linear, OpKind, Unsupported, Values, Weights};
 use alloc::vec;
@@ -79,20 +79,10 @@ pub(super) fn linear(spec: &KernelSpec, p: &Linear) -> Result<Vec<TensorMap>, Un
     Ok(maps)
 }
 
-impl Plan {
-    /// The maps with the place of their binding among the plan's, for those that encode them.
-    pub fn maps_of_bindings(&self) -> impl Iterator<Item = (usize, &TensorMap)> {
-        self.maps.iter().filter_map(|map| {
-            let at = self.bindings.iter().position(|b| b.name == map.binding)?;
-            Some((at, map))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Caps, CudaCaps, Epilogue, MapError, MapRule, Problem, Target, Teams, Wgmma};
+    use crate::{Caps, CudaCaps, Epilogue, MapError, MapRule, Plan, Problem, Target, Teams, Wgmma};
     use alloc::{format, string::ToString};
 
     const fn wgmma(weights: Weights, tile: Tile, stages: u32, cluster: u32) -> KernelSpec {
@@ -150,8 +140,6 @@ mod tests {
         ];
         assert_eq!(p.maps, maps);
         assert_eq!(p.maps[0].box_bytes(), 128 * 128);
-        let bindings = p.maps_of_bindings().map(|(at, _)| p.bindings[at].name);
-        assert!(bindings.eq(["values", "x", "y", "y"]));
     }
 
     #[test]

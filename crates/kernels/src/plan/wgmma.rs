@@ -94,7 +94,7 @@ pub(super) fn shared_bytes(spec: &KernelSpec, w: &Wgmma) -> u32 {
 }
 
 /// One stage: A (kept values only when sparse, none if they come to registers) and B.
-pub(super) fn stage_bytes(spec: &KernelSpec, w: &Wgmma) -> u32 {
+fn stage_bytes(spec: &KernelSpec, w: &Wgmma) -> u32 {
     let Tile { m, n, k } = w.tile;
     let a = match (spec.op, w.values) {
         (_, Values::Registers) => 0,
