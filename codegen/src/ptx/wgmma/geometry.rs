@@ -4,7 +4,9 @@
 
 use super::supply::Supply;
 use quickpick_kernels::plan::{STORE_BYTES, STORE_PIECE, whole_blocks};
-use quickpick_kernels::{DType, Form, KernelSpec, OpKind, Teams, Tile, Values, Weights, Wgmma};
+use quickpick_kernels::{
+    DType, Form, KernelSpec, OpKind, Order, Teams, Tile, Values, Weights, Wgmma,
+};
 use quickpick_ptx::{Half, Type};
 
 /// Bytes of a row of a box: the widest swizzle.
@@ -12,8 +14,9 @@ pub(super) const ROW: u32 = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Geometry {
-    /// W is 2:4.
+    /// W is 2:4, and lies in this order.
     pub sparse: bool,
+    pub order: Option<Order>,
     pub dtype: DType,
     pub tile: Tile,
     pub stages: u32,
@@ -33,7 +36,8 @@ impl Geometry {
         let (dtype, Wgmma { tile, stages, .. }) = (spec.dtype, form);
         let sparse = weights == Weights::Sparse24;
         let whole_blocks = whole_blocks(&form, weights, dtype);
-        let mut g = Self { sparse, dtype, tile, stages, form, a_row: 0, whole_blocks };
+        let order = spec.order();
+        let mut g = Self { sparse, order, dtype, tile, stages, form, a_row: 0, whole_blocks };
         if form.values == Values::Shared {
             g.a_row = g.a_bytes_of_k().min(ROW);
         }

@@ -76,8 +76,8 @@ impl<'a> Supply<'a> {
 
     /// Rows and columns to which the order pads.
     fn padding(&self) -> (u32, u32) {
-        let order = if self.g.in_registers() { Order::FragmentSm80 } else { Order::WgmmaSm90 };
-        let (rows, columns) = order.padded(self.g.dtype, 1, 1);
+        let padded = |order: Order| order.padded(self.g.dtype, 1, 1);
+        let (rows, columns) = self.g.order.map_or((1, 1), padded);
         (rows as u32, columns as u32)
     }
 
