@@ -26,6 +26,8 @@
 
 mod curve;
 mod eligibility;
+mod gram;
+mod layer;
 mod mask;
 mod project;
 mod rng;
@@ -37,6 +39,8 @@ mod trainer;
 
 pub use curve::Point;
 pub use eligibility::{Eligibility, Reason, Rules};
+pub use gram::Gram;
+pub use layer::{LayerError, LayerProblem};
 pub use mask::{Mask, MaskError, Masks, Pattern};
 pub use project::project;
 pub use score::{Magnitude, Score};

@@ -1,6 +1,7 @@
 //! A small Llama-style byte-level decoder: train, prune, generate on any backend.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod compact;
 pub mod config;
 pub mod corpus;
