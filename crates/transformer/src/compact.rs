@@ -117,7 +117,7 @@ impl Compact {
     /// far less. Two backends round at the same places, so they keep the same distance.
     pub fn logit_bound(&self) -> Result<f64, Error> {
         let gain = self.dense(crate::config::FINAL_NORM)?;
-        let head = self.dense(crate::config::HEAD)?;
+        let head = self.dense(self.config.head())?;
         let norm = |row: &[f16]| {
             let squares = row.iter().zip(gain).map(|(w, g)| (w.to_f64() * g.to_f64()).powi(2));
             squares.sum::<f64>().sqrt()

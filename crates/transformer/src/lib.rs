@@ -1,6 +1,7 @@
 //! A small Llama-style byte-level decoder: train, prune, generate on any backend.
 #![forbid(unsafe_code)]
 
+pub mod block;
 pub mod checkpoint;
 pub mod compact;
 pub mod config;
@@ -12,9 +13,11 @@ mod model;
 mod ops;
 pub mod optim;
 pub mod score;
+mod slices;
 pub mod train;
 pub mod weights;
 
+pub use block::{Block, Forward, Head, Site};
 pub use compact::{Compact, Stored};
 pub use config::{Config, Kind, Slot};
 pub use corpus::Corpus;

@@ -1,5 +1,7 @@
 //! Checkpoints of other people's making, read tensor by tensor: a model need not fit into memory.
 
+pub mod gguf;
+
 use crate::{Error, Tensor};
 
 /// A tensor of a checkpoint, as it is stored.
