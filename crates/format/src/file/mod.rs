@@ -3,13 +3,18 @@
 
 mod atomic;
 mod error;
+mod header;
+mod layout;
 mod read;
+mod stream;
 mod write;
 
-pub use atomic::write_atomic;
+pub use atomic::{AtomicFile, write_atomic};
 pub use error::FileError;
+pub use layout::Layout;
 pub use read::{Entry, Kind, Reader};
 pub use safetensors::Dtype as StoredType;
+pub use stream::TensorWriter;
 pub use write::Writer;
 
 use crate::DType;
