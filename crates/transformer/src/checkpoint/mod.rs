@@ -1,8 +1,21 @@
-//! Checkpoints of other people's making, read tensor by tensor: a model need not fit into memory.
+//! Checkpoints of other people's making, read and written tensor by tensor: a model need not fit
+//! into memory.
+
+mod companions;
+mod raw;
+mod shards;
+mod write;
+
+pub use companions::companions;
+pub use raw::Raw;
+pub use shards::Checkpoint;
+pub use write::{DEFAULT_LIMIT, Planned, ShardWriter, Written};
 
 pub mod gguf;
 
 use crate::{Error, Tensor};
+use quickpick_format::FileError;
+use std::path::Path;
 
 /// A tensor of a checkpoint, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,4 +37,19 @@ pub trait Source: Send + Sync {
 
     /// A tensor widened to f32, dense, row-major. Errors: there is none, or its data is malformed.
     fn tensor(&self, name: &str) -> Result<Tensor, Error>;
+
+    /// A tensor in the element type that it is stored in, dense, row-major, bit for bit; in f32 where
+    /// the source has no element type of its own (quantised blocks). Errors: as
+    /// [`tensor`](Self::tensor), but integers are no error.
+    fn raw(&self, name: &str) -> Result<Raw, Error> {
+        self.tensor(name).map(Raw::from)
+    }
+}
+
+/// An error of a file of tensors as ours, with the file's name.
+fn in_file(path: &Path) -> impl Fn(FileError) -> Error + '_ {
+    move |e| match e {
+        FileError::Io { source, .. } | FileError::Write { source, .. } => Error::io(path)(source),
+        e => Error::file(path, e),
+    }
 }

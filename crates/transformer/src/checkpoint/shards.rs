@@ -1,0 +1,238 @@
+//! A Hugging Face folder, or one safetensors file: dense tensors and 2:4 ones of Quickpick's form.
+
+use super::{Entry, Raw, Source, in_file};
+use crate::{Error, Tensor};
+use half::{bf16, f16};
+use quickpick_format::{E4m3, Element, Kind, Reader, StoredType};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The file that says which shard holds which tensor.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+/// The file of a model that has no shards.
+pub(super) const SINGLE: &str = "model.safetensors";
+/// The longest index that is read: safetensors allows headers of this length.
+const LONGEST_INDEX: u64 = 100_000_000;
+
+/// A checkpoint, open: all headers are read and agree with each other and with the index; tensors
+/// are read when they are asked for, one at a time.
+pub struct Checkpoint {
+    path: PathBuf,
+    shards: Vec<Shard>,
+    entries: Vec<Entry>,
+    places: BTreeMap<String, Place>,
+}
+
+struct Shard {
+    path: PathBuf,
+    reader: Reader<'static>,
+}
+
+/// Where a tensor is, and how it is stored.
+struct Place {
+    shard: usize,
+    dtype: StoredType,
+    shape: Vec<usize>,
+    kind: Kind,
+}
+
+/// What the index file says; other fields are its writer's.
+#[derive(serde::Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a folder with `model.safetensors.index.json` and its shards or with one safetensors
+    /// file, or such a file itself.
+    ///
+    /// Errors: no such file; a header that is malformed or does not fit its file; a shard that the
+    /// index names and the folder lacks; a tensor that the index, but not its shard, has, or the
+    /// other way round; a tensor in two shards.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let about = fs::metadata(path).map_err(Error::io(path))?;
+        if !about.is_dir() {
+            return Self::of(path, vec![Shard::open(path.to_owned())?]);
+        }
+        let (index, single) = (path.join(INDEX), path.join(SINGLE));
+        match (index.is_file(), single.is_file()) {
+            (true, true) => {
+                let why = format!("holds both {INDEX} and {SINGLE}: which is the model?");
+                Err(Error::file(path, why))
+            }
+            (true, false) => {
+                let map = read_index(&index)?;
+                let mut names: Vec<&String> = map.values().collect();
+                names.sort();
+                names.dedup();
+                let open = |name: &String| Shard::open(path.join(plain(&index, name)?));
+                let shards = names.into_iter().map(open).collect::<Result<_, _>>()?;
+                check_index(&index, &map, &shards)?;
+                Self::of(path, shards)
+            }
+            (false, true) => Self::of(path, vec![Shard::open(single)?]),
+            (false, false) => Self::of(path, vec![Shard::open(only(path)?)?]),
+        }
+    }
+
+    fn of(path: &Path, shards: Vec<Shard>) -> Result<Self, Error> {
+        let mut places: BTreeMap<String, Place> = BTreeMap::new();
+        let mut entries = Vec::new();
+        for (shard, Shard { path, reader }) in shards.iter().enumerate() {
+            for e in reader.entries() {
+                let place = Place { shard, dtype: e.dtype, shape: e.shape.clone(), kind: e.kind };
+                if let Some(other) = places.insert(e.name.clone(), place) {
+                    let other = shards[other.shard].path.display();
+                    return Err(Error::file(path, format!("{} is in {other} too", e.name)));
+                }
+                let stored = match e.kind {
+                    Kind::Dense => e.dtype.to_string(),
+                    Kind::Sparse24(_) => format!("2:4 {}", e.dtype),
+                };
+                entries.push(Entry { name: e.name, shape: e.shape, stored, bytes: e.bytes });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { path: path.to_owned(), shards, entries, places })
+    }
+
+    /// The folder that holds the checkpoint and, beside it, its configuration and tokenizer.
+    pub fn folder(&self) -> &Path {
+        match self.path.is_dir() {
+            true => &self.path,
+            false => self.path.parent().unwrap_or(Path::new(".")),
+        }
+    }
+
+    /// The files of tensors.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.path.as_path())
+    }
+
+    fn place(&self, name: &str) -> Result<(&Place, &Shard), Error> {
+        let place = self.places.get(name);
+        let place = place.ok_or_else(|| Error::file(&self.path, format!("there is no {name}")))?;
+        Ok((place, &self.shards[place.shard]))
+    }
+}
+
+impl Source for Checkpoint {
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor, Error> {
+        let (_, shard) = self.place(name)?;
+        let why = |why: String| Error::file(&shard.path, format!("{name}: {why}"));
+        self.raw(name)?.widen().map_err(why)
+    }
+
+    fn raw(&self, name: &str) -> Result<Raw, Error> {
+        let (place, Shard { path, reader }) = self.place(name)?;
+        let bytes = match place.kind {
+            Kind::Dense => reader.raw(name),
+            Kind::Sparse24(_) => match place.dtype {
+                StoredType::F16 => expand::<f16>(reader, name),
+                StoredType::BF16 => expand::<bf16>(reader, name),
+                StoredType::F32 => expand::<f32>(reader, name),
+                StoredType::I8 => expand::<i8>(reader, name),
+                // the reader knows no other
+                _ => expand::<E4m3>(reader, name),
+            },
+        };
+        let bytes = bytes.map_err(in_file(path))?;
+        Ok(Raw { dtype: place.dtype, shape: place.shape.clone(), bytes })
+    }
+}
+
+fn expand<T: Element>(
+    reader: &Reader<'_>,
+    name: &str,
+) -> Result<Vec<u8>, quickpick_format::FileError> {
+    Ok(bytemuck::cast_slice(&reader.sparse::<T>(name)?.expand()).to_vec())
+}
+
+impl Shard {
+    fn open(path: PathBuf) -> Result<Self, Error> {
+        let reader = Reader::open(&path).map_err(in_file(&path))?;
+        Ok(Self { path, reader })
+    }
+}
+
+fn read_index(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let bytes = fs::metadata(path).map_err(Error::io(path))?.len();
+    if bytes > LONGEST_INDEX {
+        return Err(Error::file(
+            path,
+            format!("{bytes} bytes; an index has {LONGEST_INDEX} at most"),
+        ));
+    }
+    let text = fs::read(path).map_err(Error::io(path))?;
+    let Index { weight_map } = serde_json::from_slice(&text).map_err(|e| Error::file(path, e))?;
+    match weight_map.is_empty() {
+        true => Err(Error::file(path, "its weight_map names no tensor")),
+        false => Ok(weight_map),
+    }
+}
+
+/// A shard's name, which must be a file's in the same folder and nowhere else.
+fn plain<'a>(index: &Path, name: &'a str) -> Result<&'a str, Error> {
+    match Path::new(name).file_name().is_some_and(|file| file == name) {
+        true => Ok(name),
+        false => Err(Error::file(index, format!("{name:?} is no name of a shard in this folder"))),
+    }
+}
+
+/// Whether index and shards hold the same tensors, each in one place.
+fn check_index(
+    index: &Path,
+    map: &BTreeMap<String, String>,
+    shards: &[Shard],
+) -> Result<(), Error> {
+    let mut found: BTreeMap<&str, &Path> = BTreeMap::new();
+    for Shard { path, reader } in shards {
+        for name in reader.parts() {
+            if let Some(other) = found.insert(name, path) {
+                return Err(Error::file(path, format!("{name} is in {} too", other.display())));
+            }
+            if !map.contains_key(name) {
+                return Err(Error::file(path, format!("{name} is not in the index {INDEX}")));
+            }
+        }
+    }
+    for (name, shard) in map {
+        match found.get(name.as_str()).and_then(|path| path.file_name()) {
+            Some(file) if *file == **shard => {}
+            Some(file) => {
+                let file = file.display();
+                let why = format!("{name} should be in {shard}, but is in {file}");
+                return Err(Error::file(index, why));
+            }
+            None => {
+                let why = format!("{name} should be in {shard}, but is in no shard");
+                return Err(Error::file(index, why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The one safetensors file of a folder.
+fn only(folder: &Path) -> Result<PathBuf, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let path = entry.map_err(Error::io(folder))?.path();
+        if path.extension().is_some_and(|e| e == "safetensors") && path.is_file() {
+            found.push(path);
+        }
+    }
+    match found.as_slice() {
+        [path] => Ok(path.clone()),
+        [] => Err(Error::file(folder, format!("holds no {SINGLE}, no {INDEX}, no *.safetensors"))),
+        many => {
+            let why = format!("holds {} *.safetensors files and no {INDEX}", many.len());
+            Err(Error::file(folder, why))
+        }
+    }
+}
