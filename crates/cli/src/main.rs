@@ -3,6 +3,9 @@
 
 mod demo;
 mod doctor;
+mod eval;
+mod html;
+mod prune;
 
 use clap::{Parser, Subcommand};
 
@@ -18,6 +21,10 @@ struct Cli {
 enum Command {
     /// Train a tiny transformer, find its 2:4 ticket, run both on a backend, and compare.
     Demo(demo::Args),
+    /// Make a checkpoint 2:4 sparse, one shot, block by block; a killed run goes on with --resume.
+    Prune(prune::Args),
+    /// Perplexity of a checkpoint on a text, with the protocol stated.
+    Eval(eval::Args),
     /// Drivers, adapters, limits, tools, and which kernel would run a shape and why.
     Doctor(doctor::Args),
 }
@@ -25,6 +32,8 @@ enum Command {
 fn main() -> miette::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Prune(args) => prune::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

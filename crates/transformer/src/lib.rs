@@ -10,6 +10,7 @@ mod error;
 pub mod generate;
 pub mod infer;
 mod model;
+pub mod oneshot;
 mod ops;
 pub mod optim;
 pub mod perplexity;

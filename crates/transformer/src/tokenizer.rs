@@ -23,6 +23,11 @@ const CONTROL: i128 = 3;
 const USER_DEFINED: i128 = 4;
 
 impl Tokenizer {
+    /// Its `tokenizer.json`.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// Reads `tokenizer.json`.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let json = fs::read_to_string(path).map_err(Error::io(path))?;

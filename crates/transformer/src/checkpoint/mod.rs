@@ -2,11 +2,13 @@
 //! into memory.
 
 mod companions;
+mod model;
 mod raw;
 mod shards;
 mod write;
 
 pub use companions::companions;
+pub use model::Model;
 pub use raw::Raw;
 pub use shards::Checkpoint;
 pub use write::{DEFAULT_LIMIT, Planned, ShardWriter, Written};

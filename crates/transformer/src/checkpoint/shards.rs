@@ -67,7 +67,7 @@ impl Checkpoint {
                 names.sort();
                 names.dedup();
                 let open = |name: &String| Shard::open(path.join(plain(&index, name)?));
-                let shards = names.into_iter().map(open).collect::<Result<_, _>>()?;
+                let shards = names.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
                 check_index(&index, &map, &shards)?;
                 Self::of(path, shards)
             }
