@@ -100,7 +100,7 @@ fn admm(
     let start = split.kept.clone();
     let mut seen = start.clone();
     let (mut b, mut w) = (vec![0.0; t.len()], vec![0.0; t.len()]);
-    let (mut rho, mut moved, mut iterations) = (RHO, false, 0);
+    let (mut rho, mut moved, mut iterations) = (RHO, false, 1); // the first W is T
     split.step(&t, rho, pattern);
     let mut inverse = shifted_inverse(spectrum, rho);
     while iterations < ITERATIONS {
