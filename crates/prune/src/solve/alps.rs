@@ -31,7 +31,7 @@ const GAIN: f64 = 1e-9;
 
 /// Chooses a mask and its weights together. ADMM splits the layer into weights W, which are free and
 /// close to the layer's outputs, and D, which follows the pattern, and lets a growing penalty ρ pull
-/// them together; when the support of D no longer moves, conjugate gradients find the best weights on
+/// them together; when the support of D no longer moves, least squares find the best weights on
 /// it. A row for which this is worse than its start, the pattern's best |w|·√H_jj with weights
 /// unchanged, keeps the start: so no row's error is above that of Wanda with the same damping.
 ///
@@ -47,7 +47,7 @@ pub fn alps(
     let (start, found, iterations) = admm(system, spectrum, &target, pattern);
     let mut kept: Vec<bool> = found.iter().map(|&(_, kept)| kept).collect();
     let mut weight: Vec<f64> = found.into_iter().map(|(d, _)| d).collect();
-    let steps = least_squares(system, &target, &kept, &mut weight);
+    let steps = least_squares(system, &target, &kept, &mut weight)?;
     keep_better(problem, system, &target, &start, &mut weight, &mut kept);
     finish(problem, system, &weight, kept, pattern, iterations + steps)
 }
