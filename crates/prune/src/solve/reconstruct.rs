@@ -111,7 +111,8 @@ impl Tile<'_> {
         let rows = weight.chunks_exact_mut(k).zip(residual.chunks_exact(k));
         for ((w, r), kept) in rows.zip(self.kept.chunks_exact(k)) {
             let on: Vec<usize> = (0..k).filter(|&j| kept[j]).collect();
-            let mut factor = Mat::from_fn(on.len(), on.len(), |i, j| self.a[(on[i], on[j])]);
+            let lower = |i: usize, j: usize| if i >= j { self.a[(on[i], on[j])] } else { 0.0 };
+            let mut factor = Mat::from_fn(on.len(), on.len(), lower);
             let request = cholesky_in_place_scratch::<f64>(on.len(), Par::Seq, Default::default());
             let mut memory = MemBuffer::new(request);
             let (none, stack) = (Default::default(), MemStack::new(&mut memory));
