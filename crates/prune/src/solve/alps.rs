@@ -2,7 +2,7 @@
 
 use super::prepared::{Spectrum, System};
 use super::reconstruct::least_squares;
-use super::solution::energies;
+use super::solution::{TILE, energies};
 use super::{Keep, finish};
 use crate::project::keep_highest;
 use crate::{LayerProblem, Pattern, Prepared, Solution, SolveError};
@@ -31,7 +31,7 @@ const GAIN: f64 = 1e-9;
 
 /// Chooses a mask and its weights together. ADMM splits the layer into weights W, which are free and
 /// close to the layer's outputs, and D, which follows the pattern, and lets a growing penalty ρ pull
-/// them together; when the support of D no longer moves, conjugate gradients find the best weights on
+/// them together; when the support of D no longer moves, least squares find the best weights on
 /// it. A row for which this is worse than its start, the pattern's best |w|·√H_jj with weights
 /// unchanged, keeps the start: so no row's error is above that of Wanda with the same damping.
 ///
@@ -47,7 +47,7 @@ pub fn alps(
     let (start, found, iterations) = admm(system, spectrum, &target, pattern);
     let mut kept: Vec<bool> = found.iter().map(|&(_, kept)| kept).collect();
     let mut weight: Vec<f64> = found.into_iter().map(|(d, _)| d).collect();
-    let steps = least_squares(system, &target, &kept, &mut weight);
+    let steps = least_squares(system, &target, &kept, &mut weight)?;
     keep_better(problem, system, &target, &start, &mut weight, &mut kept);
     finish(problem, system, &weight, kept, pattern, iterations + steps)
 }
@@ -99,14 +99,13 @@ fn admm(
     let mut split = Split::new(&t, pattern);
     let start = split.kept.clone();
     let mut seen = start.clone();
-    let (mut b, mut w) = (vec![0.0; t.len()], vec![0.0; t.len()]);
-    let (mut rho, mut moved, mut iterations) = (RHO, false, 0);
+    let mut w = vec![0.0; t.len()];
+    let (mut rho, mut moved, mut iterations) = (RHO, false, 1); // the first W is T
     split.step(&t, rho, pattern);
     let mut inverse = shifted_inverse(spectrum, rho);
     while iterations < ITERATIONS {
         iterations += 1;
-        split.right_side(&at, rho, &mut b);
-        product(&b, inverse.as_ref(), &mut w);
+        split.free(&at, inverse.as_ref(), rho, &mut w);
         split.step(&w, rho, pattern);
         if !iterations.is_multiple_of(LOOK) {
             continue;
@@ -149,12 +148,19 @@ impl Split {
         Self { values, kept }
     }
 
-    /// A·T − V + ρD.
-    fn right_side(&self, at: &[Real], rho: Real, b: &mut [Real]) {
-        let split = self.values.iter().zip(&self.kept);
-        for ((b, at), (&z, &kept)) in b.iter_mut().zip(at).zip(split) {
-            *b = at + if kept { rho * z } else { -z };
-        }
+    /// W ← (A·T − V + ρD)·(A + ρI)⁻¹.
+    fn free(&self, at: &[Real], inverse: MatRef<'_, Real>, rho: Real, w: &mut [Real]) {
+        let part = TILE * inverse.nrows();
+        let split = self.values.par_chunks(part).zip(self.kept.par_chunks(part));
+        split.zip(at.par_chunks(part)).zip(w.par_chunks_mut(part)).for_each(
+            |(((values, kept), at), w)| {
+                let sum = |((at, z), kept): ((&Real, &Real), &bool)| {
+                    at + if *kept { rho * z } else { -z }
+                };
+                let b: Vec<Real> = at.iter().zip(values).zip(kept).map(sum).collect();
+                product(&b, inverse, w);
+            },
+        );
     }
 
     /// D ← the pattern's best of W + V/ρ; V ← V + ρ(W − D), which is ρ(W + V/ρ) off its support.
@@ -194,10 +200,13 @@ fn shifted_inverse(spectrum: &Spectrum, rho: Real) -> Mat<Real> {
     inverse
 }
 
-/// X·A of a `rows × k` matrix X, row-major, and a symmetric A.
+/// X·A of a `rows × k` matrix X, row-major, and a symmetric A. Rows in tiles and not a product on all
+/// cores, whose threads would spin for each other where the cores are shared.
 fn product(x: &[Real], a: MatRef<'_, Real>, out: &mut [Real]) {
-    let (rows, k) = (x.len() / a.nrows(), a.nrows());
-    let x = MatRef::from_row_major_slice(x, rows, k);
-    let out = MatMut::from_row_major_slice_mut(out, rows, k);
-    matmul(out, Accum::Replace, x, a, 1.0, Par::rayon(0));
+    let k = a.nrows();
+    x.par_chunks(TILE * k).zip(out.par_chunks_mut(TILE * k)).for_each(|(x, out)| {
+        let x = MatRef::from_row_major_slice(x, x.len() / k, k);
+        let out = MatMut::from_row_major_slice_mut(out, out.len() / k, k);
+        matmul(out, Accum::Replace, x, a, 1.0, Par::Seq);
+    });
 }

@@ -9,7 +9,7 @@ pub enum SolveError {
     /// The layer's columns are no whole groups of the pattern, or a mask has another shape.
     #[error(transparent)]
     Mask(#[from] MaskError),
-    /// Weights that do not fill the layer's matrix.
+    /// Weights that do not fill the layer's matrix, or a solution beyond the range of f32.
     #[error(transparent)]
     Layer(#[from] LayerError),
     /// The caller's: a layer whose inputs are not those that were prepared.

@@ -92,7 +92,7 @@ impl Method {
             let target = system.scaled(problem.weight());
             let support: Vec<bool> = kept.iter().zip(&marked).map(|(a, b)| a | b).collect();
             let mut weight = target.clone();
-            solution.iterations += least_squares(system, &target, &support, &mut weight);
+            solution.iterations += least_squares(system, &target, &support, &mut weight)?;
             (solution.damping, solution.retries) = (system.damping, system.retries);
             dense = system.unscaled(&weight);
         }

@@ -19,7 +19,7 @@ pub use solution::{Solution, relative_error};
 pub use sparse_gpt::sparse_gpt;
 
 use crate::mask::check_shape;
-use crate::{LayerProblem, Mask, MaskError, Pattern};
+use crate::{LayerError, LayerProblem, Mask, MaskError, Pattern};
 use prepared::System;
 
 /// What a solver keeps: a pattern, of which it chooses the mask, or a mask.
@@ -71,6 +71,10 @@ fn finish(
     let mask = Mask::new(kept, problem.rows(), problem.cols(), pattern)?;
     let mut weight = system.unscaled(weight);
     mask.apply(&mut weight)?;
+    if let Some(at) = weight.iter().position(|w| !w.is_finite()) {
+        let (row, col) = (at / problem.cols(), at % problem.cols());
+        return Err(LayerError::NotFinite { what: "new weight", row, col }.into()); // beyond f32
+    }
     let error = relative_error(problem, &weight)?;
     let System { damping, retries, .. } = *system;
     Ok(Solution { weight, mask, residual: None, error, damping, retries, iterations })

@@ -6,7 +6,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Rows that one task works on: enough for a matrix product, few enough for both to fit a cache.
-pub(crate) const TILE: usize = 48;
+pub(crate) const TILE: usize = 144;
 
 /// A pruned layer.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,6 +15,26 @@ impl Layer {
         LayerProblem::new(&self.weight, self.rows, self.cols, &self.gram).unwrap()
     }
 
+    /// The error with what damping adds to it, λ·mean(diag H)·‖W − Ŵ‖²: what solvers minimise.
+    pub fn damped_error(&self, weight: &[f32], damping: f64) -> f64 {
+        let (diagonal, h) = (self.gram.diagonal(), self.gram.matrix());
+        let live = diagonal.iter().filter(|&&d| d > 0.0).count();
+        let ridge = damping * diagonal.iter().sum::<f64>() / live as f64;
+        let energy = |d: &[f64]| -> f64 {
+            let image = |i: usize| h[i * d.len()..].iter().zip(d).map(|(h, d)| h * d).sum::<f64>();
+            (0..d.len()).map(|i| d[i] * image(i)).sum()
+        };
+        let (mut lost, mut all) = (0.0, 0.0);
+        for (old, new) in self.weight.chunks(self.cols).zip(weight.chunks(self.cols)) {
+            let old: Vec<f64> = old.iter().map(|&w| f64::from(w)).collect();
+            let d: Vec<f64> = old.iter().zip(new).map(|(w, &v)| w - f64::from(v)).collect();
+            let live = d.iter().zip(&diagonal).filter(|(_, h)| **h > 0.0);
+            lost += energy(&d) + ridge * live.map(|(d, _)| d * d).sum::<f64>();
+            all += energy(&old);
+        }
+        lost / all
+    }
+
     /// The same, but one input is always zero.
     pub fn with_dead(self, dead: usize) -> Self {
         let cols = self.cols;
