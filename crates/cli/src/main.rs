@@ -1,8 +1,11 @@
 //! The command `quickpick`.
 #![forbid(unsafe_code)]
 
+mod columns;
+mod convert;
 mod demo;
 mod doctor;
+mod inspect;
 
 use clap::{Parser, Subcommand};
 
@@ -20,11 +23,17 @@ enum Command {
     Demo(demo::Args),
     /// Drivers, adapters, limits, tools, and which kernel would run a shape and why.
     Doctor(doctor::Args),
+    /// What a checkpoint holds: how sparse each tensor is, in which pattern, and what 2:4 would save.
+    Inspect(inspect::Args),
+    /// One form of a checkpoint to another: dense, Quickpick's 2:4, compressed-tensors' bitmask.
+    Convert(convert::Args),
 }
 
 fn main() -> miette::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
     }
 }
