@@ -1,10 +1,13 @@
 //! The command `quickpick`.
 #![forbid(unsafe_code)]
 
+mod columns;
+mod convert;
 mod demo;
 mod doctor;
 mod eval;
 mod html;
+mod inspect;
 mod prune;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +30,10 @@ enum Command {
     Eval(eval::Args),
     /// Drivers, adapters, limits, tools, and which kernel would run a shape and why.
     Doctor(doctor::Args),
+    /// What a checkpoint holds: how sparse each tensor is, in which pattern, and what 2:4 would save.
+    Inspect(inspect::Args),
+    /// One form of a checkpoint to another: dense, Quickpick's 2:4, compressed-tensors' bitmask.
+    Convert(convert::Args),
 }
 
 fn main() -> miette::Result<()> {
@@ -35,5 +42,7 @@ fn main() -> miette::Result<()> {
         Command::Prune(args) => prune::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
     }
 }

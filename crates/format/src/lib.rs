@@ -62,6 +62,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod bitmask;
 mod dtype;
 mod e4m3;
 mod element;
@@ -73,6 +74,7 @@ mod order;
 mod pack;
 mod pair;
 
+pub use bitmask::Bitmask;
 pub use dtype::DType;
 pub use e4m3::E4m3;
 pub use element::Element;

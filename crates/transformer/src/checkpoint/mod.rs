@@ -1,14 +1,19 @@
 //! Checkpoints of other people's making, read and written tensor by tensor: a model need not fit
 //! into memory.
 
+mod bitmask;
 mod companions;
 mod model;
+mod convert;
+mod inspect;
 mod raw;
 mod shards;
 mod write;
 
 pub use companions::companions;
 pub use model::Model;
+pub use convert::{Conversion, Converted, Target, convert};
+pub use inspect::{Inspection, TensorReport, Totals, inspect};
 pub use raw::Raw;
 pub use shards::Checkpoint;
 pub use write::{DEFAULT_LIMIT, Planned, ShardWriter, Written};
@@ -17,7 +22,7 @@ pub mod gguf;
 
 use crate::{Error, Tensor};
 use quickpick_format::FileError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A tensor of a checkpoint, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +51,25 @@ pub trait Source: Send + Sync {
     fn raw(&self, name: &str) -> Result<Raw, Error> {
         self.tensor(name).map(Raw::from)
     }
+}
+
+/// A checkpoint of any kind, open.
+pub struct Opened {
+    /// Its tensors.
+    pub source: Box<dyn Source>,
+    /// The folder whose configuration and tokenizer belong to it, if there is one.
+    pub folder: Option<PathBuf>,
+}
+
+/// Opens a GGUF file, or a Hugging Face folder or safetensors file, dense or in a 2:4 form. Errors: as
+/// [`gguf::Gguf::open`] and [`Checkpoint::open`].
+pub fn open(path: &Path) -> Result<Opened, Error> {
+    if model::is_gguf(path)? {
+        return Ok(Opened { source: Box::new(gguf::Gguf::open(path)?), folder: None });
+    }
+    let checkpoint = Checkpoint::open(path)?;
+    let folder = checkpoint.folder().map(Path::to_owned);
+    Ok(Opened { source: Box::new(checkpoint), folder })
 }
 
 /// An error of a file of tensors as ours, with the file's name.

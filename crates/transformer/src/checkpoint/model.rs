@@ -49,7 +49,9 @@ impl Model {
 
     fn of_folder(path: &Path) -> Result<Self, Error> {
         let checkpoint = Checkpoint::open(path)?;
-        let folder = checkpoint.folder();
+        let alone = || Error::file(path, "is no model's folder: there is no config.json");
+        let folder = checkpoint.folder().ok_or_else(alone)?.to_owned();
+        let folder = folder.as_path();
         let file = folder.join(CONFIG);
         let json = fs::read(&file).map_err(Error::io(&file))?;
         let json = serde_json::from_slice(&json).map_err(|e| Error::file(&file, e))?;
@@ -101,7 +103,7 @@ impl Model {
 }
 
 /// Whether a file begins as GGUF files do.
-fn is_gguf(path: &Path) -> Result<bool, Error> {
+pub(super) fn is_gguf(path: &Path) -> Result<bool, Error> {
     if path.is_dir() {
         return Ok(false);
     }

@@ -1,9 +1,11 @@
-//! A Hugging Face folder, or one safetensors file: dense tensors and 2:4 ones of Quickpick's form.
+//! A Hugging Face folder, or one safetensors file: dense tensors, 2:4 ones of Quickpick's form and of
+//! compressed-tensors' `sparse-24-bitmask`.
 
+use super::bitmask::Parts;
 use super::{Entry, Raw, Source, in_file};
 use crate::{Error, Tensor};
 use half::{bf16, f16};
-use quickpick_format::{E4m3, Element, Kind, Reader, StoredType};
+use quickpick_format::{E4m3, Element, FileError, Kind, Matrix24, Reader, StoredType};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,19 @@ struct Place {
     shard: usize,
     dtype: StoredType,
     shape: Vec<usize>,
-    kind: Kind,
+    form: Form,
+    bytes: u64,
+}
+
+enum Form {
+    Dense,
+    /// Quickpick's.
+    Sparse,
+    /// Its mask may lie in another shard.
+    Bitmask {
+        parts: Parts,
+        mask_shard: usize,
+    },
 }
 
 /// What the index file says; other fields are its writer's.
@@ -78,31 +92,41 @@ impl Checkpoint {
 
     fn of(path: &Path, shards: Vec<Shard>) -> Result<Self, Error> {
         let mut places: BTreeMap<String, Place> = BTreeMap::new();
-        let mut entries = Vec::new();
         for (shard, Shard { path, reader }) in shards.iter().enumerate() {
             for e in reader.entries() {
-                let place = Place { shard, dtype: e.dtype, shape: e.shape.clone(), kind: e.kind };
+                let form = match e.kind {
+                    Kind::Dense => Form::Dense,
+                    Kind::Sparse24(_) => Form::Sparse,
+                };
+                let place = Place { shard, dtype: e.dtype, shape: e.shape, form, bytes: e.bytes };
                 if let Some(other) = places.insert(e.name.clone(), place) {
                     let other = shards[other.shard].path.display();
                     return Err(Error::file(path, format!("{} is in {other} too", e.name)));
                 }
-                let stored = match e.kind {
-                    Kind::Dense => e.dtype.to_string(),
-                    Kind::Sparse24(_) => format!("2:4 {}", e.dtype),
-                };
-                entries.push(Entry { name: e.name, shape: e.shape, stored, bytes: e.bytes });
             }
         }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        join_bitmasks(&mut places, &shards)?;
+        let entry = |(name, place): (&String, &Place)| {
+            let stored = match place.form {
+                Form::Dense => place.dtype.to_string(),
+                Form::Sparse => format!("2:4 {}", place.dtype),
+                Form::Bitmask { .. } => format!("2:4 {} bitmask", place.dtype),
+            };
+            Entry { name: name.clone(), shape: place.shape.clone(), stored, bytes: place.bytes }
+        };
+        let entries = places.iter().map(entry).collect();
         Ok(Self { path: path.to_owned(), shards, entries, places })
     }
 
-    /// The folder that holds the checkpoint and, beside it, its configuration and tokenizer.
-    pub fn folder(&self) -> &Path {
-        match self.path.is_dir() {
-            true => &self.path,
-            false => self.path.parent().unwrap_or(Path::new(".")),
+    /// The folder whose configuration and tokenizer belong to the tensors: the one that was opened, or
+    /// that of a `model.safetensors` with a `config.json` beside it. A file of another name may lie
+    /// anywhere.
+    pub fn folder(&self) -> Option<&Path> {
+        if self.path.is_dir() {
+            return Some(&self.path);
         }
+        let folder = self.path.parent().filter(|p| p.join("config.json").is_file())?;
+        (self.path.file_name()? == SINGLE).then_some(folder)
     }
 
     /// The files of tensors.
@@ -129,28 +153,70 @@ impl Source for Checkpoint {
     }
 
     fn raw(&self, name: &str) -> Result<Raw, Error> {
-        let (place, Shard { path, reader }) = self.place(name)?;
-        let bytes = match place.kind {
-            Kind::Dense => reader.raw(name),
-            Kind::Sparse24(_) => match place.dtype {
-                StoredType::F16 => expand::<f16>(reader, name),
-                StoredType::BF16 => expand::<bf16>(reader, name),
-                StoredType::F32 => expand::<f32>(reader, name),
-                StoredType::I8 => expand::<i8>(reader, name),
-                // the reader knows no other
-                _ => expand::<E4m3>(reader, name),
+        let (place, shard) = self.place(name)?;
+        let bytes = match place.form {
+            Form::Dense => shard.reader.raw(name).map_err(in_file(&shard.path)),
+            _ => match place.dtype {
+                StoredType::F16 => self.expand::<f16>(name),
+                StoredType::BF16 => self.expand::<bf16>(name),
+                StoredType::F32 => self.expand::<f32>(name),
+                StoredType::I8 => self.expand::<i8>(name),
+                // whoever made the place knows no other
+                _ => self.expand::<E4m3>(name),
             },
         };
-        let bytes = bytes.map_err(in_file(path))?;
-        Ok(Raw { dtype: place.dtype, shape: place.shape.clone(), bytes })
+        Ok(Raw { dtype: place.dtype, shape: place.shape.clone(), bytes: bytes? })
     }
 }
 
-fn expand<T: Element>(
-    reader: &Reader<'_>,
-    name: &str,
-) -> Result<Vec<u8>, quickpick_format::FileError> {
-    Ok(bytemuck::cast_slice(&reader.sparse::<T>(name)?.expand()).to_vec())
+impl Checkpoint {
+    fn expand<T: Element>(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let (place, Shard { path, reader }) = self.place(name)?;
+        let matrix = match &place.form {
+            Form::Bitmask { parts, mask_shard } => {
+                let Shard { path: mask_path, reader: mask_reader } = &self.shards[*mask_shard];
+                let values: Vec<T> = reader.dense(&parts.values).map_err(in_file(path))?.0;
+                let mask = mask_reader.raw(&parts.mask).map_err(in_file(mask_path))?;
+                Matrix24::from_bitmask(&values, &mask, place.shape[0], place.shape[1])
+                    .map_err(|source| FileError::Matrix { name: name.to_owned(), source })
+            }
+            Form::Dense | Form::Sparse => reader.sparse::<T>(name),
+        };
+        Ok(bytemuck::cast_slice(&matrix.map_err(in_file(path))?.expand()).to_vec())
+    }
+}
+
+/// Puts the parts of each bitmask tensor together, under the name of the tensor that they are.
+fn join_bitmasks(places: &mut BTreeMap<String, Place>, shards: &[Shard]) -> Result<(), Error> {
+    let all = places.keys().filter_map(|name| Parts::of_values(name));
+    let found: Vec<Parts> =
+        all.filter(|p| places.contains_key(&p.mask) && places.contains_key(&p.shape)).collect();
+    for parts in found {
+        let name = parts.weight.clone();
+        let mut take = |part: &str| places.remove(part);
+        let (Some(values), Some(mask), Some(shape)) =
+            (take(&parts.values), take(&parts.mask), take(&parts.shape))
+        else {
+            continue;
+        };
+        let path = &shards[values.shard].path;
+        let bad = |why: String| Error::file(path, format!("{name}: {why}"));
+        let data = shards[shape.shard].reader.raw(&parts.shape).map_err(in_file(path))?;
+        let rows_cols = parts
+            .check((values.dtype, &values.shape), (mask.dtype, &mask.shape), (shape.dtype, &data))
+            .map_err(bad)?;
+        let place = Place {
+            shard: values.shard,
+            dtype: values.dtype,
+            shape: rows_cols.to_vec(),
+            form: Form::Bitmask { parts, mask_shard: mask.shard },
+            bytes: values.bytes + mask.bytes + shape.bytes,
+        };
+        if places.insert(name.clone(), place).is_some() {
+            return Err(Error::file(path, format!("{name} is there dense and as a bitmask")));
+        }
+    }
+    Ok(())
 }
 
 impl Shard {
