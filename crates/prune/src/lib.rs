@@ -37,6 +37,7 @@ mod search;
 mod search_error;
 mod ticket;
 mod trainer;
+mod transposable;
 
 pub use curve::Point;
 pub use eligibility::{Eligibility, Reason, Rules};
@@ -50,3 +51,4 @@ pub use search::{Arm, Progress, Run, Schedule, Search};
 pub use search_error::SearchError;
 pub use ticket::{Found, LayerDecision, Ticket, TicketError, load_masks, save_masks};
 pub use trainer::{LayerInfo, Trainer};
+pub use transposable::{Transposable, transposable};

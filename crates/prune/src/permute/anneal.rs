@@ -4,7 +4,7 @@ use super::groups::Groups;
 use crate::rng::Rng;
 
 /// The first temperature, as a part of what a random swap changes.
-const HOT: f32 = 0.15;
+const HOT: f32 = 0.16;
 /// Swaps that are tried for that mean.
 const SAMPLE: usize = 256;
 

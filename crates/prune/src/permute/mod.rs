@@ -15,6 +15,7 @@ mod retained;
 pub use error::OrderError;
 pub use order::{Order, stack_blocks};
 
+use crate::layer::check_order;
 use crate::mask::check_shape;
 use crate::rng::Rng;
 use crate::{MaskError, Pattern};
@@ -70,6 +71,27 @@ pub struct Retained {
 }
 
 impl Retained {
+    /// What an order of columns keeps of matrices that share them, as [`OrderSearch::search`] takes
+    /// them. Errors: what that refuses, or an order of other columns.
+    pub fn of(
+        scores: &[&[f32]],
+        cols: usize,
+        pattern: Pattern,
+        order: &Order,
+    ) -> Result<Self, OrderError> {
+        let rows = rows_of(scores, cols, pattern)?;
+        check_order(order.as_slice(), cols)?;
+        let before = retained::kept(&rows, Order::identity(cols).as_slice(), pattern);
+        let after = retained::kept(&rows, order.as_slice(), pattern);
+        Ok(Self { before, after, best: retained::best(&rows, cols, pattern) })
+    }
+
+    /// Of these matrices and of others together.
+    pub fn plus(self, other: Self) -> Self {
+        let (before, after) = (self.before + other.before, self.after + other.after);
+        Self { before, after, best: self.best + other.best }
+    }
+
     /// `(after − before) / (best − before)`: the part of what the pattern costs that the order brings
     /// back (Pool and Yu's efficacy). 0 where the pattern costs nothing.
     pub fn efficacy(&self) -> f64 {
@@ -88,7 +110,7 @@ impl OrderSearch {
     /// seconds for thousands of either.
     pub fn new(pattern: Pattern, cols: usize) -> Self {
         let swaps = if cols <= Self::FEW { 6000 } else { 0 };
-        Self { pattern, seed: 0, assignments: 48, swaps, rows: 1 << 15 }
+        Self { pattern, seed: 0, assignments: 24, swaps, rows: 1 << 14 }
     }
 
     /// Searches for matrices of scores that share their columns, such as layers with one input.
@@ -96,7 +118,7 @@ impl OrderSearch {
     /// Each of `scores` is row-major with `cols` columns, finite and at least 0. Errors: no matrix, one
     /// that is not whole rows, columns that are no whole groups, another score.
     pub fn search(&self, scores: &[&[f32]], cols: usize) -> Result<Ordered, OrderError> {
-        let rows = self.rows_of(scores, cols)?;
+        let rows = rows_of(scores, cols, self.pattern)?;
         let kept = |order: &[usize]| retained::kept(&rows, order, self.pattern);
         let mut order: Vec<usize> = (0..cols).collect();
         let before = kept(&order);
@@ -129,28 +151,6 @@ impl OrderSearch {
         let best = retained::best(&rows, cols, self.pattern);
         Ok(Ordered { order: Order::new(order)?, retained: Retained { before, after, best } })
     }
-
-    /// All rows of all matrices.
-    fn rows_of<'a>(&self, scores: &[&'a [f32]], cols: usize) -> Result<Vec<&'a [f32]>, OrderError> {
-        let mut rows = Vec::new();
-        for (matrix, scores) in scores.iter().enumerate() {
-            let shape = match cols {
-                0 => Err(MaskError::Length { have: scores.len(), rows: 0, cols }),
-                _ => check_shape(scores.len(), scores.len() / cols, cols, self.pattern),
-            };
-            shape.map_err(|source| OrderError::Matrix { matrix, source })?;
-            let bad = |s: &f32| !(s.is_finite() && *s >= 0.0);
-            if let Some(at) = scores.iter().position(bad) {
-                let (row, col, score) = (at / cols, at % cols, scores[at]);
-                return Err(OrderError::Score { matrix, row, col, score });
-            }
-            rows.extend(scores.chunks_exact(cols));
-        }
-        match rows.is_empty() {
-            true => Err(OrderError::Empty),
-            false => Ok(rows),
-        }
-    }
 }
 
 /// Takes one column out of every group, and puts all back where together they keep the most.
@@ -162,4 +162,30 @@ fn reassign(groups: &mut Groups, rng: &mut Rng) {
     let taken = assign::assign(places.len(), &cost);
     let columns: Vec<usize> = taken.iter().map(|&i| groups.order()[places[i]]).collect();
     groups.put(&places, &columns);
+}
+
+/// All rows of all matrices.
+fn rows_of<'a>(
+    scores: &[&'a [f32]],
+    cols: usize,
+    pattern: Pattern,
+) -> Result<Vec<&'a [f32]>, OrderError> {
+    let mut rows = Vec::new();
+    for (matrix, scores) in scores.iter().enumerate() {
+        let shape = match cols {
+            0 => Err(MaskError::Length { have: scores.len(), rows: 0, cols }),
+            _ => check_shape(scores.len(), scores.len() / cols, cols, pattern),
+        };
+        shape.map_err(|source| OrderError::Matrix { matrix, source })?;
+        let bad = |s: &f32| !(s.is_finite() && *s >= 0.0);
+        if let Some(at) = scores.iter().position(bad) {
+            let (row, col, score) = (at / cols, at % cols, scores[at]);
+            return Err(OrderError::Score { matrix, row, col, score });
+        }
+        rows.extend(scores.chunks_exact(cols));
+    }
+    match rows.is_empty() {
+        true => Err(OrderError::Empty),
+        false => Ok(rows),
+    }
 }
