@@ -4,11 +4,13 @@ use super::groups::Groups;
 use crate::rng::Rng;
 
 /// The first temperature, as a part of what a random swap changes.
-const HOT: f32 = 0.16;
+const HOT: f32 = 0.2;
+/// Tries that the making of a swap counts as: about what it costs.
+const MADE: u64 = 64;
 /// Swaps that are tried for that mean.
 const SAMPLE: usize = 256;
 
-/// Tries that many random swaps of columns of two groups. A swap that loses `d` is made with
+/// Tries that many random swaps of columns of two groups, fewer if many are made. A swap that loses `d` is made with
 /// probability `exp(−d/T)`; the temperature T falls linearly to zero (Kirkpatrick, Gelatt and Vecchi,
 /// Science 220, 1983).
 ///
@@ -20,8 +22,10 @@ pub(super) fn anneal(groups: &mut Groups, unit: f32, swaps: u64, rng: &mut Rng) 
     // (version, gain) of place × column
     let mut gains = vec![(0u32, 0f32); cols * cols];
     let mut own: Vec<f32> = (0..cols).map(|p| groups.with(p, groups.order()[p])).collect();
-    for done in 0..swaps {
-        let temperature = HOT * unit * (1.0 - done as f32 / swaps as f32);
+    let mut spent = 0;
+    while spent < swaps {
+        let temperature = HOT * unit * (1.0 - spent as f32 / swaps as f32);
+        spent += 1;
         let (p, q) = two_places(cols, m, rng);
         let (a, b) = (groups.order()[p], groups.order()[q]);
         let mut gain = |place: usize, column: usize| {
@@ -35,6 +39,7 @@ pub(super) fn anneal(groups: &mut Groups, unit: f32, swaps: u64, rng: &mut Rng) 
         let gain = gain(p, b) + gain(q, a);
         // exp(−16) is one in nine million: not worth a logarithm
         if gain > 0.0 || (gain > -16.0 * temperature && gain > temperature * ln_uniform(rng)) {
+            spent += MADE;
             groups.put(&[p, q], &[b, a]);
             for group in [p / m, q / m] {
                 versions[group] += 1;

@@ -43,7 +43,7 @@ pub struct OrderSearch {
     pub seed: u64,
     /// Assignment steps; each costs `rows · (cols/M)²` and a little.
     pub assignments: u32,
-    /// Swaps tried for each column; memory is 8 bytes · cols².
+    /// Swaps tried for each column (one that is made counts as 64, its cost); memory is 8 bytes · cols².
     pub swaps: u32,
     /// Most rows that the search looks at, spread evenly over all; what is kept is always counted
     /// over all rows.
