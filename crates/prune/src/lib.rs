@@ -5,6 +5,9 @@
 //! again with the mask held (Frankle and Carbin 2019, arXiv 1803.03635; rewinding: 1903.01611,
 //! 1912.05671).
 //!
+//! An [`OrderSearch`] finds an [`Order`] of input features in which a pattern keeps more;
+//! [`transposable`] finds the best mask that is N:M along rows and columns.
+//!
 //! The parts compose. [`Rules`] decide which layers are pruned and say why not. A [`Score`] ranks
 //! weights; [`project`] turns a ranking into the best [`Mask`] of a [`Pattern`]. A [`Search`] drives
 //! any training loop that implements [`Trainer`] through an [`Arm`], a ticket or one of its controls,

@@ -71,8 +71,7 @@ proptest! {
     }
 }
 
-/// The solver of 2:4 and the flow for all patterns agree: 4 × 4 tiles doubled into one of 4:8 by hand
-/// would not, so the flow is asked for the complement, which keeps the least.
+/// What 2:4 does not keep is 2:4 too, so keeping the most is dropping the least.
 #[test]
 fn two_of_four_is_its_own_complement() {
     let scores: Vec<f32> = (0..64).map(|i| ((i * 37 + i * i * 11) % 101) as f32).collect();
