@@ -5,6 +5,9 @@
 //! again with the mask held (Frankle and Carbin 2019, arXiv 1803.03635; rewinding: 1903.01611,
 //! 1912.05671).
 //!
+//! An [`OrderSearch`] finds an [`Order`] of input features in which a pattern keeps more;
+//! [`transposable`] finds the best mask that is N:M along rows and columns.
+//!
 //! The parts compose. [`Rules`] decide which layers are pruned and say why not. A [`Score`] ranks
 //! weights; [`project`] turns a ranking into the best [`Mask`] of a [`Pattern`]. A [`Search`] drives
 //! any training loop that implements [`Trainer`] through an [`Arm`], a ticket or one of its controls,
@@ -54,6 +57,7 @@ mod eligibility;
 mod gram;
 mod layer;
 mod mask;
+mod permute;
 mod project;
 mod rng;
 mod score;
@@ -62,6 +66,7 @@ mod search_error;
 mod solve;
 mod ticket;
 mod trainer;
+mod transposable;
 
 pub use budget::{BudgetError, Choice, Choices, allocate};
 pub use curve::Point;
@@ -69,6 +74,7 @@ pub use eligibility::{Eligibility, Reason, Rules};
 pub use gram::Gram;
 pub use layer::{LayerError, LayerProblem};
 pub use mask::{Mask, MaskError, Masks, Pattern};
+pub use permute::{Order, OrderError, OrderSearch, Ordered, Retained, stack_blocks};
 pub use project::project;
 pub use score::{Criterion, Magnitude, Score};
 pub use search::{Arm, Progress, Run, Schedule, Search};
@@ -79,3 +85,4 @@ pub use solve::{
 };
 pub use ticket::{Found, LayerDecision, Ticket, TicketError, load_masks, save_masks};
 pub use trainer::{LayerInfo, Trainer};
+pub use transposable::{Transposable, transposable};
