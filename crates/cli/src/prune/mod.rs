@@ -53,6 +53,9 @@ pub struct How {
     /// N:M, along the input features. Sparse tensor cores run 2:4.
     #[arg(long, default_value = "2:4")]
     pattern: Pattern,
+    /// First let inner features change places, so that the pattern keeps more; running it costs nothing.
+    #[arg(long)]
+    permute: bool,
     /// Leave these layers dense; `*` stands for any text. May be given more than once.
     #[arg(long, value_name = "NAMES")]
     leave: Vec<String>,
@@ -80,6 +83,7 @@ struct Asked {
     model: String,
     method: String,
     pattern: String,
+    permute: bool,
     leave: Vec<String>,
     calibration: String,
     sequences: usize,
@@ -167,6 +171,7 @@ pub fn prune(
         model: format!("{:016x}", model.digest().into_diagnostic()?),
         method: how.method.to_string(),
         pattern: how.pattern.to_string(),
+        permute: how.permute,
         leave: how.leave.clone(),
         calibration: format!("{:016x} {:016x}", text.digest(), text.tokenizer()),
         sequences: how.sequences,
@@ -178,7 +183,8 @@ pub fn prune(
         miette!(help = "--resume goes on with it, --fresh throws it away", "{why}")
     })?;
     let stack = Llama::new(model.config(), how.length).into_diagnostic()?;
-    let job = Job { method: how.method, rules, narrow: how.dtype };
+    let permute = how.permute.then_some(how.seed);
+    let job = Job { method: how.method, rules, permute, narrow: how.dtype };
     let bar = bar("prune", model.config().layers as u64);
     let layers = watched(&bar, |progress| {
         prune_blocks(&stack, model.source(), &ids, &job, &folder, progress).into_diagnostic()
@@ -244,7 +250,16 @@ fn facts(path: &Path, how: &How, text: &Text, model: &Model) -> Vec<(String, Str
                 c.vocab
             ),
         ),
-        ("method", format!("{}, {}, shipped in {}", how.method, how.pattern, how.dtype)),
+        (
+            "method",
+            format!(
+                "{}{}, {}, shipped in {}",
+                how.method,
+                if how.permute { " after permuting features" } else { "" },
+                how.pattern,
+                how.dtype
+            ),
+        ),
         (
             "inputs",
             format!(

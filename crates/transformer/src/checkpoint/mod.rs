@@ -3,17 +3,17 @@
 
 mod bitmask;
 mod companions;
-mod model;
 mod convert;
 mod inspect;
+mod model;
 mod raw;
 mod shards;
 mod write;
 
 pub use companions::companions;
-pub use model::Model;
 pub use convert::{Conversion, Converted, Target, convert};
 pub use inspect::{Inspection, TensorReport, Totals, inspect};
+pub use model::Model;
 pub use raw::Raw;
 pub use shards::Checkpoint;
 pub use write::{DEFAULT_LIMIT, Planned, ShardWriter, Written};

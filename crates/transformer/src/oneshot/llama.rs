@@ -1,6 +1,6 @@
 //! Llama-style decoders as a stack of blocks.
 
-use super::{Flow, Stack};
+use super::{Flow, Free, Stack};
 use crate::block::{Block, Forward, Site};
 use crate::checkpoint::Source;
 use crate::config::{self, in_block};
@@ -34,6 +34,26 @@ impl Stack for Llama {
         let prefix = in_block(block, "");
         let names = self.config.slots().into_iter().map(|slot| slot.name);
         names.filter(|name| name.starts_with(&prefix)).collect()
+    }
+
+    /// Attention adds up value rows, head by head, and query heads share them; gate and up meet elementwise.
+    /// The residual stream's order would have to be one for all blocks, and rotary positions hold q and k.
+    fn free(&self, block: usize, stage: usize) -> Option<Free> {
+        let c = &self.config;
+        let names = |parts: &[&str]| parts.iter().map(|part| in_block(block, part)).collect();
+        match Site::ALL.get(stage)? {
+            Site::Output => {
+                let shared = c.heads / c.kv_heads;
+                let family = |head| (head * shared..(head + 1) * shared).collect();
+                let families = (0..c.kv_heads).map(family).collect();
+                Some(Free { makers: names(&[config::V]), width: c.head_dim(), families })
+            }
+            Site::Down => {
+                let makers = names(&[config::GATE, config::UP]);
+                Some(Free { makers, width: c.ffn, families: vec![vec![0]] })
+            }
+            Site::Attention | Site::FeedForward => None,
+        }
     }
 
     fn embed(&self, source: &dyn Source, ids: &[u32]) -> Result<Flow, Error> {

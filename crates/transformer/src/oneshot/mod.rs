@@ -11,6 +11,7 @@
 mod assemble;
 mod folder;
 mod llama;
+mod order;
 mod report;
 mod stack;
 
@@ -18,7 +19,7 @@ pub use assemble::{Companion, assemble};
 pub use folder::{Existing, RunFolder};
 pub use llama::Llama;
 pub use report::{LayerReport, Narrow, Pruned};
-pub use stack::{Flow, Stack};
+pub use stack::{Flow, Free, Stack};
 
 use crate::checkpoint::Source;
 use crate::{Error, Tensor, Tensors};
@@ -35,6 +36,8 @@ pub struct Job {
     pub method: Method,
     /// Which are pruned, and the pattern.
     pub rules: Rules,
+    /// Whether features change places first, where that costs nothing: the seed of the search.
+    pub permute: Option<u64>,
     /// The type in which they ship.
     pub narrow: Narrow,
 }
@@ -117,13 +120,18 @@ impl Walk<'_> {
                 names.iter().map(|name| self.decide(name)).collect::<Result<Vec<_>, _>>()?;
             let first = layers.iter().find(|(_, _, decision)| *decision == Eligibility::Prune);
             // what follows from the inputs alone serves all layers of the stage
-            let gram = first.map(|(_, [_, k], _)| self.gram(*k)).transpose()?;
+            let mut gram = first.map(|(_, [_, k], _)| self.gram(*k)).transpose()?;
+            let efficacy = match &mut gram {
+                Some(gram) => self.permute(stage, names, gram, &mut pruned)?,
+                None => None,
+            };
             let mut inputs = gram.as_ref().map(|gram| self.prepare(gram)).transpose()?;
             for (name, shape, decision) in layers {
                 let how = match &mut inputs {
                     Some(inputs) if decision == Eligibility::Prune => {
                         doing(name);
-                        let (tensor, how) = solve(self.job, name, self.matrix(name)?, inputs)?;
+                        let (tensor, mut how) = solve(self.job, name, self.matrix(name)?, inputs)?;
+                        how.efficacy = efficacy;
                         self.weights.insert(name.clone(), tensor.clone());
                         pruned.insert(name.clone(), tensor);
                         Some(how)
@@ -136,6 +144,32 @@ impl Walk<'_> {
         }
         self.stack.advance(self.block, stages.len(), &self.weights, self.flow)?;
         Ok((pruned, reports))
+    }
+
+    /// Lets the stage's inputs change places, if that is asked and they can: in the weights, in the inputs at
+    /// hand and in their gram. Returns the search's efficacy.
+    fn permute(
+        &mut self,
+        stage: usize,
+        readers: &[String],
+        gram: &mut Gram,
+        pruned: &mut Tensors,
+    ) -> Result<Option<f64>, Error> {
+        let (Some(seed), Some(free)) = (self.job.permute, self.stack.free(self.block, stage))
+        else {
+            return Ok(None);
+        };
+        let tensors =
+            readers.iter().map(|name| self.matrix(name)).collect::<Result<Vec<_>, _>>()?;
+        let found = order::search(&free, &tensors, gram, self.job.rules.pattern(), seed)?;
+        *gram = gram.reordered(found.inputs.as_slice()).map_err(|e| self.failed(&e))?;
+        for name in order::apply(&found, &free, readers, &mut self.weights, self.flow)? {
+            if let Some(tensor) = self.weights.get_mut(&name) {
+                self.job.narrow.round(&name, &mut tensor.data)?;
+                pruned.insert(name, tensor.clone());
+            }
+        }
+        Ok(Some(found.retained.efficacy()))
     }
 
     /// Takes the text through the block as it is.
@@ -215,6 +249,7 @@ fn solve(
         dead: gram.diagonal().iter().filter(|&&d| d == 0.0).count(),
         kept: data.iter().filter(|&&w| w != 0.0).count(),
         recovered: solution.residual.as_ref().map_or(0, |r| r.values().len()),
+        efficacy: None,
         seconds: start.elapsed().as_secs_f64(),
     };
     Ok((Tensor { shape: tensor.shape.clone(), data }, pruned))

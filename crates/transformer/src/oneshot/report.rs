@@ -42,6 +42,9 @@ pub struct Pruned {
     pub kept: usize,
     /// Of them, those beyond the pattern (Weight-Recover-Prune).
     pub recovered: usize,
+    /// What changing the features' places gained: (kept − before) / (best − before) of |w|·‖x‖, where best
+    /// keeps as many of each row without a pattern; none if they were left.
+    pub efficacy: Option<f64>,
     /// Wall clock, solving only.
     pub seconds: f64,
 }

@@ -12,6 +12,19 @@ pub struct Flow {
     pub inputs: Vec<f32>,
 }
 
+/// Features of a stage's inputs that may change places: what linear layers make, and elementwise functions at
+/// most have touched since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// The tensors whose rows make them, biases too.
+    pub makers: Vec<String>,
+    /// Features move within blocks of this width.
+    pub width: usize,
+    /// Blocks of the inputs that must keep one order, since one block of the makers' rows feeds them all: a
+    /// family for each of those, in their order.
+    pub families: Vec<Vec<usize>>,
+}
+
 /// A stack of blocks. The linear layers of a block are met in stages; those of a stage share their input.
 pub trait Stack: Sync {
     /// Blocks.
@@ -22,6 +35,9 @@ pub trait Stack: Sync {
 
     /// Names of all of a block's tensors.
     fn tensors(&self, block: usize) -> Vec<String>;
+
+    /// What may change places in a stage's inputs; none if nothing may.
+    fn free(&self, block: usize, stage: usize) -> Option<Free>;
 
     /// The first block's input, from token ids, sequence after sequence.
     ///
