@@ -13,7 +13,7 @@
 //! before it really put out.
 
 use crate::config::{self, Config, in_block};
-use crate::slices::{add_linear, exponents, linear, max, rms_norm, sum_of_exponents, swiglu};
+use crate::slices::{add_linear, cross_entropy, exponents, gated, linear, max, rms_norm};
 use crate::{Error, Tensor};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -228,9 +228,7 @@ impl Forward {
     /// The inputs of down, `n × ffn`, from those of gate and up.
     pub fn down_inputs(&self, block: &Block, h: &[f32]) -> Result<Vec<f32>, Error> {
         let n = self.rows(h, self.config.dim)?;
-        let mut a = linear(h, &block.gate, n);
-        swiglu(&mut a, &linear(h, &block.up, n));
-        Ok(a)
+        Ok(gated(h, &block.gate, &block.up, n))
     }
 
     /// Adds down's outputs to x, which then is the block's output. `a`: the inputs of down.
@@ -361,9 +359,6 @@ pub struct Head {
     eps: f32,
 }
 
-/// Elements of logits in memory at a time: 32 MB.
-const LOGITS: usize = 1 << 23;
-
 impl Head {
     /// Takes the tensors by name from `tensor`; of tied embeddings, the embedding table.
     ///
@@ -390,12 +385,12 @@ impl Head {
     }
 
     /// `−ln softmax(logits)[target]` of each row of the blocks' output x, `n × dim`, in nats. Logits are
-    /// made for a few rows at a time.
+    /// made a tile at a time, and never all.
     ///
     /// Errors: another number of targets than rows, a target outside the vocabulary.
     pub fn losses(&self, x: &[f32], targets: &[u32]) -> Result<Vec<f64>, Error> {
-        let (n, dim) = (self.rows(x)?, self.norm.len());
-        let vocab = self.weight.len() / dim;
+        let n = self.rows(x)?;
+        let vocab = self.weight.len() / self.norm.len();
         if n != targets.len() {
             let have = targets.len();
             return Err(Error::Inference(format!("{have} targets for {n} predictions")));
@@ -405,18 +400,7 @@ impl Head {
                 "token {id} is outside the vocabulary of {vocab}"
             )));
         }
-        let rows = (LOGITS / vocab).max(1);
-        let mut losses = Vec::with_capacity(n);
-        for (x, targets) in x.chunks(rows * dim).zip(targets.chunks(rows)) {
-            let logits = self.logits(x)?;
-            let loss = |(row, &target): (&[f32], &u32)| {
-                let shift = max(row);
-                f64::from(sum_of_exponents(row, shift)).ln()
-                    - (f64::from(row[target as usize]) - f64::from(shift))
-            };
-            losses.par_extend(logits.par_chunks(vocab).zip(targets).map(loss));
-        }
-        Ok(losses)
+        Ok(cross_entropy(&rms_norm(x, &self.norm, self.eps), &self.weight, targets))
     }
 
     fn rows(&self, x: &[f32]) -> Result<usize, Error> {

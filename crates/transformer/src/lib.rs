@@ -1,4 +1,5 @@
-//! A small Llama-style byte-level decoder: train, prune, generate on any backend.
+//! Llama decoders: a small byte-level one to train; checkpoints of other people's making to prune, block
+//! by block, and to measure; generation on any backend.
 #![forbid(unsafe_code)]
 
 pub mod block;

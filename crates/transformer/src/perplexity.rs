@@ -179,7 +179,7 @@ impl Perplexity {
 }
 
 /// The 97.5 % quantile of Student's t; infinite without a degree of freedom. From five degrees on by
-/// Cornish and Fisher's expansion (Abramowitz and Stegun 26.7.5), within 0.001.
+/// Cornish and Fisher's expansion (Abramowitz and Stegun 26.7.5), within 0.002.
 fn student(degrees: usize) -> f64 {
     match degrees {
         0 => f64::INFINITY,
@@ -193,6 +193,8 @@ fn student(degrees: usize) -> f64 {
             z + (p(3) + z) / (4.0 * v)
                 + (5.0 * p(5) + 16.0 * p(3) + 3.0 * z) / (96.0 * v.powi(2))
                 + (3.0 * p(7) + 19.0 * p(5) + 17.0 * p(3) - 15.0 * z) / (384.0 * v.powi(3))
+                + (79.0 * p(9) + 776.0 * p(7) + 1482.0 * p(5) - 1920.0 * p(3) - 945.0 * z)
+                    / (92_160.0 * v.powi(4))
         }
     }
 }
@@ -213,5 +215,113 @@ impl fmt::Display for Protocol {
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{:.4} [{:.4}, {:.4}]", self.value, self.low, self.high)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Tokenizer, Weights};
+
+    /// A byte-level vocabulary without merges: a token a byte.
+    fn bytes() -> Tokenizer {
+        crate::tokenizer::tests::bytes()
+    }
+
+    fn model() -> Weights {
+        let config =
+            Config { dim: 32, layers: 2, heads: 2, kv_heads: 1, ffn: 32, ..Config::tiny() };
+        Weights::init(config, 3).unwrap()
+    }
+
+    fn text(n: usize) -> Text {
+        let words = ["salt ", "and ", "other ", "stories, "];
+        let pick = |i: u64| words[crate::corpus::splitmix64(i) as usize % 4];
+        let text: String = (0..n as u64).map(pick).collect();
+        Text::new(&text[..n], "words", &bytes()).unwrap()
+    }
+
+    fn measure(weights: &Weights, n: usize, windows: Windows) -> Result<Perplexity, Error> {
+        let get = |name: &str| weights.get(name).cloned();
+        let mut last = (0, 0);
+        let result = perplexity(weights.config(), &get, &text(n), windows, &mut |done, of| {
+            assert_eq!(done, last.0 + 1);
+            last = (done, of);
+        })?;
+        assert_eq!(last.0, last.1);
+        Ok(result)
+    }
+
+    #[test]
+    fn losses_are_those_of_each_window_alone() {
+        let weights = model();
+        let windows = Windows { context: 20, stride: 20, most: 100 };
+        let p = measure(&weights, 110, windows).unwrap();
+        assert_eq!(p.predictions, [19; 5]);
+        for (window, nats) in text(110).tokens().chunks_exact(20).zip(&p.nats) {
+            let window = vec![window.to_vec()];
+            let logits = crate::score::reference(&weights, &window).unwrap();
+            let want = crate::score::bits(&logits, &window, 256).unwrap() * std::f64::consts::LN_2;
+            assert!((nats - want).abs() < 1e-4, "{nats} {want}");
+        }
+        let mean = p.nats.iter().sum::<f64>() / 5.0;
+        let e = p.estimate();
+        assert!((e.value.ln() - mean).abs() < 1e-12 && e.low < e.value && e.value < e.high);
+    }
+
+    #[test]
+    fn overlapping_windows_count_each_prediction_once() {
+        let weights = model();
+        let windows = Windows { context: 20, stride: 5, most: 100 };
+        let p = measure(&weights, 110, windows).unwrap();
+        assert_eq!(p.predictions[..3], [19, 5, 5]);
+        assert_eq!(p.predictions.len(), 19);
+        assert_eq!(p.predictions.iter().sum::<usize>(), 109);
+        // the second window's last five predictions
+        let window = vec![text(110).tokens()[5..25].to_vec()];
+        let logits = crate::score::reference(&weights, &window).unwrap();
+        let tail = [text(110).tokens()[19..25].to_vec()];
+        let want = crate::score::bits(&logits[14 * 256..], &tail, 256).unwrap();
+        assert!((p.nats[1] - want * std::f64::consts::LN_2).abs() < 1e-4);
+    }
+
+    #[test]
+    fn pairs_are_closer_than_models() {
+        let windows = Windows { context: 20, stride: 20, most: 100 };
+        let a = measure(&model(), 400, windows).unwrap();
+        let mut b = a.clone();
+        b.nats.iter_mut().for_each(|x| *x += 0.5);
+        let ratio = b.ratio(&a).unwrap();
+        let half = 0.5f64.exp();
+        assert!((ratio.value - half).abs() < 1e-9 && ratio.high - ratio.low < 1e-9, "{ratio}");
+        let other = measure(&model(), 380, windows).unwrap();
+        assert!(a.ratio(&other).unwrap_err().to_string().contains("not to be compared"));
+    }
+
+    /// Two windows of weights 1 and 3: mean 3.25, error √(2·(2.25² + 2.25²))/4, one degree of freedom.
+    #[test]
+    fn intervals_by_hand() {
+        let windows = Windows { context: 4, stride: 4, most: 9 };
+        let mut p = measure(&model(), 40, windows).unwrap();
+        (p.nats, p.predictions) = (vec![1.0, 4.0], vec![1, 3]);
+        let e = p.estimate();
+        assert!((e.value.ln() - 3.25).abs() < 1e-12);
+        let reach = 12.7062 * (2.0 * 2.0 * 2.25f64.powi(2)).sqrt() / 4.0;
+        assert!((e.high.ln() - 3.25 - reach).abs() < 1e-9, "{e}");
+        for (degrees, table) in [(1, 12.706), (4, 2.776), (5, 2.571), (10, 2.228), (30, 2.042)] {
+            assert!((student(degrees) - table).abs() < 2e-3, "{degrees}: {}", student(degrees));
+        }
+    }
+
+    #[test]
+    fn senseless_windows_are_refused() {
+        let weights = model();
+        for (context, stride) in [(1, 1), (20, 0), (20, 21), (1000, 20)] {
+            let windows = Windows { context, stride, most: 9 };
+            assert!(measure(&weights, 110, windows).is_err(), "{context} {stride}");
+        }
+        let windows = Windows { context: 20, stride: 20, most: 1 };
+        let why = measure(&weights, 110, windows).unwrap_err().to_string();
+        assert!(why.contains("at least 2 are needed"), "{why}");
     }
 }

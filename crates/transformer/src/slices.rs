@@ -84,15 +84,6 @@ pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
-/// `a = silu(a)·up` in place.
-pub fn swiglu(a: &mut [f32], up: &[f32]) {
-    a.par_chunks_mut(TASK).zip(up.par_chunks(TASK)).for_each(|(a, up)| {
-        for (a, up) in a.iter_mut().zip(up) {
-            *a *= up / (1.0 + exp(-*a));
-        }
-    });
-}
-
 /// `x·wᵀ`, `n × m`: x `n × k`, w `m × k`.
 pub fn linear(x: &[f32], w: &[f32], n: usize) -> Vec<f32> {
     let mut y = vec![0.0; n * (w.len() / (x.len() / n))];
@@ -109,16 +100,64 @@ pub fn add_linear(x: &[f32], w: &[f32], n: usize, y: &mut [f32]) {
 /// machine makes dear; a fixed number of rows also keeps the result the same for any number of threads.
 const ROWS: usize = 256;
 
-/// By faer, whose kernels use AVX-512 where candle's stop at AVX2.
 fn product(x: &[f32], w: &[f32], n: usize, accum: Accum, y: &mut [f32]) {
     let k = x.len() / n;
     let m = w.len() / k;
+    let tasks = y.par_chunks_mut(ROWS * m).zip(x.par_chunks(ROWS * k));
+    tasks.for_each(|(y, x)| multiply(x, w, k, accum, y));
+}
+
+/// `y = x·wᵀ` or `y += x·wᵀ` on this thread; k: columns of x and w. By faer, whose kernels use AVX-512
+/// where candle's stop at AVX2.
+fn multiply(x: &[f32], w: &[f32], k: usize, accum: Accum, y: &mut [f32]) {
+    let (n, m) = (x.len() / k, w.len() / k);
     let w = MatRef::from_row_major_slice(w, m, k).transpose();
-    y.par_chunks_mut(ROWS * m).zip(x.par_chunks(ROWS * k)).for_each(|(y, x)| {
-        let n = y.len() / m;
-        let y = MatMut::from_row_major_slice_mut(y, n, m);
-        matmul(y, accum, MatRef::from_row_major_slice(x, n, k), w, 1.0, Par::Seq);
+    let y = MatMut::from_row_major_slice_mut(y, n, m);
+    matmul(y, accum, MatRef::from_row_major_slice(x, n, k), w, 1.0, Par::Seq);
+}
+
+/// `silu(x·gateᵀ)·(x·upᵀ)`, `n × m`.
+pub fn gated(x: &[f32], gate: &[f32], up: &[f32], n: usize) -> Vec<f32> {
+    let k = x.len() / n;
+    let m = gate.len() / k;
+    let mut a = vec![0.0; n * m];
+    a.par_chunks_mut(ROWS * m).zip(x.par_chunks(ROWS * k)).for_each(|(a, x)| {
+        let mut b = vec![0.0; a.len()];
+        multiply(x, gate, k, Accum::Replace, a);
+        multiply(x, up, k, Accum::Replace, &mut b);
+        for (a, b) in a.iter_mut().zip(b) {
+            *a *= b / (1.0 + exp(-*a));
+        }
     });
+    a
+}
+
+/// `−ln softmax(x·wᵀ)[target]` of each row of x, `n × k`. Logits are made and forgotten a tile at a
+/// time, each row's sum carried on from its maximum so far.
+pub fn cross_entropy(x: &[f32], w: &[f32], targets: &[u32]) -> Vec<f64> {
+    const COLUMNS: usize = 1024; // of a tile: 1 MB with ROWS, which a core's cache holds
+    let k = x.len() / targets.len();
+    let tasks = x.par_chunks(ROWS * k).zip(targets.par_chunks(ROWS));
+    let losses = tasks.flat_map_iter(|(x, targets)| {
+        let mut rows = vec![(f32::NEG_INFINITY, 0f64, 0f32); targets.len()]; // maximum, sum, target's
+        let mut logits = vec![0.0; targets.len() * COLUMNS];
+        for (tile, w) in w.chunks(COLUMNS * k).enumerate() {
+            let columns = w.len() / k;
+            let logits = &mut logits[..targets.len() * columns];
+            multiply(x, w, k, Accum::Replace, logits);
+            let tiles = logits.chunks_exact(columns).zip(targets);
+            for ((row, target), (most, sum, hit)) in tiles.zip(&mut rows) {
+                let before = *most;
+                *most = before.max(max(row));
+                *sum *= f64::from(before - *most).exp();
+                *sum += f64::from(sum_of_exponents(row, *most));
+                let column = (*target as usize).wrapping_sub(tile * COLUMNS);
+                *hit = row.get(column).copied().unwrap_or(*hit);
+            }
+        }
+        rows.into_iter().map(|(most, sum, hit)| sum.ln() - (f64::from(hit) - f64::from(most)))
+    });
+    losses.collect()
 }
 
 #[cfg(test)]

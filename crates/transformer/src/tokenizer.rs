@@ -190,3 +190,127 @@ fn short(value: Option<&Value>) -> String {
         Some(other) => format!("{other:?}"),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use candle_core::quantized::gguf_file::Value as V;
+
+    /// A byte-level vocabulary without merges: token id = byte.
+    pub fn bytes() -> Tokenizer {
+        let vocab: serde_json::Map<_, _> =
+            (0..=255).map(|b| (letter(b).to_string(), json!(b))).collect();
+        let bytes = json!({
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true
+        });
+        let json = json!({
+            "version": "1.0", "added_tokens": [], "pre_tokenizer": bytes, "decoder": bytes,
+            "model": { "type": "BPE", "vocab": vocab, "merges": [] }
+        });
+        Tokenizer::from_json(json.to_string()).unwrap()
+    }
+
+    type Metadata = Vec<(&'static str, V)>;
+
+    /// Two special tokens, the bytes but 0xF1, and four merges.
+    fn metadata() -> Metadata {
+        let mut tokens = vec!["<|start|>".to_owned(), "<tool>".to_owned()];
+        tokens.extend((0..=255).filter(|&b| b != 0xF1).map(|b| letter(b).to_string()));
+        tokens.extend(["he", "ll", "hell", "\u{120}w"].map(String::from));
+        let types = (0..tokens.len()).map(|i| V::I32([3, 4].get(i).copied().unwrap_or(1)));
+        let words = |words: &[&str]| V::Array(words.iter().map(|&w| V::String(w.into())).collect());
+        vec![
+            ("tokenizer.ggml.model", V::String("gpt2".into())),
+            ("tokenizer.ggml.pre", V::String("smollm".into())),
+            ("tokenizer.ggml.token_type", V::Array(types.collect())),
+            ("tokenizer.ggml.tokens", V::Array(tokens.into_iter().map(V::String).collect())),
+            ("tokenizer.ggml.merges", words(&["h e", "l l", "he ll", "\u{120} w"])),
+            ("tokenizer.ggml.add_bos_token", V::Bool(false)),
+        ]
+    }
+
+    fn open(metadata: &Metadata) -> Result<Tokenizer, Error> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let metadata: Vec<_> = metadata.iter().map(|(k, v)| (*k, v)).collect();
+        candle_core::quantized::gguf_file::write(&mut bytes, &metadata, &[]).unwrap();
+        let thread = format!("{:?}", std::thread::current().id());
+        let name = format!("quickpick-tokenizer-{}-{thread}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, bytes.into_inner()).unwrap();
+        let result = Gguf::open(&path).and_then(|gguf| Tokenizer::from_gguf(&gguf));
+        fs::remove_file(&path).unwrap();
+        result
+    }
+
+    #[test]
+    fn merges_digits_and_special_tokens() {
+        let tokenizer = open(&metadata()).unwrap();
+        assert_eq!(tokenizer.vocab(), 261);
+        let ids = tokenizer.encode("hello world 12<tool><|start|>").unwrap();
+        let spelled: Vec<String> = ids.iter().map(|&id| tokenizer.decode(&[id]).unwrap()).collect();
+        let want = ["hell", "o", " w", "o", "r", "l", "d", " ", "1", "2", "<tool>", "<|start|>"];
+        assert_eq!(spelled, want);
+        assert_eq!(tokenizer.id("<|start|>"), Some(0));
+        for text in ["", "hello\n\n  world", "naïve – 東京 🦀", "it's 1234"] {
+            let ids = tokenizer.encode(text).unwrap();
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+        }
+        assert!(tokenizer.decode(&[261]).unwrap_err().to_string().contains("no token 261"));
+        let why = tokenizer.encode("a\u{70000}").unwrap_err().to_string();
+        assert!(why.contains("no token for byte 241 at 1"), "{why}");
+    }
+
+    #[test]
+    fn what_is_saved_is_the_same_tokenizer() {
+        let tokenizer = open(&metadata()).unwrap();
+        let name = format!("quickpick-tokenizer-{}.json", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        tokenizer.save(&path).unwrap();
+        let again = Tokenizer::from_file(&path).unwrap();
+        assert_eq!(again.digest(), tokenizer.digest());
+        assert_eq!(again.encode("hello 12").unwrap(), tokenizer.encode("hello 12").unwrap());
+        fs::write(&path, "{}").unwrap();
+        assert!(matches!(Tokenizer::from_file(&path), Err(Error::File { .. })));
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn others_are_refused_by_name() {
+        for (key, value, words) in [
+            (
+                "tokenizer.ggml.model",
+                V::String("llama".into()),
+                "model is llama; implemented: gpt2",
+            ),
+            ("tokenizer.ggml.pre", V::String("qwen2".into()), "pre is qwen2; implemented: smollm"),
+            ("tokenizer.ggml.add_bos_token", V::Bool(true), "add_bos_token is Bool(true)"),
+            ("tokenizer.ggml.merges", V::U32(1), "merges is Integer(1)"),
+            (
+                "tokenizer.ggml.token_type",
+                V::Array(vec![V::I32(1)]),
+                "1 token types for 261 tokens",
+            ),
+        ] {
+            let mut metadata = metadata();
+            metadata.retain(|(k, _)| *k != key);
+            metadata.push((key, value));
+            let why = open(&metadata).err().unwrap().to_string();
+            assert!(why.contains(words), "{why}");
+        }
+        let mut twice = metadata();
+        let Some((_, V::Array(tokens))) = twice.iter_mut().find(|(k, _)| k.ends_with(".tokens"))
+        else {
+            panic!("no tokens");
+        };
+        tokens[5] = tokens[4].clone();
+        assert!(open(&twice).err().unwrap().to_string().contains("1 tokens occur more than once"));
+    }
+
+    #[test]
+    fn letters_are_gpt_2s() {
+        let letters: std::collections::HashSet<char> = (0..=255).map(letter).collect();
+        let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
+        assert_eq!(letters, alphabet.into_iter().collect());
+        assert_eq!((letter(b'A'), letter(b' '), letter(b'\n')), ('A', 'Ġ', 'Ċ'));
+    }
+}
