@@ -17,6 +17,8 @@ const CONFIG: Config = Config {
     max_seq: 64,
     rope_theta: 10_000.0,
     eps: 1e-5,
+    tie_word_embeddings: false,
+    rope_scaling: None,
 };
 
 /// Fresh weights whose gains differ, and whose blocks matter beside the embedding.
