@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod compare;
 mod convert;
 mod demo;
 mod doctor;
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::Args),
     /// Make a checkpoint 2:4 sparse, one shot, block by block; a killed run goes on with --resume.
     Prune(prune::Args),
+    /// Prune by several methods, and compare perplexity, error, time and memory.
+    Compare(compare::Args),
     /// Perplexity of a checkpoint on a text, with the protocol stated.
     Eval(eval::Args),
     /// Drivers, adapters, limits, tools, and which kernel would run a shape and why.
@@ -40,6 +43,7 @@ fn main() -> miette::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Prune(args) => prune::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),

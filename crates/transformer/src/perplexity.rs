@@ -22,7 +22,7 @@ pub struct Windows {
     pub context: usize,
     /// Tokens from one window's start to the next's; at most `context`.
     pub stride: usize,
-    /// Most windows, from the text's start.
+    /// Most windows: spread evenly over the text if they are apart, else from its start.
     pub most: usize,
 }
 
@@ -89,7 +89,11 @@ pub fn perplexity(
     }
     let starts: Vec<usize> =
         (0..tokens.len()).step_by(stride).take_while(|s| s + context <= tokens.len()).collect();
-    let starts = &starts[..starts.len().min(most)];
+    let count = starts.len().min(most);
+    let starts: Vec<usize> = match stride == context {
+        true => (0..count).map(|i| starts[i * starts.len() / count]).collect(),
+        false => starts[..count].to_vec(),
+    };
     if starts.len() < 2 {
         let (source, have) = (text.source(), tokens.len());
         return Err(Error::Corpus(format!(
@@ -204,10 +208,17 @@ impl fmt::Display for Protocol {
         let Windows { context, stride, most } = self.windows;
         write!(
             f,
-            "{} (text {}, tokenizer {}), {} tokens (ids {}), the first {most} windows of {context} \
-             tokens, {stride} apart, nothing before them, each token after a window's first predicted \
-             once, in f32",
-            self.source, self.text, self.tokenizer, self.tokens, self.token_ids
+            "{} (text {}, tokenizer {}), {} tokens (ids {}), {most} windows of {context} tokens{}, \
+             nothing before them, each token after a window's first predicted once, in f32",
+            self.source,
+            self.text,
+            self.tokenizer,
+            self.tokens,
+            self.token_ids,
+            match stride == context {
+                true => " spread evenly over it".to_owned(),
+                false => format!(" from its start, {stride} apart"),
+            }
         )
     }
 }

@@ -1,5 +1,6 @@
 //! `quickpick prune`: a checkpoint becomes N:M sparse, one shot, block by block.
 
+pub mod memory;
 pub mod report;
 
 use crate::demo::terminal::{bar, bold, dim, fact};
@@ -49,13 +50,24 @@ pub struct Args {
 pub struct How {
     /// SELECT[+reconstruct][+recover=FRACTION], where SELECT is magnitude, wanda, ria, sparsegpt or alps.
     #[arg(long, default_value = "alps")]
-    method: Method,
+    pub method: Method,
+    /// First let inner features change places, so that the pattern keeps more; running it costs nothing.
+    #[arg(long)]
+    pub permute: bool,
+    /// Which calibration sequences are drawn.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// What is left of it.
+    #[command(flatten)]
+    pub setting: Setting,
+}
+
+/// What runs that are compared have in common.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Setting {
     /// N:M, along the input features. Sparse tensor cores run 2:4.
     #[arg(long, default_value = "2:4")]
     pattern: Pattern,
-    /// First let inner features change places, so that the pattern keeps more; running it costs nothing.
-    #[arg(long)]
-    permute: bool,
     /// Leave these layers dense; `*` stands for any text. May be given more than once.
     #[arg(long, value_name = "NAMES")]
     leave: Vec<String>,
@@ -68,12 +80,28 @@ pub struct How {
     /// Tokens of each.
     #[arg(long, default_value_t = 512)]
     length: usize,
-    /// Which sequences are drawn.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// The type in which pruned weights ship: f16, bf16 or f32.
     #[arg(long, default_value = "f16")]
     dtype: Narrow,
+}
+
+impl Setting {
+    /// In one line.
+    pub fn text(&self) -> String {
+        let files: Vec<_> = self.calibration.iter().map(|p| p.display().to_string()).collect();
+        let left = match self.leave.as_slice() {
+            [] => String::new(),
+            names => format!(", but {}", names.join(", ")),
+        };
+        format!(
+            "{} in {}{left}; calibrated on {} sequences of {} tokens of {}",
+            self.pattern,
+            self.dtype,
+            self.sequences,
+            self.length,
+            files.join(", ")
+        )
+    }
 }
 
 /// What decides the result: two runs of the same job end in the same bytes.
@@ -127,7 +155,7 @@ pub fn run(args: &Args) -> Result<()> {
         let pruned = Model::open(&args.out).into_diagnostic()?;
         report.after = Some(measure(&pruned, text, &args.protocol, &args.out)?);
     }
-    report.peak_bytes = peak_bytes();
+    report.peak_bytes = memory::peak();
     let page = args.out.join(REPORT_PAGE);
     let json = serde_json::to_string_pretty(&report).into_diagnostic()?;
     write_atomic(&args.out.join(REPORT_JSON), json.as_bytes()).into_diagnostic()?;
@@ -161,37 +189,43 @@ pub fn prune(
 ) -> Result<Report> {
     let start = Instant::now();
     let tokenizer = model.tokenizer().into_diagnostic()?;
-    let text =
-        Text::read(&how.calibration, tokenizer).into_diagnostic().wrap_err("--calibration")?;
-    let ids = text.sequences(how.sequences, how.length, how.seed).into_diagnostic()?;
-    let rules = how.leave.iter().fold(Rules::new(how.pattern), |rules, names| rules.leave(names));
+    let text = Text::read(&how.setting.calibration, tokenizer)
+        .into_diagnostic()
+        .wrap_err("--calibration")?;
+    let ids =
+        text.sequences(how.setting.sequences, how.setting.length, how.seed).into_diagnostic()?;
+    let rules = how
+        .setting
+        .leave
+        .iter()
+        .fold(Rules::new(how.setting.pattern), |rules, names| rules.leave(names));
     misspelt(&rules, model)?;
     let asked = Asked {
         version: 1,
         model: format!("{:016x}", model.digest().into_diagnostic()?),
         method: how.method.to_string(),
-        pattern: how.pattern.to_string(),
+        pattern: how.setting.pattern.to_string(),
         permute: how.permute,
-        leave: how.leave.clone(),
+        leave: how.setting.leave.clone(),
         calibration: format!("{:016x} {:016x}", text.digest(), text.tokenizer()),
-        sequences: how.sequences,
-        length: how.length,
+        sequences: how.setting.sequences,
+        length: how.setting.length,
         seed: how.seed,
-        dtype: how.dtype,
+        dtype: how.setting.dtype,
     };
     let folder = RunFolder::open(&run_path(out), &asked, existing).map_err(|why| {
         miette!(help = "--resume goes on with it, --fresh throws it away", "{why}")
     })?;
-    let stack = Llama::new(model.config(), how.length).into_diagnostic()?;
+    let stack = Llama::new(model.config(), how.setting.length).into_diagnostic()?;
     let permute = how.permute.then_some(how.seed);
-    let job = Job { method: how.method, rules, permute, narrow: how.dtype };
+    let job = Job { method: how.method, rules, permute, narrow: how.setting.dtype };
     let bar = bar("prune", model.config().layers as u64);
     let layers = watched(&bar, |progress| {
         prune_blocks(&stack, model.source(), &ids, &job, &folder, progress).into_diagnostic()
     })?;
     let blocks = model.config().layers;
     let (source, companions) = (model.source(), model.companions());
-    assemble(out, source, &folder, blocks, how.dtype, companions, DEFAULT_LIMIT)
+    assemble(out, source, &folder, blocks, how.setting.dtype, companions, DEFAULT_LIMIT)
         .into_diagnostic()?;
     folder.remove().into_diagnostic()?;
     Ok(Report {
@@ -256,16 +290,16 @@ fn facts(path: &Path, how: &How, text: &Text, model: &Model) -> Vec<(String, Str
                 "{}{}, {}, shipped in {}",
                 how.method,
                 if how.permute { " after permuting features" } else { "" },
-                how.pattern,
-                how.dtype
+                how.setting.pattern,
+                how.setting.dtype
             ),
         ),
         (
             "inputs",
             format!(
                 "{} sequences of {} tokens, seed {}, of {}",
-                how.sequences,
-                how.length,
+                how.setting.sequences,
+                how.setting.length,
                 how.seed,
                 text.source()
             ),
@@ -278,14 +312,14 @@ fn facts(path: &Path, how: &How, text: &Text, model: &Model) -> Vec<(String, Str
 /// Of a 2:4 matrix: half the values and 2 bits for each of them, rows in whole words of 32 columns. Other
 /// patterns ship dense. A recovered weight takes its value and a column of 16 bits, and each row a start.
 fn bytes(layers: &[LayerReport], how: &How) -> Bytes {
-    let element = if how.dtype == Narrow::F32 { 4 } else { 2 };
+    let element = if how.setting.dtype == Narrow::F32 { 4 } else { 2 };
     let mut sum = Bytes::default();
     for layer in layers {
         let [rows, cols] = layer.shape.map(|n| n as u64);
         let dense = rows * cols * element;
         sum.dense += dense;
         sum.compressed += match &layer.pruned {
-            Some(p) if how.pattern == Pattern::TWO_OF_FOUR => {
+            Some(p) if how.setting.pattern == Pattern::TWO_OF_FOUR => {
                 let words = rows * cols.div_ceil(32);
                 let residual = match p.recovered as u64 {
                     0 => 0,
@@ -297,11 +331,4 @@ fn bytes(layers: &[LayerReport], how: &How) -> Bytes {
         };
     }
     sum
-}
-
-/// The largest resident memory of this process, where /proc tells.
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(1024 * line.trim().trim_end_matches(" kB").parse::<u64>().ok()?)
 }

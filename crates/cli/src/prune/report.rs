@@ -1,5 +1,6 @@
 //! What a pruning run did: one file for machines, one page, one table.
 
+use crate::columns::{Side, columns};
 use crate::demo::report::thousands;
 use crate::demo::terminal;
 use crate::eval::Evaluated;
@@ -115,8 +116,9 @@ impl Report {
 
     /// The table for a terminal.
     pub fn text(&self) -> String {
-        let head = KINDS.map(str::to_owned).to_vec();
-        columns(&[vec![head], self.kinds()].concat())
+        let side = |i| if i == 0 { Side::Left } else { Side::Right };
+        let head: Vec<_> = KINDS.iter().enumerate().map(|(i, name)| (*name, side(i))).collect();
+        columns(&head, &self.kinds())
     }
 
     /// The page.
@@ -188,24 +190,6 @@ fn before(name: &str) -> &str {
     name.strip_suffix(kind(name)).unwrap_or(name).trim_end_matches('.')
 }
 
-/// Rows of cells as aligned text; the first column to the left, the others to the right.
-pub fn columns(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let mut text = String::new();
-    for row in rows {
-        text.push(' ');
-        for (i, cell) in row.iter().enumerate() {
-            let fill = " ".repeat(width(i).unwrap_or(0) - cell.chars().count());
-            text += &if i == 0 { format!(" {cell}{fill}") } else { format!("   {fill}{cell}") };
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,11 +199,5 @@ mod tests {
         assert_eq!(kind("model.layers.13.mlp.up_proj.weight"), "mlp.up_proj.weight");
         assert_eq!(before("model.layers.13.mlp.up_proj.weight"), "model.layers.13");
         assert_eq!(kind("weight"), "weight");
-    }
-
-    #[test]
-    fn columns_align() {
-        let rows = [["a", "bb"], ["ccc", "d"]].map(|r| r.map(String::from).to_vec());
-        assert_eq!(columns(&rows), "  a     bb\n  ccc    d\n");
     }
 }

@@ -1,0 +1,252 @@
+//! `quickpick compare`: which method suits a model, by perplexity, error, time and memory.
+
+use crate::columns::{Side, columns};
+use crate::demo::terminal::{bold, dim, seconds};
+use crate::eval::{Evaluated, Protocol, evaluate};
+use crate::prune::{How, Setting, memory, prune};
+use clap::ValueEnum;
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use quickpick_prune::Method;
+use quickpick_transformer::Text;
+use quickpick_transformer::checkpoint::Model;
+use quickpick_transformer::oneshot::Existing;
+use quickpick_transformer::perplexity::Estimate;
+use quickpick_transformer::weights::write_atomic;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What to compare.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A GGUF file or a Hugging Face folder, of the Llama family.
+    model: PathBuf,
+    /// Methods, as `quickpick prune --method` takes them; `permute:` before one lets features change places.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "METHOD,…")]
+    methods: Vec<String>,
+    /// Draws of the calibration text; each method runs with each.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_name = "SEED,…")]
+    seeds: Vec<u64>,
+    #[command(flatten)]
+    setting: Setting,
+    /// Plain text to measure perplexity on; not the calibration text.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    eval: Vec<PathBuf>,
+    #[command(flatten)]
+    protocol: Protocol,
+    /// The folder of the record; rows that it holds already are not run again.
+    #[arg(long)]
+    out: PathBuf,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Shape::Table)]
+    print: Shape,
+}
+
+/// How the record is printed.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Shape {
+    /// Columns for people.
+    Table,
+    /// A Markdown table.
+    Markdown,
+    /// The record itself.
+    Json,
+}
+
+/// The record: everything that was asked alike, and a row for each method and seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    /// Model, pattern, calibration, type.
+    setting: String,
+    dense: Evaluated,
+    rows: Vec<Row>,
+}
+
+/// One pruned model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Row {
+    method: String,
+    seed: u64,
+    after: Evaluated,
+    /// Perplexity over the dense model's, by windows in pairs.
+    ratio: Estimate,
+    /// Mean of the layers' errors.
+    error: f64,
+    /// Weights beyond the pattern, as a share of all.
+    recovered: f64,
+    /// Bytes of the pruned layers, compressed, over dense.
+    bytes: f64,
+    seconds: f64,
+    peak_bytes: Option<u64>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let methods = args.methods.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
+    let model = Model::open(&args.model).into_diagnostic()?;
+    let text = Text::read(&args.eval, model.tokenizer().into_diagnostic()?)
+        .into_diagnostic()
+        .wrap_err("--eval")?;
+    let file = args.out.join("compare.json");
+    let digest = model.digest().into_diagnostic()?;
+    let setting = format!("model {digest:016x}, {}", args.setting.text());
+    let mut record = match fs::read(&file) {
+        Ok(bytes) => resumed(&file, &bytes, &setting)?,
+        Err(_) => {
+            let dense = evaluate(&model, &text, &args.protocol, "dense")?;
+            Record { setting, dense, rows: Vec::new() }
+        }
+    };
+    save(&file, &record)?;
+    if args.print == Shape::Table {
+        println!("\n  {}\n", bold("Quickpick compare"));
+    }
+    for &seed in &args.seeds {
+        for (name, permute, method) in &methods {
+            if record.rows.iter().any(|row| row.method == *name && row.seed == seed) {
+                continue;
+            }
+            let setting = args.setting.clone();
+            let how = How { method: *method, permute: *permute, seed, setting };
+            let row = one(args, &model, &text, &how, name, &record.dense)?;
+            if args.print == Shape::Table {
+                println!("  {name}, seed {seed}: {}", row.after.figure());
+            }
+            record.rows.push(row);
+            save(&file, &record)?;
+        }
+    }
+    match args.print {
+        Shape::Json => println!("{}", serde_json::to_string_pretty(&record).into_diagnostic()?),
+        Shape::Markdown => print!("{}", markdown(&record)),
+        Shape::Table => {
+            println!("\n{}", columns(&HEAD.map(|(name, side)| (name, side)), &cells(&record)));
+            println!("  {}\n  {}\n", dim(&record.setting), dim(&record.dense.protocol));
+        }
+    }
+    Ok(())
+}
+
+/// `permute:alps` → its name, whether features change places, the method.
+fn parse(text: &str) -> Result<(String, bool, Method)> {
+    let (permute, method) = match text.strip_prefix("permute:") {
+        Some(method) => (true, method),
+        None => (false, text),
+    };
+    let method: Method = method.parse().into_diagnostic()?;
+    let name = if permute { format!("permute:{method}") } else { method.to_string() };
+    Ok((name, permute, method))
+}
+
+fn resumed(file: &Path, bytes: &[u8], setting: &str) -> Result<Record> {
+    let record: Record = serde_json::from_slice(bytes)
+        .into_diagnostic()
+        .wrap_err_with(|| file.display().to_string())?;
+    match record.setting == setting {
+        true => Ok(record),
+        false => Err(miette!(
+            help = "name another folder with --out",
+            "{} is the record of another setting: {}, now {setting}",
+            file.display(),
+            record.setting
+        )),
+    }
+}
+
+fn save(file: &Path, record: &Record) -> Result<()> {
+    let json = serde_json::to_vec_pretty(record).into_diagnostic()?;
+    write_atomic(file, &json).into_diagnostic()
+}
+
+/// Prunes, measures what came out as it was written, and removes it.
+fn one(
+    args: &Args,
+    model: &Model,
+    text: &Text,
+    how: &How,
+    name: &str,
+    dense: &Evaluated,
+) -> Result<Row> {
+    let out = args.out.join(format!("{}-{}", name.replace([':', '='], "-"), how.seed));
+    if out.exists() {
+        fs::remove_dir_all(&out).into_diagnostic()?; // a row that was killed between writing and measuring
+    }
+    memory::forget();
+    let report = prune(model, &args.model, &out, how, Existing::Resume)?;
+    let peak_bytes = memory::peak();
+    let pruned = Model::open(&out).into_diagnostic()?;
+    let after = evaluate(&pruned, text, &args.protocol, name)?;
+    drop(pruned);
+    fs::remove_dir_all(&out).into_diagnostic()?;
+    let ratio = after.measured.ratio(&dense.measured).into_diagnostic()?;
+    let pruned: Vec<_> =
+        report.layers.iter().filter_map(|l| Some((l, l.pruned.as_ref()?))).collect();
+    let weights: usize = pruned.iter().map(|(l, _)| l.shape[0] * l.shape[1]).sum();
+    let recovered: usize = pruned.iter().map(|(_, p)| p.recovered).sum();
+    Ok(Row {
+        method: name.to_owned(),
+        seed: how.seed,
+        ratio,
+        after,
+        error: pruned.iter().map(|(_, p)| p.error).sum::<f64>() / pruned.len().max(1) as f64,
+        recovered: recovered as f64 / weights.max(1) as f64,
+        bytes: report.bytes.compressed as f64 / report.bytes.dense.max(1) as f64,
+        seconds: report.seconds,
+        peak_bytes,
+    })
+}
+
+const HEAD: [(&str, Side); 8] = [
+    ("method", Side::Left),
+    ("seed", Side::Right),
+    ("perplexity", Side::Right),
+    ("÷ dense", Side::Right),
+    ("layer error", Side::Right),
+    ("bytes", Side::Right),
+    ("pruning", Side::Right),
+    ("peak", Side::Right),
+];
+
+fn cells(record: &Record) -> Vec<Vec<String>> {
+    let dense = ["dense", "", &record.dense.figure(), "1", "0", "1", "", ""].map(String::from);
+    let row = |row: &Row| {
+        let Estimate { value, low, high } = row.ratio;
+        vec![
+            match row.recovered {
+                0.0 => row.method.clone(),
+                share => format!("{} ({:.2} % more)", row.method, 100.0 * share),
+            },
+            row.seed.to_string(),
+            row.after.figure(),
+            format!("{value:.3} ({low:.3} to {high:.3})"),
+            format!("{:.4}", row.error),
+            format!("{:.4}×", row.bytes),
+            seconds(row.seconds),
+            row.peak_bytes.map_or("–".into(), |b| format!("{:.2} GB", b as f64 / 1e9)),
+        ]
+    };
+    std::iter::once(dense.to_vec()).chain(record.rows.iter().map(row)).collect()
+}
+
+fn markdown(record: &Record) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(&HEAD.map(|(name, _)| name.to_owned()));
+    text +=
+        &line(&HEAD.map(|(_, side)| if side == Side::Left { "---" } else { "---:" }.to_owned()));
+    cells(record).iter().for_each(|row| text += &line(row));
+    format!("{text}\n{}\n\n{}\n", record.setting, record.dense.protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_read_with_and_without_their_orders() {
+        let (name, permute, method) = parse("permute:wanda+recover=0.2").unwrap();
+        assert_eq!((name.as_str(), permute), ("permute:wanda+recover=0.2", true));
+        assert_eq!(method.to_string(), "wanda+recover=0.2");
+        assert!(!parse("alps").unwrap().1);
+        assert!(parse("permute").unwrap_err().to_string().contains("magnitude"));
+    }
+}
