@@ -12,6 +12,7 @@ mod on_paper;
 mod record;
 mod run;
 mod sass;
+mod study;
 mod tools;
 mod tuned;
 
@@ -76,6 +77,12 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Prune SmolLM2-135M by every method, and write the README's table (an hour; goes on after a kill)
+    Study {
+        /// Arguments of `quickpick compare` besides: `-- --seeds 1,2`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Write the README's tables of figures, and the table of the fastest kernels, from the newest records
     Record {
         /// Change nothing; fail if a file is not what the records say
@@ -104,6 +111,7 @@ fn main() -> ExitCode {
         Task::Emulate { args } => emulate::run(&root(), &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
         Task::Bench { backend, tune, args } => run::bench(&root(), &backend, tune, &args),
+        Task::Study { args } => study::run(&root(), &args),
         Task::Record { check } => record::run(&root(), check),
         Task::Bundle { out } => bundle::run(&root(), &out),
         Task::Sass { only } => tools::nvidia(&root()).and_then(|(new, old, disassembler)| {

