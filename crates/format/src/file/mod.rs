@@ -50,6 +50,10 @@ struct Sparse {
     shape: [usize; 2],
     order: String,
     order_version: u32,
+    /// The type of the values of its sparse residual, which is stored as `NAME.residual_rows` and
+    /// `NAME.residual`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    residual: Option<String>,
 }
 
 /// Where the kept values of a 2:4 tensor lie.
@@ -60,6 +64,16 @@ fn values_of(name: &str) -> String {
 /// Where the metadata words of a 2:4 tensor lie.
 fn metadata_of(name: &str) -> String {
     format!("{name}.metadata")
+}
+
+/// Where the row pointers of a 2:4 tensor's sparse residual lie.
+fn residual_rows_of(name: &str) -> String {
+    format!("{name}.residual_rows")
+}
+
+/// Where the packed entries of a 2:4 tensor's sparse residual lie.
+fn residual_of(name: &str) -> String {
+    format!("{name}.residual")
 }
 
 /// safetensors' name of an element type.

@@ -1,10 +1,13 @@
 //! Bytes to tensors, trusting none of them.
 
-use super::{FileError, Index, KEY, PATTERN, Sparse, VERSION, metadata_of, stored, values_of};
-use crate::{DType, Element, Matrix24, Order, Packed};
+use super::{
+    FileError, Index, KEY, PATTERN, Sparse, VERSION, metadata_of, residual_of, residual_rows_of,
+    stored, values_of,
+};
+use crate::{Csr, DType, Element, Matrix24, Order, Packed};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A file, parsed: its header and index are sound, and every 2:4 tensor has its parts, of the right
 /// types and shapes. What the parts hold is checked when they are read.
@@ -12,8 +15,17 @@ use std::collections::BTreeMap;
 /// A safetensors file without a `quickpick` index is one of dense tensors only.
 pub struct Reader<'a> {
     tensors: SafeTensors<'a>,
-    sparse: BTreeMap<String, ([usize; 2], Order)>,
+    sparse: BTreeMap<String, Known>,
     notes: BTreeMap<String, String>,
+}
+
+/// What the index says of a 2:4 tensor, once it was found sound.
+#[derive(Clone, Copy)]
+struct Known {
+    shape: [usize; 2],
+    order: Order,
+    /// The type of its sparse residual's values.
+    residual: Option<DType>,
 }
 
 /// A tensor of a file.
@@ -27,7 +39,9 @@ pub struct Entry {
     pub shape: Vec<usize>,
     /// How it is stored.
     pub kind: Kind,
-    /// Bytes of its data in the file, metadata included.
+    /// The type of the sparse residual that a 2:4 tensor has beside it ([`Reader::residual`]).
+    pub residual: Option<DType>,
+    /// Bytes of its data in the file, metadata and residual included.
     pub bytes: usize,
 }
 
@@ -60,26 +74,32 @@ impl<'a> Reader<'a> {
 
     /// Every tensor, by name.
     pub fn entries(&self) -> Vec<Entry> {
-        let part = |name: &str| {
-            let base = name.strip_suffix(".values").or_else(|| name.strip_suffix(".metadata"));
-            base.is_some_and(|base| self.sparse.contains_key(base))
+        let parts = |name: &str, known: &Known| {
+            let residual = known.residual.map(|_| [residual_rows_of(name), residual_of(name)]);
+            [values_of(name), metadata_of(name)].into_iter().chain(residual.into_iter().flatten())
         };
-        let dense = self.tensors.iter().filter(|(name, _)| !part(name)).map(|(name, t)| Entry {
-            name: name.to_owned(),
-            dtype: t.dtype(),
-            shape: t.shape().to_vec(),
-            kind: Kind::Dense,
-            bytes: t.data().len(),
-        });
-        let sparse = self.sparse.iter().filter_map(|(name, &(shape, order))| {
-            let values = self.tensor(&values_of(name)).ok()?;
-            let metadata = self.tensor(&metadata_of(name)).ok()?;
+        let of_sparse: BTreeSet<String> =
+            self.sparse.iter().flat_map(|(name, known)| parts(name, known)).collect();
+        let dense =
+            self.tensors.iter().filter(|(name, _)| !of_sparse.contains(*name)).map(|(name, t)| {
+                Entry {
+                    name: name.to_owned(),
+                    dtype: t.dtype(),
+                    shape: t.shape().to_vec(),
+                    kind: Kind::Dense,
+                    residual: None,
+                    bytes: t.data().len(),
+                }
+            });
+        let sparse = self.sparse.iter().filter_map(|(name, known)| {
+            let bytes = |part: String| self.tensor(&part).map_or(0, |part| part.data().len());
             Some(Entry {
                 name: name.clone(),
-                dtype: values.dtype(),
-                shape: shape.to_vec(),
-                kind: Kind::Sparse24(order),
-                bytes: values.data().len() + metadata.data().len(),
+                dtype: self.tensor(&values_of(name)).ok()?.dtype(),
+                shape: known.shape.to_vec(),
+                kind: Kind::Sparse24(known.order),
+                residual: known.residual,
+                bytes: parts(name, known).map(bytes).sum(),
             })
         });
         let mut entries: Vec<Entry> = dense.chain(sparse).collect();
@@ -110,7 +130,8 @@ impl<'a> Reader<'a> {
     /// parts that make no matrix.
     pub fn sparse<T: Element>(&self, name: &str) -> Result<Matrix24<T>, FileError> {
         let missing = || FileError::Missing { name: name.to_owned() };
-        let &([rows, cols], order) = self.sparse.get(name).ok_or_else(missing)?;
+        let &Known { shape: [rows, cols], order, .. } =
+            self.sparse.get(name).ok_or_else(missing)?;
         let values = elements(name, &self.tensor(&values_of(name))?)?;
         let metadata = bytemuck::pod_collect_to_vec(self.tensor(&metadata_of(name))?.data());
         let matrix = match order {
@@ -120,12 +141,32 @@ impl<'a> Reader<'a> {
         matrix.map_err(|source| FileError::Matrix { name: name.to_owned(), source })
     }
 
+    /// Reads the sparse residual of a 2:4 tensor; `None` if it has none. Errors: no 2:4 tensor of that
+    /// name, another type, or parts that make no matrix.
+    pub fn residual<T: Element>(&self, name: &str) -> Result<Option<Csr<T>>, FileError> {
+        let missing = || FileError::Missing { name: name.to_owned() };
+        let &Known { shape: [rows, cols], residual, .. } =
+            self.sparse.get(name).ok_or_else(missing)?;
+        let Some(have) = residual else { return Ok(None) };
+        if have != T::DTYPE {
+            let (name, want) = (name.to_owned(), T::DTYPE);
+            return Err(FileError::ResidualAsked { name, have, want });
+        }
+        let words = |part: &str| -> Result<Vec<u32>, FileError> {
+            Ok(bytemuck::pod_collect_to_vec(self.tensor(part)?.data()))
+        };
+        let (pointers, entries) = (words(&residual_rows_of(name))?, words(&residual_of(name))?);
+        Csr::unpack(pointers, &entries, rows, cols)
+            .map(Some)
+            .map_err(|source| FileError::Matrix { name: residual_of(name), source })
+    }
+
     fn tensor(&self, name: &str) -> Result<TensorView<'a>, FileError> {
         self.tensors.tensor(name).map_err(|_| FileError::Missing { name: name.to_owned() })
     }
 
     /// Whether the parts that the index promises are there, with the types and shapes that follow.
-    fn check(&self, name: &str, sparse: &Sparse) -> Result<([usize; 2], Order), FileError> {
+    fn check(&self, name: &str, sparse: &Sparse) -> Result<Known, FileError> {
         let owned = || name.to_owned();
         if sparse.pattern != PATTERN {
             return Err(FileError::Pattern { name: owned(), have: sparse.pattern.clone() });
@@ -148,16 +189,31 @@ impl<'a> Reader<'a> {
             .map_err(|source| FileError::Matrix { name: owned(), source })?;
         let (values, metadata) = (values_of(name), metadata_of(name));
         let kept = self.tensor(&values)?;
-        check_shape(&values, &kept, order.values_shape(rows, cols))?;
+        check_shape(&values, &kept, &order.values_shape(rows, cols))?;
         let Some(dtype) = DType::ALL.into_iter().find(|&d| stored(d) == kept.dtype()) else {
             return Err(FileError::ValueType { name: values, have: kept.dtype() });
         };
         let words = self.tensor(&metadata)?;
-        check_shape(&metadata, &words, order.metadata_shape(dtype, rows, cols))?;
-        match words.dtype() {
-            Dtype::U32 | Dtype::I32 => Ok((sparse.shape, order)),
-            have => Err(FileError::WordType { name: metadata, have }),
-        }
+        check_shape(&metadata, &words, &order.metadata_shape(dtype, rows, cols))?;
+        check_words(&metadata, &words)?;
+        let residual = sparse.residual.as_ref().map(|dtype| self.check_residual(name, dtype, rows));
+        Ok(Known { shape: sparse.shape, order, residual: residual.transpose()? })
+    }
+
+    /// The same of its sparse residual; the type of its values.
+    fn check_residual(&self, name: &str, dtype: &str, rows: usize) -> Result<DType, FileError> {
+        let known = [DType::F16, DType::BF16].into_iter().find(|known| known.to_string() == dtype);
+        let Some(known) = known else {
+            return Err(FileError::ResidualType { name: name.to_owned(), have: dtype.to_owned() });
+        };
+        let (pointers, entries) = (residual_rows_of(name), residual_of(name));
+        let words = self.tensor(&pointers)?;
+        check_words(&pointers, &words)?;
+        check_shape(&pointers, &words, &[rows + 1])?;
+        let words = self.tensor(&entries)?;
+        check_words(&entries, &words)?;
+        check_shape(&entries, &words, &[words.data().len() / 4])?;
+        Ok(known)
     }
 }
 
@@ -174,7 +230,14 @@ fn parse_index(json: &str) -> Result<Index, FileError> {
     }
 }
 
-fn check_shape(name: &str, tensor: &TensorView<'_>, want: [usize; 2]) -> Result<(), FileError> {
+fn check_words(name: &str, tensor: &TensorView<'_>) -> Result<(), FileError> {
+    match tensor.dtype() {
+        Dtype::U32 | Dtype::I32 => Ok(()),
+        have => Err(FileError::WordType { name: name.to_owned(), have }),
+    }
+}
+
+fn check_shape(name: &str, tensor: &TensorView<'_>, want: &[usize]) -> Result<(), FileError> {
     if tensor.shape() == want {
         return Ok(());
     }

@@ -1,9 +1,10 @@
 //! Tensors to bytes.
 
 use super::{
-    FileError, KEY, PATTERN, Sparse, VERSION, metadata_of, stored, values_of, write_atomic,
+    FileError, KEY, PATTERN, Sparse, VERSION, metadata_of, residual_of, residual_rows_of, stored,
+    values_of, write_atomic,
 };
-use crate::{Element, Matrix24, Order};
+use crate::{Csr, Element, Matrix24, Order};
 use safetensors::{Dtype, View};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -81,8 +82,42 @@ impl<'a> Writer<'a> {
         self.tensors.insert(metadata_of(name), metadata);
         let (pattern, order_version) = (PATTERN.to_owned(), order.version());
         let order = order.name().to_owned();
-        let sparse = Sparse { pattern, shape: [rows, cols], order, order_version };
+        let residual = None;
+        let sparse = Sparse { pattern, shape: [rows, cols], order, order_version, residual };
         self.sparse.insert(name.to_owned(), sparse);
+        Ok(())
+    }
+
+    /// Adds the sparse residual of a 2:4 tensor that was added before. Errors: no such 2:4 tensor, or of
+    /// another shape; a name that is taken; a residual that cannot be packed ([`Csr::pack`]).
+    pub fn residual<T: Element>(
+        &mut self,
+        name: &str,
+        residual: &'a Csr<T>,
+    ) -> Result<(), FileError> {
+        for name in [residual_rows_of(name), residual_of(name)] {
+            self.check_free(name)?;
+        }
+        let missing = || FileError::Missing { name: name.to_owned() };
+        let sparse = self.sparse.get_mut(name).ok_or_else(missing)?;
+        let have = [residual.rows(), residual.cols()];
+        if have != sparse.shape {
+            let (name, have, want) = (residual_of(name), have.to_vec(), sparse.shape.to_vec());
+            return Err(FileError::Shape { name, have, want });
+        }
+        let entries = residual
+            .pack()
+            .map_err(|source| FileError::Matrix { name: residual_of(name), source })?;
+        sparse.residual = Some(T::DTYPE.to_string());
+        let words = |words: Cow<'a, [u8]>| Stored {
+            dtype: Dtype::U32,
+            shape: vec![words.len() / 4],
+            data: words,
+        };
+        let rows = Cow::Borrowed(bytemuck::cast_slice(residual.pointers()));
+        let entries = Cow::Owned(bytemuck::cast_slice(&entries).to_vec());
+        self.tensors.insert(residual_rows_of(name), words(rows));
+        self.tensors.insert(residual_of(name), words(entries));
         Ok(())
     }
 
