@@ -272,13 +272,16 @@ fn safetensors_agrees() {
     assert!(matches!(e, FileError::Type { have: StoredType::I64, .. }), "{e}");
 }
 
+/// Type, shape and bytes of a tensor.
+type Part = (Dtype, Vec<usize>, Vec<u8>);
+
 /// Builds a file whose index and parts say whatever a test likes.
 struct Forged {
     index: String,
-    values: (Dtype, Vec<usize>, Vec<u8>),
-    metadata: (Dtype, Vec<usize>, Vec<u8>),
+    values: Part,
+    metadata: Part,
     /// Row pointers and entries.
-    residual: Option<[(Dtype, Vec<usize>, Vec<u8>); 2]>,
+    residual: Option<[Part; 2]>,
 }
 
 impl Forged {
@@ -298,12 +301,12 @@ impl Forged {
         self
     }
 
-    fn parts(&mut self, part: usize) -> &mut (Dtype, Vec<usize>, Vec<u8>) {
+    fn parts(&mut self, part: usize) -> &mut Part {
         &mut self.residual.as_mut().unwrap()[part]
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let view = |(dtype, shape, data): &(Dtype, Vec<usize>, Vec<u8>)| {
+        let view = |(dtype, shape, data): &Part| {
             // bytes outlive the call: each test is one small file
             TensorView::new(*dtype, shape.clone(), data.clone().leak()).unwrap()
         };

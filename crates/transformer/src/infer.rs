@@ -371,7 +371,7 @@ impl<B: Backend> Recorder<'_, B> {
             bytes => Some(Slice::from(self.backend.buffer(bytes)?)),
         };
         let (x, y) = (x.clone().into(), y.clone().into());
-        let operands = Operands { x, x_scale: None, residual, y, workspace };
+        let operands = Operands { x, x_scale: None, residual, y, workspace, sum: None };
         self.steps.push(w.step(self.backend, &plan, &operands)?);
         self.kernels.insert(plan.spec.to_string());
         Ok(())
