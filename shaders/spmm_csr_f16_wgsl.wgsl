@@ -43,8 +43,8 @@ fn spmm_csr_f16_wgsl(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_inv
         for (var i = rows[row] + part; i < end; i += 8u) {
             // the column in the low half, the value in the high half
             let entry = entries[i];
-            let x = x_at(token * params.k + (entry & 0xffffu));
-            sum = fma(unpack2x16float(entry).y, x, sum);
+            let at = token * params.k + (entry & 0xffffu);
+            sum = fma(unpack2x16float(entry).y, x_at(at), sum);
         }
     }
     partial[32u * part + mine] = sum;

@@ -16,8 +16,8 @@ const PASS: usize = 64;
 /// Rows of R in a task.
 const ROWS: usize = 64;
 
-/// Entries whose values are widened at a time.
-const BATCH: usize = 32;
+/// Entries whose values are widened at a time; every number of partial sums divides it.
+const BATCH: usize = 16;
 
 /// Tokens of a panel, those past the last one zeros.
 fn width(tokens: usize) -> usize {
@@ -91,28 +91,39 @@ impl<T: Element, const W: usize, const SUMS: usize> Kernel for Rows<'_, T, W, SU
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { rows, entries, panel, sums, .. } = self;
-        let last = panel.len() - 1;
+        let Some(last) = panel.len().checked_sub(1) else { return };
+        // the bounds hold for every matrix; what is none must not end the process
+        let column = |entry: u32| &panel[((entry & 0xFFFF) as usize).min(last)];
         for (ends, sum) in rows.windows(2).zip(sums) {
-            let mut parts = [[0.0; W]; SUMS];
-            // bounds hold for every matrix; what is none must not end the process
             let row = entries.get(ends[0] as usize..ends[1] as usize).unwrap_or_default();
-            for entries in row.chunks(BATCH) {
-                let (mut bits, mut values) = ([0u16; BATCH], [0.0; BATCH]);
-                for (bits, entry) in bits.iter_mut().zip(entries) {
-                    *bits = (entry >> 16) as u16;
-                }
+            let (batches, rest) = row.as_chunks::<BATCH>();
+            let mut parts = [[0.0; W]; SUMS];
+            for entries in batches {
+                let (bits, mut values) = (entries.map(|entry| (entry >> 16) as u16), [0.0; BATCH]);
                 s.widen::<T>(bytemuck::cast_slice(&bits), &mut values);
-                for (entries, values) in entries.chunks(SUMS).zip(values.chunks(SUMS)) {
-                    for ((entry, value), part) in entries.iter().zip(values).zip(&mut parts) {
-                        let x = &panel[((entry & 0xFFFF) as usize).min(last)];
-                        for (part, x) in part.iter_mut().zip(x) {
-                            *part += value * x;
-                        }
+                for start in (0..BATCH).step_by(SUMS) {
+                    for i in 0..SUMS {
+                        add(values[start + i], column(entries[start + i]), &mut parts[i]);
                     }
                 }
             }
-            *sum =
-                parts.iter().fold([0.0; W], |sum, part| std::array::from_fn(|t| sum[t] + part[t]));
+            let mut total = [0.0; W];
+            for entry in rest {
+                let value: T = bytemuck::cast((entry >> 16) as u16);
+                add(value.widen(), column(*entry), &mut total);
+            }
+            for part in &parts {
+                add(1.0, part, &mut total);
+            }
+            *sum = total;
         }
+    }
+}
+
+/// `sum += value·x`, token by token.
+#[inline(always)]
+fn add<const W: usize>(value: f32, x: &[f32; W], sum: &mut [f32; W]) {
+    for (sum, x) in sum.iter_mut().zip(x) {
+        *sum += value * x;
     }
 }
