@@ -159,7 +159,7 @@ fn split() -> [Vec<f64>; 3] {
     let back = |i: usize| match i / COLS as usize {
         3 => false,
         5 => true,
-        _ => i % 7 == 0,
+        _ => i.is_multiple_of(7),
     };
     let part = |takes: &dyn Fn(usize) -> bool| {
         Vec::from_iter(dense.iter().enumerate().map(|(i, &w)| if takes(i) { w } else { 0.0 }))
