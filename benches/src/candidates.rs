@@ -82,7 +82,7 @@ mod tests {
 
     /// What there is for a device, and how many of those are no rows of the table.
     fn candidates(sm: u32) -> Vec<KernelSpec> {
-        let caps = Caps::Cuda(CudaCaps { sm, shared_bytes: 227 << 10, sms: 132 });
+        let caps = Caps::Cuda(CudaCaps { name: None, sm, shared_bytes: 227 << 10, sms: 132 });
         [Weights::Sparse24, Weights::Dense].map(|weights| cuda(weights, DType::F16, &caps)).concat()
     }
 

@@ -15,6 +15,9 @@ pub fn facts(revision: &str) -> Vec<(String, String)> {
         ("cpu.threads", rayon::current_num_threads().to_string()),
         ("os", os()),
     ];
+    if let Some(load) = load() {
+        facts.push(("load", load));
+    }
     if let Some(memory) = memory_gib() {
         facts.push(("memory.gib", memory));
     }
@@ -50,6 +53,13 @@ fn os() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     name.map_or(std::env::consts::OS, |name| name.trim_matches('"')).to_string()
+}
+
+/// Threads that ran or wanted to when this stage began, in the mean of a minute: above `cpu.threads` the
+/// figures are of a machine that others were using.
+fn load() -> Option<String> {
+    let average = fs::read_to_string("/proc/loadavg").ok()?;
+    average.split_whitespace().next().map(str::to_string)
 }
 
 fn memory_gib() -> Option<String> {

@@ -85,7 +85,7 @@ mod tests {
 
     /// Plans of the table's kernels with maps, for problems small and large, ragged and not.
     fn plans() -> Vec<Plan> {
-        let hopper = Caps::Cuda(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 });
+        let hopper = Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 });
         let mut plans = vec![];
         for spec in KERNELS.iter().filter(|spec| spec.target == Target::Sm90a) {
             let OpKind::Linear(weights) = spec.op else { continue };

@@ -35,13 +35,16 @@ impl Emulated {
     ///
     /// What has no order happens in that of the schedule.
     pub fn new(schedule: Schedule) -> Self {
-        Self::with(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 4 }, schedule)
+        Self::with(CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 4 }, schedule)
     }
 
     /// The same with the limits of an H100's sm_90, which runs the kernels for sm_90a too. Three clusters
     /// of so many blocks find room: they share few tiles, and cut one along k.
     pub fn hopper(cluster: u32, schedule: Schedule) -> Self {
-        Self::with(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 3 * cluster }, schedule)
+        Self::with(
+            CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 3 * cluster },
+            schedule,
+        )
     }
 
     /// The least device that runs this kernel.

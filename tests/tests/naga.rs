@@ -54,6 +54,7 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
     };
     // WebGPU's guaranteed limits
     let caps = Caps::Wgpu(WgpuCaps {
+        name: None,
         f16: spec.target == Target::WgslF16,
         workgroup_bytes: 16384,
         invocations: 256,

@@ -47,7 +47,7 @@ fn row(spec: &'static KernelSpec) -> Result<Row> {
     // few multiprocessors: the skinny kernels split k in two
     let hopper = spec.target == Target::Sm90a;
     let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };
-    let caps = Caps::Cuda(CudaCaps { sm, shared_bytes, sms: 1 });
+    let caps = Caps::Cuda(CudaCaps { name: None, sm, shared_bytes, sms: 1 });
     let plan = match spec.plan(&problem, &caps) {
         Ok(plan) => plan,
         Err(why) => return failed(format!("{spec} {why}: no counts")),

@@ -13,6 +13,7 @@ mod record;
 mod run;
 mod sass;
 mod tools;
+mod tuned;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -63,18 +64,21 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check every kernel here, time every shape beside its rivals, and record it below benches/record
+    /// Check every kernel here, time every shape beside its rivals or tune it, and record it below benches/record
     Bench {
         /// cpu, wgpu or cuda
         #[arg(long, default_value = "cpu")]
         backend: String,
-        /// Arguments of the kit's stage `time`: `-- --only llama-3-8b --tokens 1,16 --seconds 60`
+        /// Instead of timing, find the fastest kernel for each shape, for the table that selection asks
+        #[arg(long)]
+        tune: bool,
+        /// Arguments of the kit's stage `time` or `tune`: `-- --only llama-3-8b --tokens 1,16 --seconds 60`
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Write the README's tables of figures from the newest records
+    /// Write the README's tables of figures, and the table of the fastest kernels, from the newest records
     Record {
-        /// Change nothing; fail if a table is not what the records say
+        /// Change nothing; fail if a file is not what the records say
         #[arg(long)]
         check: bool,
     },
@@ -99,7 +103,7 @@ fn main() -> ExitCode {
         Task::Demo { args } => run::quickpick(&root(), "demo", &args),
         Task::Emulate { args } => emulate::run(&root(), &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
-        Task::Bench { backend, args } => run::bench(&root(), &backend, &args),
+        Task::Bench { backend, tune, args } => run::bench(&root(), &backend, tune, &args),
         Task::Record { check } => record::run(&root(), check),
         Task::Bundle { out } => bundle::run(&root(), &out),
         Task::Sass { only } => tools::nvidia(&root()).and_then(|(new, old, disassembler)| {

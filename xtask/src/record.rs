@@ -1,8 +1,9 @@
-//! `cargo xtask record`: the README's tables of figures, from the newest record of each backend.
+//! `cargo xtask record`: the README's tables of figures, from the newest record of each backend, and the
+//! table of the fastest kernels that `select` asks.
 
 use crate::error::{Error, Result, failed};
 use crate::run::RECORDS;
-use crate::{gen_kernels, marks};
+use crate::{gen_kernels, marks, tuned};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -55,30 +56,38 @@ struct Record {
     timings: Vec<Timing>,
     ceilings: Vec<Ceiling>,
     verdicts: Vec<Verdict>,
+    tuned: Vec<tuned::Candidate>,
 }
 
-/// Writes, or with `check` compares, the README's tables.
+/// Writes, or with `check` compares, what derives from the records.
 pub fn run(root: &Path, check: bool) -> Result<()> {
     let records = records(root)?;
-    let readme = root.join("README.md");
-    let old = fs::read_to_string(&readme).map_err(Error::file(&readme))?.replace("\r\n", "\n");
-    let mut new = old.clone();
+    let read = |file: &str| {
+        let path = root.join(file);
+        fs::read_to_string(&path).map(|text| text.replace("\r\n", "\n")).map_err(Error::file(&path))
+    };
+    let mut readme = read("README.md")?;
     for backend in BACKENDS {
         let newest = records.iter().rev().find(|r| r.timings.iter().any(|t| t.backend == backend));
         let table = match newest {
             Some(record) => record.table(backend),
             None => "Not measured: there is no record yet.\n".into(),
         };
-        new = marks::replace(&new, &format!("measured {backend}"), &table)?;
+        readme = marks::replace(&readme, &format!("measured {backend}"), &table)?;
     }
-    match (new == old, check) {
-        (true, _) => println!("the README's tables are those of {} records", records.len()),
-        (false, true) => {
-            return failed(format!("README.md is not what the records say; to mend: {REMEDY}"));
-        }
-        (false, false) => {
-            gen_kernels::write(&readme, &new)?;
-            println!("README.md: tables of {} records", records.len());
+    let candidates: Vec<_> = records.iter().map(|r| (r.name.as_str(), &*r.tuned)).collect();
+    let (tuned, notes) = tuned::table(&candidates);
+    notes.iter().for_each(|note| println!("{note}"));
+    for (file, new) in [("README.md", readme), (tuned::FILE, tuned)] {
+        match (read(file)? == new, check) {
+            (true, _) => println!("{file} is what {} records say", records.len()),
+            (false, true) => {
+                return failed(format!("{file} is not what the records say; to mend: {REMEDY}"));
+            }
+            (false, false) => {
+                gen_kernels::write(&root.join(file), &new)?;
+                println!("{file}: written from {} records", records.len());
+            }
         }
     }
     Ok(())
@@ -121,6 +130,7 @@ impl Record {
             .map_err(|why| Error::Failed(format!("{}: {why}", file.display())))?;
         Ok(Self {
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            tuned: tuned::read(&path.join("tune.csv"), &machine)?,
             machine,
             timings: rows(path.join("time.csv"))?,
             ceilings: rows(path.join("ceilings.csv"))?,
@@ -326,6 +336,7 @@ mod tests {
             ],
             ceilings: vec![Ceiling { backend: "cpu".into(), what: "copy".into(), value: 59.4 }],
             verdicts: vec![Verdict { backend: "cpu".into(), cases: 9, failed: 1, worst: 0.5 }],
+            tuned: vec![],
         };
         let table = record.table("cpu");
         // 1024² × 9/8 + 4096 bytes in 100 µs are 11.8 GB/s

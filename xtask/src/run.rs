@@ -73,8 +73,8 @@ fn count(line: &str, word: &str) -> usize {
     words.windows(2).find(|w| w[1] == word).and_then(|w| w[0].parse().ok()).unwrap_or(0)
 }
 
-/// `cargo xtask bench`: the kit's stages `correct` and `time` here, their record below benches/record.
-pub fn bench(root: &Path, backend: &str, args: &[String]) -> Result<()> {
+/// `cargo xtask bench`: the kit's stages `correct` and `time` or `tune` here, their record below benches/record.
+pub fn bench(root: &Path, backend: &str, tune: bool, args: &[String]) -> Result<()> {
     let revision = revision(root)?;
     let stage = |name: &str, args: &[String]| -> Result<()> {
         let status = cargo(root)
@@ -86,7 +86,7 @@ pub fn bench(root: &Path, backend: &str, args: &[String]) -> Result<()> {
         if status.success() { Ok(()) } else { failed(format!("kit {name}: {status}")) }
     };
     stage("correct", &[])?;
-    stage("time", args)
+    stage(if tune { "tune" } else { "time" }, args)
 }
 
 /// Where records are, from the root.

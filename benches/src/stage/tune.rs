@@ -24,6 +24,8 @@ use std::time::Instant;
 pub struct Tuned {
     /// `cpu`, `wgpu` or `cuda`.
     pub backend: String,
+    /// The device's name, by which `select` looks it up; empty for the host, and where there is none.
+    pub device: String,
     /// `2:4` or `dense`.
     pub weights: String,
     /// Element type.
@@ -46,6 +48,28 @@ pub struct Tuned {
     pub status: String,
 }
 
+impl Tuned {
+    /// A row of a shape, without a candidate.
+    fn of<B: Backend>(backend: &B, (weights, dtype): (Weights, DType), shape: Shape) -> Self {
+        Self {
+            backend: backend.name().into(),
+            device: backend.caps().name().unwrap_or_default().into(),
+            weights: weights.to_string(),
+            dtype: dtype.to_string(),
+            m: shape.layer.m,
+            n: shape.n,
+            k: shape.layer.k,
+            ..Self::default()
+        }
+    }
+
+    /// What is tuned: device, layer and tokens.
+    fn key(&self) -> (String, String, String, String, u32, u32, u32) {
+        let Self { backend, device, weights, dtype, m, n, k, .. } = self.clone();
+        (backend, device, weights, dtype, m, n, k)
+    }
+}
+
 /// A backend whose kernels can be chosen from.
 pub trait Tunable: Timed {
     /// What may run a linear layer.
@@ -59,6 +83,8 @@ pub trait Tunable: Timed {
 /// Runs the stage; rows go to `tune.csv` after every shape.
 pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Result<()> {
     let mut rows: Vec<Tuned> = record.rows(FILE)?;
+    // the device that the rows name: `machine.json` may know several
+    record.facts([(backend.name().to_string(), backend.describe())])?;
     let start = Instant::now();
     let mut left_out = 0;
     let wrong = correct::wrong(record, backend.name())?;
@@ -72,11 +98,8 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
         let mut verdicts = known(&candidates, &wrong, if options.again { &rows } else { &[] });
         for (layer, mut shapes) in selected(options.only.as_deref(), &options.tokens)? {
             let done = |s: &Shape| {
-                let key = (backend.name(), name(weights), s.layer.m, s.n, s.layer.k);
-                let same =
-                    |r: &Tuned| (r.backend.as_str(), r.weights.as_str(), r.m, r.n, r.k) == key;
-                let ranked = |r: &&Tuned| r.rank == 1 && r.dtype == dtype.to_string();
-                options.again && rows.iter().filter(ranked).any(same)
+                let own = Tuned::of(backend, (weights, dtype), *s);
+                options.again && rows.iter().any(|r| r.rank == 1 && r.key() == own.key())
             };
             shapes.retain(|shape| !done(shape));
             let over = || start.elapsed() >= options.budget;
@@ -107,10 +130,7 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
                         best.weights, best.kernel, best.warps
                     );
                 }
-                let key = |r: &Tuned| {
-                    (r.backend.clone(), r.weights.clone(), r.dtype.clone(), r.m, r.n, r.k)
-                };
-                rows.retain(|row| tuned.first().is_none_or(|new| key(row) != key(new)));
+                rows.retain(|row| tuned.first().is_none_or(|new| row.key() != new.key()));
                 let suspect = tuned.iter().any(|row| row.rank == 0);
                 rows.extend(tuned);
                 record.write(FILE, &rows)?;
@@ -130,10 +150,6 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
 }
 
 const FILE: &str = "tune.csv";
-
-fn name(weights: Weights) -> &'static str {
-    if weights == Weights::Sparse24 { "2:4" } else { "dense" }
-}
 
 type Verdicts = HashMap<KernelSpec, std::result::Result<(), String>>;
 
@@ -171,15 +187,9 @@ fn one<'a, B: Tunable>(
     let mut entered = Vec::new();
     for spec in candidates {
         let mut row = Tuned {
-            backend: backend.name().into(),
-            weights: name(weights).into(),
-            dtype: dtype.to_string(),
-            m: shape.layer.m,
-            n: shape.n,
-            k: shape.layer.k,
             kernel: spec.to_string(),
             warps: warps(spec),
-            ..Tuned::default()
+            ..Tuned::of(backend, (weights, dtype), shape)
         };
         // what the device or the shape forbids is no candidate
         let Ok(plan) = spec.plan(&problem, backend.caps()) else { continue };

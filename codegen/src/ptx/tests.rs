@@ -46,7 +46,7 @@ fn plan(spec: &'static KernelSpec) -> Plan {
     };
     let hopper = spec.target == Target::Sm90a;
     let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };
-    let caps = Caps::Cuda(CudaCaps { sm, shared_bytes, sms: 108 });
+    let caps = Caps::Cuda(CudaCaps { name: None, sm, shared_bytes, sms: 108 });
     spec.plan(&problem, &caps).unwrap_or_else(|why| panic!("{spec}: {why}"))
 }
 

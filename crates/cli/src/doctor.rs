@@ -14,7 +14,7 @@ pub struct Args {
     /// Show which kernels serve Y[n×m] = X[n×k]·Wᵀ: m output features, n tokens, k input features.
     #[arg(long, value_name = "M,N,K")]
     shape: Option<Shape>,
-    /// The type of W, X and Y for --shape: f16, bf16 or f32.
+    /// The type of W and X for --shape: f16, bf16, f32, i8 or e4m3; Y is of the same, of 8-bit ones bf16.
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = dtype)]
     dtype: DType,
 }
@@ -40,9 +40,8 @@ impl FromStr for Shape {
 }
 
 fn dtype(text: &str) -> std::result::Result<DType, String> {
-    let types = [DType::F16, DType::BF16, DType::F32];
-    let found = types.into_iter().find(|dtype| dtype.to_string() == text);
-    found.ok_or_else(|| "f16, bf16 and f32 are the types".into())
+    let found = DType::ALL.into_iter().find(|dtype| dtype.to_string() == text);
+    found.ok_or_else(|| format!("the types are {}", DType::ALL.map(|d| d.to_string()).join(", ")))
 }
 
 /// Prints it.
@@ -134,8 +133,8 @@ fn cuda(devices: &mut Devices) {
 /// Where there is no NVIDIA GPU, the plans for two that are common (CUDA programming guide, "Compute
 /// Capabilities"; vendor's data sheets).
 fn absent() -> Devices {
-    let a100 = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 };
-    let h100 = CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 };
+    let a100 = CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 };
+    let h100 = CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 };
     [("A100", a100), ("H100", h100)]
         .map(|(name, caps)| (format!("cuda, as it would be on an {name}"), Caps::Cuda(caps)))
         .into()
@@ -199,9 +198,9 @@ fn kernels(Shape { m, n, k: columns }: Shape, dtype: DType, devices: &Devices) -
                 epilogue,
             });
             match select(&problem, caps) {
-                Ok(Selection { plan, considered }) => {
+                Ok(Selection { plan, basis, considered }) => {
                     served = true;
-                    println!("  {plan}\n    for {problem}, since");
+                    println!("  {plan}\n    for {problem}: {basis}");
                     reasons(&considered);
                 }
                 Err(none) => {
@@ -235,8 +234,10 @@ mod tests {
         for text in ["", "1,2", "1,2,3,4", "1,-2,3", "a,b,c"] {
             assert!(text.parse::<Shape>().is_err(), "{text}");
         }
-        assert_eq!(dtype("bf16"), Ok(DType::BF16));
-        assert!(dtype("f64").is_err());
+        for known in DType::ALL {
+            assert_eq!(dtype(&known.to_string()), Ok(known));
+        }
+        assert_eq!(dtype("f64"), Err("the types are f16, bf16, f32, i8, e4m3".into()));
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! The command `quickpick`.
 #![forbid(unsafe_code)]
 
+mod columns;
+mod convert;
 mod demo;
 mod doctor;
+mod eval;
+mod html;
+mod inspect;
+mod prune;
 
 use clap::{Parser, Subcommand};
 
@@ -18,13 +24,25 @@ struct Cli {
 enum Command {
     /// Train a tiny transformer, find its 2:4 ticket, run both on a backend, and compare.
     Demo(demo::Args),
+    /// Make a checkpoint 2:4 sparse, one shot, block by block; a killed run goes on with --resume.
+    Prune(prune::Args),
+    /// Perplexity of a checkpoint on a text, with the protocol stated.
+    Eval(eval::Args),
     /// Drivers, adapters, limits, tools, and which kernel would run a shape and why.
     Doctor(doctor::Args),
+    /// What a checkpoint holds: how sparse each tensor is, in which pattern, and what 2:4 would save.
+    Inspect(inspect::Args),
+    /// One form of a checkpoint to another: dense, Quickpick's 2:4, compressed-tensors' bitmask.
+    Convert(convert::Args),
 }
 
 fn main() -> miette::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Prune(args) => prune::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
     }
 }

@@ -63,6 +63,24 @@ pub enum Error {
         /// Column of the third.
         col: usize,
     },
+    /// A group of a bitmask that keeps another number than two.
+    #[error("row {row}, columns from {col}: the bitmask keeps {kept} of 4, 2 wanted")]
+    MaskGroup {
+        /// Row.
+        row: usize,
+        /// First column of the group.
+        col: usize,
+        /// Bits that are set.
+        kept: usize,
+    },
+    /// A bitmask that keeps what lies past the last column.
+    #[error("row {row}: the bitmask keeps columns from {col}, past the last")]
+    MaskPadding {
+        /// Row.
+        row: usize,
+        /// First of the columns.
+        col: usize,
+    },
     /// A metadata nibble that names no pair.
     #[error("row {row}, columns from {col}: {source}")]
     Code {

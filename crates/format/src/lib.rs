@@ -81,6 +81,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+mod bitmask;
 mod csr;
 mod dtype;
 mod e4m3;
@@ -93,13 +94,17 @@ mod order;
 mod pack;
 mod pair;
 
+pub use bitmask::Bitmask;
 pub use csr::Csr;
 pub use dtype::DType;
 pub use e4m3::E4m3;
 pub use element::Element;
 pub use error::Error;
 #[cfg(feature = "std")]
-pub use file::{Entry, FileError, Kind, Reader, StoredType, Writer, write_atomic};
+pub use file::{
+    AtomicFile, Entry, FileError, Kind, Layout, Reader, StoredType, TensorWriter, Writer,
+    write_atomic,
+};
 pub use matrix::{Matrix24, WORD_COLUMNS};
 pub use order::Order;
 pub use pack::Packed;

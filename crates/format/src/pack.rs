@@ -34,7 +34,7 @@ impl<T: Element> Packed<T> {
     /// The canonical form. Errors: as [`Matrix24::from_parts`]; also where the order's own padding
     /// (rows, or columns past k) holds something else than zeros and code `0x4`.
     pub fn unpack(&self, rows: usize, cols: usize) -> Result<Matrix24<T>, Error> {
-        self.order.serves::<T>()?;
+        self.order.serves(T::DTYPE)?;
         elements(rows, cols)?;
         let k = padded(rows, cols)?;
         let map = Map::new(self.order, T::DTYPE, rows, k);
@@ -84,7 +84,7 @@ impl<T: Element> Matrix24<T> {
     /// Lays the matrix out as a kernel reads it; what the order pads holds zeros and code `0x4`.
     /// Errors: the order does not serve the type.
     pub fn pack(&self, order: Order) -> Result<Packed<T>, Error> {
-        order.serves::<T>()?;
+        order.serves(T::DTYPE)?;
         let (rows, k) = (self.rows(), self.k());
         let map = Map::new(order, T::DTYPE, rows, k);
         let mut values = vec![T::zeroed(); map.value_rows * map.value_k / 2];
@@ -145,8 +145,9 @@ impl Order {
         [rows, k / WORD_COLUMNS]
     }
 
-    fn serves<T: Element>(self) -> Result<(), Error> {
-        match (self, T::DTYPE) {
+    /// Whether the order exists for a type.
+    pub(crate) fn serves(self, dtype: DType) -> Result<(), Error> {
+        match (self, dtype) {
             (Self::RowMajor, _)
             | (_, DType::F16 | DType::BF16)
             | (Self::WgmmaSm90, DType::I8 | DType::E4M3) => Ok(()),

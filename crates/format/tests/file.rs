@@ -56,7 +56,7 @@ fn a_model_comes_back() {
         .map(|e| (&*e.name, e.dtype, &*e.shape, e.kind, e.residual, e.bytes))
         .collect();
     let (down, up) = (Kind::Sparse24(Order::RowMajor), Kind::Sparse24(Order::MmaSpSm80));
-    let beside = residual::<f16>(5, 36).bytes();
+    let beside = residual::<f16>(5, 36).bytes() as u64;
     assert_eq!(
         seen,
         [

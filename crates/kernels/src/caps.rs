@@ -1,5 +1,7 @@
 //! What a device can do, as far as selection asks.
 
+use alloc::string::String;
+
 /// What a device can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caps {
@@ -11,9 +13,23 @@ pub enum Caps {
     Cuda(CudaCaps),
 }
 
+impl Caps {
+    /// The device's name, where it is known; the host goes by none.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Cpu => None,
+            Self::Wgpu(WgpuCaps { name, .. }) | Self::Cuda(CudaCaps { name, .. }) => {
+                name.as_deref()
+            }
+        }
+    }
+}
+
 /// Limits and features of a wgpu device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WgpuCaps {
+    /// The adapter's name, as wgpu tells it, to look up what was measured on it; `None`: nothing is known of it.
+    pub name: Option<String>,
     /// `SHADER_F16` is enabled.
     pub f16: bool,
     /// Bytes of workgroup memory.
@@ -31,6 +47,8 @@ pub struct WgpuCaps {
 /// Limits of a CUDA device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CudaCaps {
+    /// The GPU's name, as the driver tells it, to look up what was measured on it; `None`: nothing is known of it.
+    pub name: Option<String>,
     /// Compute capability, major × 10 + minor.
     pub sm: u32,
     /// Bytes of shared memory that one block may ask for.

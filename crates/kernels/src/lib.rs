@@ -17,6 +17,7 @@ mod spec;
 mod table;
 #[cfg(feature = "text")]
 mod text;
+mod tuned;
 mod unsupported;
 
 pub use caps::{Caps, CudaCaps, WgpuCaps};
@@ -26,7 +27,8 @@ pub use problem::{
     Weights,
 };
 pub use quickpick_format::{DType, Order};
-pub use select::{Considered, NoKernel, Selection, select};
+pub use select::{Basis, Considered, NoKernel, Selection, select};
 pub use spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
 pub use table::KERNELS;
+pub use tuned::{REACH, Untuned};
 pub use unsupported::Unsupported;

@@ -227,14 +227,20 @@ pub struct SpmmCsr {
     pub residual: bool,
 }
 
+/// `2:4` or `dense`.
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sparse24 => "2:4",
+            Self::Dense => "dense",
+        })
+    }
+}
+
 impl fmt::Display for Linear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { m, n, k, dtype, out, epilogue: e, .. } = self;
-        let kind = match self.weights {
-            Weights::Sparse24 => "2:4",
-            Weights::Dense => "dense",
-        };
-        write!(f, "Y[{n}×{m}] = X[{n}×{k}]·Wᵀ, W {kind} {dtype}, Y {out}")?;
+        let Self { m, n, k, weights, dtype, out, epilogue: e } = self;
+        write!(f, "Y[{n}×{m}] = X[{n}×{k}]·Wᵀ, W {weights} {dtype}, Y {out}")?;
         if e.scales {
             f.write_str(", scales")?;
         }

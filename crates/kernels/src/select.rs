@@ -1,7 +1,9 @@
-//! Selection that explains itself: each row says what it costs or why it cannot serve.
+//! Selection that explains itself: what was measured decides, else the costs; each row says what it costs
+//! or why it cannot serve.
 
 use crate::clocks::{Clocks, MULTIPLY_ADDS};
 use crate::spec::{Form, OpKind, Teams, Tile, Wgmma};
+use crate::tuned::{TABLES, Tables, Tuned, Untuned};
 use crate::{Caps, KERNELS, KernelSpec, Linear, Plan, Problem, Target, Unsupported, Weights};
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,10 +20,26 @@ pub struct Considered {
 /// The chosen plan and every row that was considered for it.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// The plan of the cheapest row.
+    /// The plan.
     pub plan: Plan,
+    /// Why its row was taken.
+    pub basis: Basis,
     /// The rows of the operation in the device's languages, in the table's order.
     pub considered: Vec<Considered>,
+}
+
+/// On what a choice rests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The row was the fastest of all that were measured.
+    Tuned {
+        /// On this device.
+        device: &'static str,
+        /// At this number of tokens.
+        n: u32,
+    },
+    /// The row is the cheapest of those considered, since no measurement decides.
+    Cost(Untuned),
 }
 
 /// No row serves the problem; each says why.
@@ -34,8 +52,18 @@ pub struct NoKernel {
     pub considered: Vec<Considered>,
 }
 
-/// Chooses the cheapest kernel for a problem on a device; of equals, the earlier row.
+/// Chooses the kernel for a problem on a device: the one that was measured fastest there for this layer at the
+/// nearest number of tokens ([`REACH`](crate::REACH)); else the cheapest, of equals the earlier row.
 pub fn select(problem: &Problem, caps: &Caps) -> Result<Selection, NoKernel> {
+    select_by(&TABLES, problem, caps)
+}
+
+/// The same with other measurements.
+pub(crate) fn select_by(
+    tables: &Tables,
+    problem: &Problem,
+    caps: &Caps,
+) -> Result<Selection, NoKernel> {
     let mut best: Option<(f64, Plan)> = None;
     let mut considered = Vec::new();
     for spec in KERNELS {
@@ -51,9 +79,12 @@ pub fn select(problem: &Problem, caps: &Caps) -> Result<Selection, NoKernel> {
             considered.push(Considered { spec, outcome });
         }
     }
-    match best {
-        Some((_, plan)) => Ok(Selection { plan, considered }),
-        None => Err(NoKernel { problem: *problem, considered }),
+    match (tables.plan(problem, caps), best) {
+        (Ok(Tuned { plan, device, n }), _) => {
+            Ok(Selection { plan, basis: Basis::Tuned { device, n }, considered })
+        }
+        (Err(why), Some((_, plan))) => Ok(Selection { plan, basis: Basis::Cost(why), considered }),
+        (Err(_), None) => Err(NoKernel { problem: *problem, considered }),
     }
 }
 
@@ -141,9 +172,21 @@ impl fmt::Display for Reasons<'_> {
     }
 }
 
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tuned { device, n } => {
+                write!(f, "the fastest measured on {device}, at {n} tokens")
+            }
+            Self::Cost(why) => write!(f, "the cheapest; {why}"),
+        }
+    }
+}
+
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {}{}", self.plan.spec, self.plan.problem, Reasons(&self.considered))
+        let Self { plan, basis, considered } = self;
+        write!(f, "{} for {}: {basis}{}", plan.spec, plan.problem, Reasons(considered))
     }
 }
 
@@ -152,9 +195,9 @@ mod tests {
     use super::*;
     use crate::{CudaCaps, DType, Epilogue};
 
-    const A100: CudaCaps = CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 };
-    const H100: CudaCaps = CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 };
-    const B200: CudaCaps = CudaCaps { sm: 100, shared_bytes: 227 << 10, sms: 148 };
+    const A100: CudaCaps = CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 };
+    const H100: CudaCaps = CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 };
+    const B200: CudaCaps = CudaCaps { name: None, sm: 100, shared_bytes: 227 << 10, sms: 148 };
 
     fn selected(caps: CudaCaps, (m, n, k): (u32, u32, u32), weights: Weights) -> Selection {
         let (dtype, out, epilogue) = (DType::F16, DType::F16, Epilogue::NONE);

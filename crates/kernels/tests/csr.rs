@@ -40,7 +40,7 @@ fn what_does_not_fit_is_refused_by_its_numbers() {
 
 #[test]
 fn cuda_has_none_yet_and_says_so() {
-    let caps = Caps::Cuda(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 });
+    let caps = Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 });
     let none = select(&Problem::SpmmCsr(P), &caps).unwrap_err();
     assert!(none.considered.is_empty());
     let said = "no kernel serves Y[2×3] = X[2×32]·Rᵀ, R CSR f16 of 4 entries, Y f32, residual: \

@@ -24,6 +24,7 @@ fn problem(spec: &KernelSpec, epilogue: Epilogue) -> Option<Linear> {
 /// A device that runs the kernel.
 fn caps(spec: &KernelSpec) -> Caps {
     let limits = WgpuCaps {
+        name: None,
         f16: true,
         workgroup_bytes: 16 << 10,
         invocations: 256,
@@ -34,8 +35,12 @@ fn caps(spec: &KernelSpec) -> Caps {
     match spec.target {
         Target::Cpu => Caps::Cpu,
         Target::WgslPortable | Target::WgslF16 => Caps::Wgpu(limits),
-        Target::Sm80 => Caps::Cuda(CudaCaps { sm: 80, shared_bytes: 163 << 10, sms: 108 }),
-        Target::Sm90a => Caps::Cuda(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 }),
+        Target::Sm80 => {
+            Caps::Cuda(CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 })
+        }
+        Target::Sm90a => {
+            Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 })
+        }
     }
 }
 

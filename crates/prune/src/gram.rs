@@ -93,6 +93,11 @@ impl Gram {
         self.lower[i.max(j) * self.k + i.min(j)]
     }
 
+    /// The lower triangle, `k × k` row-major; zeros above.
+    pub(crate) fn lower(&self) -> &[f64] {
+        &self.lower
+    }
+
     /// The whole symmetric matrix, `k × k`.
     pub fn matrix(&self) -> Vec<f64> {
         let k = self.k;

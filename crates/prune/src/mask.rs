@@ -248,6 +248,34 @@ pub enum MaskError {
         /// The pattern.
         pattern: Pattern,
     },
+    /// The rows are not whole groups either, as a mask for both directions needs.
+    #[error("{rows} rows are not whole groups of {pattern}")]
+    RowGroups {
+        /// Rows given.
+        rows: usize,
+        /// The pattern.
+        pattern: Pattern,
+    },
+    /// A group of a column keeps another number of weights than the pattern.
+    #[error("column {col}, rows from {row}: {count} weights are kept, {pattern} asked")]
+    ColumnCount {
+        /// First row of the group.
+        row: usize,
+        /// Column.
+        col: usize,
+        /// Weights that the group keeps.
+        count: usize,
+        /// The pattern.
+        pattern: Pattern,
+    },
+    /// A score that cannot be added to others.
+    #[error("row {row}, column {col}: the score is not finite")]
+    ScoreNotFinite {
+        /// Row.
+        row: usize,
+        /// Column.
+        col: usize,
+    },
     /// A score that has no place in an order.
     #[error("row {row}, column {col}: the score is not a number")]
     ScoreNan {

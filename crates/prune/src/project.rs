@@ -18,12 +18,24 @@ pub fn project(
     if let Some(at) = scores.iter().position(|s| s.is_nan()) {
         return Err(MaskError::ScoreNan { row: at / cols, col: at % cols });
     }
-    let mut kept = Vec::with_capacity(scores.len());
-    for group in scores.chunks_exact(pattern.group()) {
+    let mut kept = vec![false; scores.len()];
+    keep_highest(scores, pattern, &mut kept);
+    Mask::new(kept, rows, cols, pattern)
+}
+
+/// Marks the `n` highest of every group, ties to the lower column: a weight stays if fewer than `n`
+/// are ahead of it. No score may be NaN.
+pub(crate) fn keep_highest<T: Copy + PartialOrd>(
+    scores: &[T],
+    pattern: Pattern,
+    kept: &mut [bool],
+) {
+    let groups = scores.chunks_exact(pattern.group());
+    for (group, kept) in groups.zip(kept.chunks_exact_mut(pattern.group())) {
         for (i, &score) in group.iter().enumerate() {
-            let ahead = |&(j, &other): &(usize, &f32)| other > score || (other == score && j < i);
-            kept.push(group.iter().enumerate().filter(ahead).count() < pattern.kept());
+            let before = group[..i].iter().filter(|&&other| other >= score).count();
+            let behind = group[i + 1..].iter().filter(|&&other| other > score).count();
+            kept[i] = before + behind < pattern.kept();
         }
     }
-    Mask::new(kept, rows, cols, pattern)
 }

@@ -40,10 +40,7 @@ impl Compact {
         for slot in config.slots() {
             let name = slot.name;
             let wide = &weights.tensors()[&name].data;
-            let narrow: Vec<f16> = wide.iter().map(|&x| f16::from_f32(x)).collect();
-            if let Some(i) = narrow.iter().position(|x| !x.is_finite()) {
-                return Err(Error::Weights(format!("{name}[{i}] = {} exceeds f16", wide[i])));
-            }
+            let narrow = narrow(&name, wide)?;
             let stored = match (masks.get(&name), slot.shape.as_slice()) {
                 (None, _) => Stored::Dense(narrow),
                 (Some(mask), &[rows, cols]) if (mask.rows(), mask.cols()) == (rows, cols) => {
@@ -62,6 +59,46 @@ impl Compact {
             Some(name) => Err(Error::Weights(format!("there is a mask for {name}, but no tensor"))),
             None => Ok(Self { config, tensors }),
         }
+    }
+
+    /// Takes a model's tensors by name from `tensor`, one at a time, rounded to f16. A block's linear
+    /// layer is compressed if at most two of each four weights in a row are not zero; any other layer
+    /// stays dense.
+    ///
+    /// Errors: `tensor`'s own; a tensor of another shape than the configuration's, a weight that is not
+    /// finite or beyond f16's range.
+    pub fn from_tensors(
+        config: Config,
+        mut tensor: impl FnMut(&str) -> Result<Tensor, Error>,
+    ) -> Result<Self, Error> {
+        config.validate()?;
+        let mut tensors = BTreeMap::new();
+        for slot in config.slots() {
+            let name = slot.name;
+            let wide = crate::block::checked(&name, tensor(&name)?, &slot.shape)?;
+            let narrow = narrow(&name, &wide)?;
+            let stored = match (slot.kind, slot.shape.as_slice()) {
+                (Kind::Linear, &[rows, cols]) if is_two_of_four(&wide, cols) => {
+                    let matrix = Matrix24::compress(&narrow, rows, cols);
+                    Stored::Sparse(matrix.map_err(|e| Error::Weights(format!("{name}: {e}")))?)
+                }
+                _ => Stored::Dense(narrow),
+            };
+            tensors.insert(name, stored);
+        }
+        Ok(Self { config, tensors })
+    }
+
+    /// The same model for sequences of at most `max_seq` tokens, for which caches are laid out.
+    ///
+    /// Errors: more than the model's own, or none.
+    pub fn with_max_seq(mut self, max_seq: usize) -> Result<Self, Error> {
+        let most = self.config.max_seq;
+        if max_seq == 0 || max_seq > most {
+            return Err(Error::Config(format!("sequences of {max_seq} tokens, not 1..={most}")));
+        }
+        self.config.max_seq = max_seq;
+        Ok(self)
     }
 
     /// The model's shape.
@@ -117,7 +154,7 @@ impl Compact {
     /// far less. Two backends round at the same places, so they keep the same distance.
     pub fn logit_bound(&self) -> Result<f64, Error> {
         let gain = self.dense(crate::config::FINAL_NORM)?;
-        let head = self.dense(crate::config::HEAD)?;
+        let head = self.dense(self.config.head())?;
         let norm = |row: &[f16]| {
             let squares = row.iter().zip(gain).map(|(w, g)| (w.to_f64() * g.to_f64()).powi(2));
             squares.sum::<f64>().sqrt()
@@ -189,6 +226,11 @@ impl Compact {
             }
             let stored = match (entry.kind, slot.kind) {
                 (Form::Dense, _) => reader.dense(&name).map(|(values, _)| Stored::Dense(values)),
+                _ if entry.residual.is_some() => {
+                    return Err(bad(format!(
+                        "{name} has a sparse residual, which no step adds yet"
+                    )));
+                }
                 (Form::Sparse24(_), Kind::Linear) => reader.sparse(&name).map(Stored::Sparse),
                 (Form::Sparse24(_), _) => return Err(bad(format!("{name} must be dense"))),
             };
@@ -199,6 +241,21 @@ impl Compact {
             None => Ok(Self { config, tensors }),
         }
     }
+}
+
+/// Rounded to f16. Errors: a number beyond its range.
+fn narrow(name: &str, wide: &[f32]) -> Result<Vec<f16>, Error> {
+    let narrow: Vec<f16> = wide.iter().map(|&x| f16::from_f32(x)).collect();
+    match narrow.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(Error::Weights(format!("{name}[{i}] = {} exceeds f16", wide[i]))),
+        None => Ok(narrow),
+    }
+}
+
+/// Whether each group of four in each row has at most two weights that are not zero.
+fn is_two_of_four(weight: &[f32], cols: usize) -> bool {
+    let few = |group: &[f32]| group.iter().filter(|&&w| w != 0.0).count() <= 2;
+    cols.is_multiple_of(4) && weight.chunks(4).all(few)
 }
 
 #[cfg(test)]
@@ -267,6 +324,32 @@ mod tests {
                 assert_eq!(y, want, "{name}[{i}]");
             }
         }
+    }
+
+    #[test]
+    fn zeros_alone_decide_what_is_compressed() {
+        let config = Config { dim: 64, layers: 1, ffn: 96, max_seq: 16, ..Config::tiny() };
+        let weights = Weights::init(config, 7).unwrap();
+        let pruned = Compact::new(&weights, &masks(&config)).unwrap();
+        let mut tensors = pruned.widen().unwrap().into_tensors();
+        let again = |tensors: &Tensors| {
+            Compact::from_tensors(config, |name| Ok(tensors[name].clone())).unwrap()
+        };
+        assert_eq!(again(&tensors), pruned);
+        let q = crate::config::in_block(0, crate::config::Q);
+        let data = &mut tensors.get_mut(&q).unwrap().data;
+        data[0] = 0.0; // fewer than two of a group
+        assert!(matches!(again(&tensors).tensor(&q).unwrap(), Stored::Sparse(_)));
+        let data = &mut tensors.get_mut(&q).unwrap().data;
+        data[8..11].fill(1e-9); // a third that f16 would round to zero is a weight all the same
+        assert!(matches!(again(&tensors).tensor(&q).unwrap(), Stored::Dense(_)));
+        let why = Compact::from_tensors(config, |name| {
+            Ok(Tensor { data: vec![], ..tensors[name].clone() })
+        });
+        assert!(why.unwrap_err().to_string().contains("with 0 elements"));
+        let short = pruned.clone().with_max_seq(8).unwrap();
+        assert_eq!(short.config().max_seq, 8);
+        assert!(short.with_max_seq(9).is_err() && pruned.with_max_seq(0).is_err());
     }
 
     #[test]

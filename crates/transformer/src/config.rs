@@ -2,6 +2,8 @@
 //!
 //! Names and keys are those of Hugging Face's Llama, so that files are usable elsewhere.
 
+mod hugging_face;
+
 use crate::Error;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,30 @@ pub struct Config {
     /// Added to the mean square under RMSNorm's root.
     #[serde(rename = "rms_norm_eps")]
     pub eps: f32,
+    /// Whether the embedding table is the head too; then there is no [`HEAD`].
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
+    /// How Llama 3.1 and later stretch the rotary wavelengths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
+}
+
+/// A change of the rotary wavelengths.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rope_type", rename_all = "lowercase")]
+pub enum RopeScaling {
+    /// Llama 3.1's: with `c` the original context, wavelengths above `c/low` grow `factor`-fold, those
+    /// below `c/high` stay, and between the two the frequency is interpolated.
+    Llama3 {
+        /// How much the longest wavelengths grow.
+        factor: f32,
+        /// Of the longest wavelengths.
+        low_freq_factor: f32,
+        /// Of the shortest wavelengths; above `low_freq_factor`.
+        high_freq_factor: f32,
+        /// Context before it was stretched.
+        original_max_position_embeddings: usize,
+    },
 }
 
 /// A tensor that a [`Config`] calls for: its name, its shape, and what it is.
@@ -64,7 +90,7 @@ pub enum Kind {
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Name of the gain before the head, `dim`.
 pub const FINAL_NORM: &str = "model.norm.weight";
-/// Name of the head, `vocab × dim`; not tied to the embedding.
+/// Name of the head, `vocab × dim`, where it is not the embedding table.
 pub const HEAD: &str = "lm_head.weight";
 /// A block's tensors, after `model.layers.{i}.`: norm before attention.
 pub const ATTN_NORM: &str = "input_layernorm.weight";
@@ -103,6 +129,8 @@ impl Config {
             max_seq: 512,
             rope_theta: 10_000.0,
             eps: 1e-5,
+            tie_word_embeddings: false,
+            rope_scaling: None,
         }
     }
 
@@ -132,6 +160,11 @@ impl Config {
         self.kv_heads * self.head_dim()
     }
 
+    /// The name of the tensor that makes logits: [`HEAD`], or [`EMBEDDING`] where they are tied.
+    pub fn head(&self) -> &'static str {
+        if self.tie_word_embeddings { EMBEDDING } else { HEAD }
+    }
+
     /// Whether the kernels can run this shape.
     pub fn validate(&self) -> Result<(), Error> {
         let Self { dim, layers, heads, kv_heads, ffn, vocab, max_seq, .. } = *self;
@@ -149,17 +182,17 @@ impl Config {
                 return fail(format!("{what} is {n}, which is outside 1..=2^20"));
             }
         }
-        if dim % heads != 0 {
+        if !dim.is_multiple_of(heads) {
             return fail(format!("hidden_size {dim} does not divide into {heads} heads"));
         }
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             return fail(format!("{heads} heads do not share {kv_heads} key-value heads evenly"));
         }
         let head_dim = self.head_dim();
-        if head_dim % 8 != 0 || head_dim > 128 {
+        if !head_dim.is_multiple_of(8) || head_dim > 128 {
             return fail(format!("a head has {head_dim} elements; at most 128, a multiple of 8"));
         }
-        if dim % 32 != 0 || ffn % 32 != 0 {
+        if !dim.is_multiple_of(32) || !ffn.is_multiple_of(32) {
             return fail(format!(
                 "hidden_size {dim} and intermediate_size {ffn} must be multiples of 32"
             ));
@@ -169,6 +202,16 @@ impl Config {
         }
         if !(self.eps.is_finite() && self.eps > 0.0) {
             return fail(format!("rms_norm_eps is {}; it must be above 0", self.eps));
+        }
+        if let Some(RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: low,
+            high_freq_factor: high,
+            original_max_position_embeddings: context,
+        }) = self.rope_scaling
+            && !(factor >= 1.0 && factor.is_finite() && low > 0.0 && high > low && context > 0)
+        {
+            return fail(format!("rope_scaling makes no sense: {:?}", self.rope_scaling));
         }
         Ok(())
     }
@@ -194,7 +237,9 @@ impl Config {
             }
         }
         slots.push(slot(FINAL_NORM.into(), &[d], Kind::Norm));
-        slots.push(slot(HEAD.into(), &[self.vocab, d], Kind::Head));
+        if !self.tie_word_embeddings {
+            slots.push(slot(HEAD.into(), &[self.vocab, d], Kind::Head));
+        }
         slots
     }
 
@@ -206,15 +251,40 @@ impl Config {
     /// The rotary table, f32 `max_seq × head_dim`: a position's head_dim/2 cosines, then its sines
     /// (the layout of the kernels' `Rotary`). Angles are computed in f64.
     pub fn rotary_table(&self) -> Vec<f32> {
+        self.rotary_rows(self.max_seq)
+    }
+
+    /// The first rows of [`Self::rotary_table`].
+    pub fn rotary_rows(&self, rows: usize) -> Vec<f32> {
         let half = self.head_dim() / 2;
-        let theta = f64::from(self.rope_theta);
-        let angle = |pos: usize, i: usize| pos as f64 * theta.powf(-(i as f64) / half as f64);
-        (0..self.max_seq)
-            .flat_map(|pos| {
-                let cos = (0..half).map(move |i| angle(pos, i).cos() as f32);
-                cos.chain((0..half).map(move |i| angle(pos, i).sin() as f32))
-            })
-            .collect()
+        let frequencies: Vec<f64> = (0..half).map(|i| self.frequency(i)).collect();
+        let frequencies = &frequencies;
+        let mut table = Vec::with_capacity(rows * 2 * half);
+        for pos in 0..rows {
+            let angles = || frequencies.iter().map(move |f| pos as f64 * f);
+            table.extend(angles().map(|a| a.cos() as f32));
+            table.extend(angles().map(|a| a.sin() as f32));
+        }
+        table
+    }
+
+    /// Radians that the i-th pair turns by from one position to the next.
+    fn frequency(&self, i: usize) -> f64 {
+        let half = self.head_dim() / 2;
+        let plain = f64::from(self.rope_theta).powf(-(i as f64) / half as f64);
+        let Some(RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: low,
+            high_freq_factor: high,
+            original_max_position_embeddings: context,
+        }) = self.rope_scaling
+        else {
+            return plain;
+        };
+        let (factor, low, high) = (f64::from(factor), f64::from(low), f64::from(high));
+        let turns = context as f64 * plain / std::f64::consts::TAU;
+        let share = ((turns - low) / (high - low)).clamp(0.0, 1.0); // 1: unchanged
+        plain * (share + (1.0 - share) / factor)
     }
 }
 

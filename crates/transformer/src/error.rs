@@ -39,6 +39,9 @@ pub enum Error {
     /// Pruning or the ticket search failed.
     #[error("pruning: {0}")]
     Prune(String),
+    /// A tokenizer cannot be read or run.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
     /// The tokens, their number or a sampler's setting make no sense.
     #[error("inference: {0}")]
     Inference(String),

@@ -71,9 +71,13 @@ pub struct Generated {
 }
 
 impl Generated {
-    /// The new tokens as text, where tokens are bytes.
+    /// The new tokens as text, where tokens are bytes; for others see [`Tokenizer::decode`]. What is no
+    /// byte becomes U+FFFD, as what is no UTF-8 does.
+    ///
+    /// [`Tokenizer::decode`]: crate::Tokenizer::decode
     pub fn text(&self) -> String {
-        let bytes: Vec<u8> = self.tokens.iter().map(|&t| t as u8).collect();
+        let byte = |&t: &u32| u8::try_from(t).unwrap_or(0xFF);
+        let bytes: Vec<u8> = self.tokens.iter().map(byte).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }

@@ -273,7 +273,7 @@ impl<B: Backend> DeviceModel<B> {
             embedding: backend.upload(bytemuck::cast_slice(model.dense(config::EMBEDDING)?))?,
             blocks: (0..config.layers).map(block).collect::<Result<_, _>>()?,
             final_norm: gain(config::FINAL_NORM)?,
-            head: load_linear(backend, model, config::HEAD)?,
+            head: load_linear(backend, model, config.head())?,
         })
     }
 }

@@ -1,6 +1,8 @@
-//! A small Llama-style byte-level decoder: train, prune, generate on any backend.
+//! Llama decoders: a small byte-level one to train; checkpoints of other people's making to prune, block
+//! by block, and to measure; generation on any backend.
 #![forbid(unsafe_code)]
 
+pub mod block;
 pub mod checkpoint;
 pub mod compact;
 pub mod config;
@@ -9,18 +11,29 @@ mod error;
 pub mod generate;
 pub mod infer;
 mod model;
+pub mod oneshot;
 mod ops;
 pub mod optim;
+pub mod perplexity;
+pub mod reorder;
 pub mod score;
+mod slices;
+pub mod text;
+mod tokenizer;
 pub mod train;
 pub mod weights;
 
+pub use block::{Block, Forward, Head, Site};
 pub use compact::{Compact, Stored};
 pub use config::{Config, Kind, Slot};
 pub use corpus::Corpus;
 pub use error::Error;
 pub use generate::{Generated, Sampler, generate};
 pub use infer::Decoder;
+pub use perplexity::{Perplexity, Windows, perplexity};
+pub use reorder::{BlockOrders, Orders};
 pub use score::{Score, score};
+pub use text::Text;
+pub use tokenizer::Tokenizer;
 pub use train::{DecoderTrainer, Evaluation, Settings};
 pub use weights::{Tensor, Tensors, Weights};

@@ -10,25 +10,25 @@ use std::sync::Arc;
 /// Parameters by name.
 pub type Params = HashMap<String, Tensor>;
 
-/// Loss of each prediction in nats, row by row: byte i+1 from bytes 0..=i of its row. All rows have
-/// one length, of at least two bytes.
-pub fn losses(
+/// Loss of each prediction in nats, row by row: token i+1 from tokens 0..=i of its row. All rows have
+/// one length, of at least two tokens; a token may be a byte.
+pub fn losses<T: Copy + Into<u32>>(
     config: &Config,
     params: &Params,
     rotary: &Arc<[f32]>,
-    rows: &[&[u8]],
+    rows: &[&[T]],
 ) -> Result<Tensor, Error> {
-    let inputs: Vec<&[u8]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
-    let targets = rows.iter().flat_map(|row| row.iter().skip(1).copied()).collect();
+    let inputs: Vec<&[T]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
+    let targets = rows.iter().flat_map(|row| row.iter().skip(1).map(|&t| t.into())).collect();
     Ok(cross_entropy(&forward(config, params, rotary, &inputs)?, targets)?)
 }
 
-/// Logits `rows·len × vocab` of byte sequences of one length; `rotary` is [`Config::rotary_table`].
-pub fn forward(
+/// Logits `rows·len × vocab` of token sequences of one length; `rotary` is [`Config::rotary_table`].
+pub fn forward<T: Copy + Into<u32>>(
     config: &Config,
     params: &Params,
     rotary: &Arc<[f32]>,
-    rows: &[&[u8]],
+    rows: &[&[T]],
 ) -> Result<Tensor, Error> {
     let len = rows.first().map_or(0, |row| row.len());
     if len == 0 || len > config.max_seq || rows.iter().any(|row| row.len() != len) {
@@ -49,7 +49,7 @@ pub fn forward(
         rotary: rotary.clone(),
     };
 
-    let ids: Vec<u32> = rows.iter().flat_map(|row| row.iter()).map(|b| u32::from(*b)).collect();
+    let ids: Vec<u32> = rows.iter().flat_map(|row| row.iter()).map(|&t| t.into()).collect();
     let ids = Tensor::from_vec(ids, rows.len() * len, &Device::Cpu)?;
     let mut x = get(config::EMBEDDING)?.embedding(&ids)?;
     for layer in 0..config.layers {
@@ -65,5 +65,5 @@ pub fn forward(
         x = (x + linear(&a, w(config::DOWN)?)?)?;
     }
     let h = rms_norm(&x, get(config::FINAL_NORM)?, config.eps)?;
-    Ok(linear(&h, get(config::HEAD)?)?)
+    Ok(linear(&h, get(config.head())?)?)
 }

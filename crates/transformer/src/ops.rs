@@ -29,7 +29,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 }
 
 /// `−ln softmax(logits)[target]` for each row of `n×vocab`.
-pub fn cross_entropy(logits: &Tensor, targets: Vec<u8>) -> Result<Tensor> {
+pub fn cross_entropy(logits: &Tensor, targets: Vec<u32>) -> Result<Tensor> {
     logits.apply_op1(CrossEntropy { targets })
 }
 
@@ -321,7 +321,7 @@ impl CustomOp3 for Attention {
 }
 
 struct CrossEntropy {
-    targets: Vec<u8>,
+    targets: Vec<u32>,
 }
 
 impl CustomOp1 for CrossEntropy {
@@ -332,13 +332,13 @@ impl CustomOp1 for CrossEntropy {
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, vocab) = layout.shape().dims2()?;
         let logits = elements(logits, layout)?;
-        if n != self.targets.len() || self.targets.iter().any(|t| usize::from(*t) >= vocab) {
+        if n != self.targets.len() || self.targets.iter().any(|t| *t as usize >= vocab) {
             bail!("{} targets below {vocab} for {n} rows", self.targets.len());
         }
         let rows = logits.chunks_exact(vocab).zip(&self.targets);
         let loss = rows.map(|(row, target)| {
             let (max, sum) = exponents(row);
-            sum.ln() + max - row[usize::from(*target)]
+            sum.ln() + max - row[*target as usize]
         });
         Ok((CpuStorage::F32(loss.collect()), n.into()))
     }
@@ -352,7 +352,7 @@ impl CustomOp1 for CrossEntropy {
             for x in row.iter_mut() {
                 *x = g * (*x - max).exp() / sum;
             }
-            row[usize::from(*target)] -= g;
+            row[*target as usize] -= g;
         }
         Ok(Some(like(logits, logits_in)?))
     }

@@ -40,9 +40,8 @@ pub fn reference(weights: &Weights, windows: &[Vec<u32>]) -> Result<Vec<f32>, Er
     let mut logits = Vec::new();
     for window in windows {
         let Some((_, context)) = window.split_last() else { continue };
-        let ids: Vec<u8> = context.iter().map(|&t| t as u8).collect();
         logits.extend(
-            model::forward(weights.config(), &params, &rotary, &[&ids])?
+            model::forward(weights.config(), &params, &rotary, &[context])?
                 .flatten_all()?
                 .to_vec1::<f32>()?,
         );

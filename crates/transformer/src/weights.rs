@@ -62,7 +62,7 @@ impl Weights {
     /// Fresh weights, normal with mean 0; gains of one. Deviations: 1/(2√in); of the two projections
     /// into the residual stream 1/√(2·layers·in) (GPT-2 §2.3); of the embedding 1, so that a byte
     /// stays recognisable in the stream beside what the blocks add (0.02 costs several times the
-    /// steps). The same seed gives the same weights on every machine.
+    /// steps), or that of a head where it is one. The same seed gives the same weights on every machine.
     pub fn init(config: Config, seed: u64) -> Result<Self, Error> {
         use rand::{Rng, SeedableRng, rngs::StdRng};
         config.validate()?;
@@ -76,9 +76,9 @@ impl Weights {
                 slot.name.ends_with(crate::config::O) || slot.name.ends_with(crate::config::DOWN);
             let std = match slot.kind {
                 Kind::Norm => 0.0,
-                Kind::Embedding => 1.0,
+                Kind::Embedding if !config.tie_word_embeddings => 1.0,
                 Kind::Linear if into_residual => into_stream / inputs.sqrt(),
-                Kind::Linear | Kind::Head => 0.5 / inputs.sqrt(),
+                Kind::Linear | Kind::Head | Kind::Embedding => 0.5 / inputs.sqrt(),
             };
             // Irwin–Hall: the sum of twelve uniforms has variance 1 and mean 6. Additions only, so no
             // machine's logarithm or cosine can change a bit.

@@ -1,6 +1,7 @@
 //! Two pictures as inline SVG: loss curves and the mask of a layer. Colours are CSS classes of the
 //! page, so that both follow the reader's light or dark scheme.
 
+use crate::html::escape;
 use std::fmt::Write;
 
 /// A curve: `class` names its colour in the page's style.
@@ -206,22 +207,6 @@ pub fn mask_corner(layer: &Layer, rows: usize, columns: usize) -> String {
     }
     svg.push_str("</svg>\n");
     svg
-}
-
-/// Text for an HTML or SVG element.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() && c != '\n' && c != '\t' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

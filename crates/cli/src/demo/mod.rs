@@ -3,8 +3,8 @@
 mod chart;
 mod measure;
 mod page;
-mod report;
-mod terminal;
+pub mod report;
+pub mod terminal;
 mod train;
 
 use indicatif::ProgressBar;

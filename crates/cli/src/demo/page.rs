@@ -1,13 +1,12 @@
 //! `report.html`: one self-contained file, light or dark as the reader's system is.
 
-use super::chart::{Layer, Series, escape, loss_curves, mask_corner, mask_whole};
+use super::chart::{Layer, Series, loss_curves, mask_corner, mask_whole};
 use super::report::Report;
+use crate::html::{self, escape};
 use quickpick_prune::Masks;
 use quickpick_transformer::Weights;
 use quickpick_transformer::config::{self, in_block};
 use std::fmt::Write;
-
-const STYLE: &str = include_str!("page.css");
 
 /// The layer whose mask is drawn, and its name.
 pub struct Drawn<'a> {
@@ -31,20 +30,11 @@ impl<'a> Drawn<'a> {
 
 /// The page.
 pub fn page(report: &Report, drawn: Option<&Drawn>) -> String {
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Quickpick demo</title>\n<style>\n{STYLE}</style>\n<main>\n\
-         <header><h1>Quickpick demo</h1>\n<p class=\"lead\">A tiny transformer, its 2:4 lottery \
-         ticket and the controls, run on <strong>{}</strong>.</p></header>\n",
+    let lead = format!(
+        "A tiny transformer, its 2:4 lottery ticket and the controls, run on <strong>{}</strong>.",
         escape(&report.backend)
     );
-    html.push_str("<dl class=\"facts\">\n");
-    for (name, value) in &report.facts {
-        let _ = writeln!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
-    }
-    html.push_str("</dl>\n");
+    let mut html = html::open("Quickpick demo", &lead, &report.facts);
     table(&mut html, report);
     html.push_str(
         "<section><h2>Held-out loss while training</h2>\n<p>Bits per byte; lower is \
@@ -61,11 +51,7 @@ pub fn page(report: &Report, drawn: Option<&Drawn>) -> String {
         mask(&mut html, drawn);
     }
     texts(&mut html, report);
-    html.push_str("<section><h2>How the figures were taken</h2>\n<ul>\n");
-    for note in &report.notes {
-        let _ = writeln!(html, "<li>{}</li>", escape(note));
-    }
-    html.push_str("</ul></section>\n</main>\n</html>\n");
+    html::close(&mut html, &report.notes);
     html
 }
 

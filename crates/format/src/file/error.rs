@@ -1,7 +1,7 @@
 //! What can be wrong with a file.
 
 use crate::{DType, Error};
-use safetensors::{Dtype, SafeTensorError};
+use safetensors::Dtype;
 use std::io;
 use std::path::PathBuf;
 
@@ -35,7 +35,68 @@ pub enum FileError {
     },
     /// The header is no safetensors header.
     #[error("no safetensors header: {0}")]
-    Header(#[source] SafeTensorError),
+    Header(#[source] serde_json::Error),
+    /// The header is longer than any reader takes; the caller's fault when writing.
+    #[error("a header of {have} bytes; {most} are the most that safetensors allows")]
+    LongHeader {
+        /// Its length.
+        have: u64,
+        /// The longest allowed.
+        most: u64,
+    },
+    /// Tensors overlap, or there is a gap between them.
+    #[error("tensor `{name}` lies at {start}..{end} of the data; the one before it ends at {free}")]
+    Extent {
+        /// Tensor.
+        name: String,
+        /// Its first byte.
+        start: u64,
+        /// The byte after its last.
+        end: u64,
+        /// Where it should start.
+        free: u64,
+    },
+    /// A tensor takes more or fewer bytes than its type and shape want; the caller's fault when
+    /// writing.
+    #[error("tensor `{name}`, {dtype} of {shape:?}: {have} bytes, {want} wanted")]
+    Size {
+        /// Tensor.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Bytes that are there.
+        have: u64,
+        /// Bytes that follow from type and shape.
+        want: u64,
+    },
+    /// The bytes of a tensor cannot be counted; the caller's fault when writing.
+    #[error("tensor `{name}`: {dtype} of {shape:?} is no countable number of bytes")]
+    Overflow {
+        /// Tensor.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// The system took no more; the machine's fault.
+    #[error("writing {what}: {source}")]
+    Write {
+        /// The header, or a tensor's name.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Tensors were promised and did not come; the caller's fault.
+    #[error("{count} tensors were not written, the first is `{name}`")]
+    Unwritten {
+        /// The first by name.
+        name: String,
+        /// How many.
+        count: usize,
+    },
     /// The metadata under `quickpick` is not the index that this version writes.
     #[error("the `quickpick` index of the header: {0}")]
     Index(#[source] serde_json::Error),

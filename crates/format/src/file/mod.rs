@@ -3,16 +3,21 @@
 
 mod atomic;
 mod error;
+mod header;
+mod layout;
 mod read;
+mod stream;
 mod write;
 
-pub use atomic::write_atomic;
+pub use atomic::{AtomicFile, write_atomic};
 pub use error::FileError;
+pub use layout::Layout;
 pub use read::{Entry, Kind, Reader};
 pub use safetensors::Dtype as StoredType;
+pub use stream::TensorWriter;
 pub use write::Writer;
 
-use crate::DType;
+use crate::{Csr, DType, Element, Order};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +59,28 @@ struct Sparse {
     /// `NAME.residual`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     residual: Option<String>,
+}
+
+/// A 2:4 tensor of a file that is being written, or was found sound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Known {
+    /// Of the dense matrix: rows, columns.
+    shape: [usize; 2],
+    order: Order,
+    /// The type of its sparse residual's values.
+    residual: Option<DType>,
+}
+
+impl Known {
+    /// Whether a residual has the tensor's shape.
+    fn check_residual<T: Element>(&self, name: &str, residual: &Csr<T>) -> Result<(), FileError> {
+        let have = [residual.rows(), residual.cols()];
+        if have != self.shape {
+            let (have, want) = (have.to_vec(), self.shape.to_vec());
+            return Err(FileError::Shape { name: residual_of(name), have, want });
+        }
+        Ok(())
+    }
 }
 
 /// Where the kept values of a 2:4 tensor lie.

@@ -1,31 +1,33 @@
 //! Bytes to tensors, trusting none of them.
 
+use super::header::{Header, LENGTH, Part, header_length};
 use super::{
-    FileError, Index, KEY, PATTERN, Sparse, VERSION, metadata_of, residual_of, residual_rows_of,
-    stored, values_of,
+    FileError, Index, KEY, Known, PATTERN, Sparse, VERSION, metadata_of, residual_of,
+    residual_rows_of, stored, values_of,
 };
 use crate::{Csr, DType, Element, Matrix24, Order, Packed};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A file, parsed: its header and index are sound, and every 2:4 tensor has its parts, of the right
 /// types and shapes. What the parts hold is checked when they are read.
 ///
 /// A safetensors file without a `quickpick` index is one of dense tensors only.
 pub struct Reader<'a> {
-    tensors: SafeTensors<'a>,
+    data: Data<'a>,
+    header: Header,
     sparse: BTreeMap<String, Known>,
     notes: BTreeMap<String, String>,
 }
 
-/// What the index says of a 2:4 tensor, once it was found sound.
-#[derive(Clone, Copy)]
-struct Known {
-    shape: [usize; 2],
-    order: Order,
-    /// The type of its sparse residual's values.
-    residual: Option<DType>,
+/// Where the tensors' bytes are.
+enum Data<'a> {
+    Memory(&'a [u8]),
+    File { path: PathBuf, file: Mutex<File> },
 }
 
 /// A tensor of a file.
@@ -42,7 +44,7 @@ pub struct Entry {
     /// The type of the sparse residual that a 2:4 tensor has beside it ([`Reader::residual`]).
     pub residual: Option<DType>,
     /// Bytes of its data in the file, metadata and residual included.
-    pub bytes: usize,
+    pub bytes: u64,
 }
 
 /// How a tensor is stored.
@@ -54,17 +56,43 @@ pub enum Kind {
     Sparse24(Order),
 }
 
+impl Reader<'static> {
+    /// Opens a file, of which it reads the header now and each tensor when it is asked for. Errors:
+    /// as [`parse`](Self::parse), and what the system refuses.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let failed = |source| FileError::Io { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(failed)?;
+        let have = file.metadata().map_err(failed)?.len();
+        let mut first = [0; LENGTH as usize];
+        let first = match file.read_exact(&mut first) {
+            Ok(()) => Some(&first),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(e) => return Err(failed(e)),
+        };
+        // no longer than the file
+        let mut json = vec![0; header_length(first, have)?];
+        file.read_exact(&mut json).map_err(failed)?;
+        let header = Header::parse(&json, have)?;
+        Self::new(Data::File { path: path.to_owned(), file: Mutex::new(file) }, header)
+    }
+}
+
 impl<'a> Reader<'a> {
     /// Parses a file's bytes. Errors: whatever is wrong with header, index, types and shapes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FileError> {
-        check_extent(bytes)?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(FileError::Header)?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(FileError::Header)?;
-        let index = match header.metadata().as_ref().and_then(|m| m.get(KEY)) {
+        let have = bytes.len() as u64;
+        let length = header_length(bytes.first_chunk(), have)?;
+        let (start, end) = (LENGTH as usize, LENGTH as usize + length);
+        let json = bytes.get(start..end).unwrap_or_default();
+        Self::new(Data::Memory(bytes), Header::parse(json, have)?)
+    }
+
+    fn new(data: Data<'a>, header: Header) -> Result<Self, FileError> {
+        let index = match header.metadata.get(KEY) {
             Some(json) => parse_index(json)?,
             None => Index { version: VERSION, sparse: BTreeMap::new(), notes: BTreeMap::new() },
         };
-        let mut reader = Self { tensors, sparse: BTreeMap::new(), notes: index.notes };
+        let mut reader = Self { data, header, sparse: BTreeMap::new(), notes: index.notes };
         for (name, sparse) in index.sparse {
             let entry = reader.check(&name, &sparse)?;
             reader.sparse.insert(name, entry);
@@ -80,22 +108,20 @@ impl<'a> Reader<'a> {
         };
         let of_sparse: BTreeSet<String> =
             self.sparse.iter().flat_map(|(name, known)| parts(name, known)).collect();
-        let dense =
-            self.tensors.iter().filter(|(name, _)| !of_sparse.contains(*name)).map(|(name, t)| {
-                Entry {
-                    name: name.to_owned(),
-                    dtype: t.dtype(),
-                    shape: t.shape().to_vec(),
-                    kind: Kind::Dense,
-                    residual: None,
-                    bytes: t.data().len(),
-                }
-            });
+        let dense = self.header.parts.iter().filter(|(name, _)| !of_sparse.contains(*name));
+        let dense = dense.map(|(name, part)| Entry {
+            name: name.clone(),
+            dtype: part.dtype,
+            shape: part.shape.clone(),
+            kind: Kind::Dense,
+            residual: None,
+            bytes: part.bytes(),
+        });
         let sparse = self.sparse.iter().filter_map(|(name, known)| {
-            let bytes = |part: String| self.tensor(&part).map_or(0, |part| part.data().len());
+            let bytes = |part: String| self.part(&part).map_or(0, Part::bytes);
             Some(Entry {
                 name: name.clone(),
-                dtype: self.tensor(&values_of(name)).ok()?.dtype(),
+                dtype: self.part(&values_of(name)).ok()?.dtype,
                 shape: known.shape.to_vec(),
                 kind: Kind::Sparse24(known.order),
                 residual: known.residual,
@@ -107,18 +133,35 @@ impl<'a> Reader<'a> {
         entries
     }
 
+    /// The tensors as safetensors names them, each part of a 2:4 one, by name.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.header.parts.keys().map(String::as_str)
+    }
+
     /// A note that the writer left.
     pub fn note(&self, key: &str) -> Option<&str> {
         self.notes.get(key).map(String::as_str)
     }
 
+    /// A line of the header's string metadata, such as `format`.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.header.metadata.get(key).map(String::as_str)
+    }
+
+    /// Reads the bytes of a tensor as they are stored: a dense one, or a part of a 2:4 one under its
+    /// own name. Errors: no such tensor, what the system refuses.
+    pub fn raw(&self, name: &str) -> Result<Vec<u8>, FileError> {
+        self.elements(self.part(name)?)
+    }
+
     /// Reads a dense tensor: elements and shape. Errors: no such tensor, another type, a value that
     /// is not finite.
     pub fn dense<T: Element>(&self, name: &str) -> Result<(Vec<T>, Vec<usize>), FileError> {
-        let tensor = self.tensor(name)?;
-        let data = elements::<T>(name, &tensor)?;
+        let part = self.part(name)?;
+        check_type::<T>(name, part)?;
+        let data: Vec<T> = self.elements(part)?;
         match data.iter().position(|v| !v.is_finite()) {
-            None => Ok((data, tensor.shape().to_vec())),
+            None => Ok((data, part.shape.clone())),
             Some(index) => {
                 let value = data[index].to_f32();
                 Err(FileError::NotFinite { name: name.to_owned(), index, value })
@@ -132,8 +175,10 @@ impl<'a> Reader<'a> {
         let missing = || FileError::Missing { name: name.to_owned() };
         let &Known { shape: [rows, cols], order, .. } =
             self.sparse.get(name).ok_or_else(missing)?;
-        let values = elements(name, &self.tensor(&values_of(name))?)?;
-        let metadata = bytemuck::pod_collect_to_vec(self.tensor(&metadata_of(name))?.data());
+        let values = self.part(&values_of(name))?;
+        check_type::<T>(name, values)?;
+        let values = self.elements(values)?;
+        let metadata = self.elements(self.part(&metadata_of(name))?)?;
         let matrix = match order {
             Order::RowMajor => Matrix24::from_parts(values, metadata, rows, cols),
             order => Packed { order, values, metadata }.unpack(rows, cols),
@@ -152,17 +197,38 @@ impl<'a> Reader<'a> {
             let (name, want) = (name.to_owned(), T::DTYPE);
             return Err(FileError::ResidualAsked { name, have, want });
         }
-        let words = |part: &str| -> Result<Vec<u32>, FileError> {
-            Ok(bytemuck::pod_collect_to_vec(self.tensor(part)?.data()))
-        };
+        let words = |part: &str| self.elements::<u32>(self.part(part)?);
         let (pointers, entries) = (words(&residual_rows_of(name))?, words(&residual_of(name))?);
         Csr::unpack(pointers, &entries, rows, cols)
             .map(Some)
             .map_err(|source| FileError::Matrix { name: residual_of(name), source })
     }
 
-    fn tensor(&self, name: &str) -> Result<TensorView<'a>, FileError> {
-        self.tensors.tensor(name).map_err(|_| FileError::Missing { name: name.to_owned() })
+    fn part(&self, name: &str) -> Result<&Part, FileError> {
+        let missing = || FileError::Missing { name: name.to_owned() };
+        self.header.parts.get(name).ok_or_else(missing)
+    }
+
+    /// A part's bytes as elements of a type that divides them.
+    fn elements<T: bytemuck::Pod>(&self, part: &Part) -> Result<Vec<T>, FileError> {
+        // parts lie within the file, so this is no more than the file has
+        let bytes = part.bytes() as usize;
+        let mut data = vec![T::zeroed(); bytes / size_of::<T>()];
+        let into = bytemuck::cast_slice_mut(&mut data);
+        match &self.data {
+            Data::Memory(all) => {
+                let from = all.get(part.start as usize..part.end as usize).unwrap_or_default();
+                into.copy_from_slice(from);
+            }
+            Data::File { path, file } => {
+                // a poisoned lock guards a cursor, which is set here anyway
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.seek(SeekFrom::Start(part.start))
+                    .and_then(|_| file.read_exact(into))
+                    .map_err(|source| FileError::Io { path: path.clone(), source })?;
+            }
+        }
+        Ok(data)
     }
 
     /// Whether the parts that the index promises are there, with the types and shapes that follow.
@@ -180,7 +246,7 @@ impl<'a> Reader<'a> {
             let order = sparse.order.clone();
             return Err(FileError::OrderVersion { name: owned(), order, have, want });
         }
-        if self.tensor(name).is_ok() {
+        if self.part(name).is_ok() {
             return Err(FileError::Duplicate { name: owned() });
         }
         let [rows, cols] = sparse.shape;
@@ -188,14 +254,13 @@ impl<'a> Reader<'a> {
             .and_then(|_| crate::matrix::padded(rows, cols))
             .map_err(|source| FileError::Matrix { name: owned(), source })?;
         let (values, metadata) = (values_of(name), metadata_of(name));
-        let kept = self.tensor(&values)?;
-        check_shape(&values, &kept, &order.values_shape(rows, cols))?;
-        let Some(dtype) = DType::ALL.into_iter().find(|&d| stored(d) == kept.dtype()) else {
-            return Err(FileError::ValueType { name: values, have: kept.dtype() });
+        let kept = self.part(&values)?;
+        check_shape(&values, kept, &order.values_shape(rows, cols))?;
+        let Some(dtype) = DType::ALL.into_iter().find(|&d| stored(d) == kept.dtype) else {
+            return Err(FileError::ValueType { name: values, have: kept.dtype });
         };
-        let words = self.tensor(&metadata)?;
-        check_shape(&metadata, &words, &order.metadata_shape(dtype, rows, cols))?;
-        check_words(&metadata, &words)?;
+        let words = self.words(&metadata)?;
+        check_shape(&metadata, words, &order.metadata_shape(dtype, rows, cols))?;
         let residual = sparse.residual.as_ref().map(|dtype| self.check_residual(name, dtype, rows));
         Ok(Known { shape: sparse.shape, order, residual: residual.transpose()? })
     }
@@ -207,13 +272,19 @@ impl<'a> Reader<'a> {
             return Err(FileError::ResidualType { name: name.to_owned(), have: dtype.to_owned() });
         };
         let (pointers, entries) = (residual_rows_of(name), residual_of(name));
-        let words = self.tensor(&pointers)?;
-        check_words(&pointers, &words)?;
-        check_shape(&pointers, &words, &[rows + 1])?;
-        let words = self.tensor(&entries)?;
-        check_words(&entries, &words)?;
-        check_shape(&entries, &words, &[words.data().len() / 4])?;
+        check_shape(&pointers, self.words(&pointers)?, &[rows + 1])?;
+        let words = self.words(&entries)?;
+        check_shape(&entries, words, &[words.bytes() as usize / 4])?;
         Ok(known)
+    }
+
+    /// A part of 32-bit integers.
+    fn words(&self, name: &str) -> Result<&Part, FileError> {
+        let part = self.part(name)?;
+        match part.dtype {
+            Dtype::U32 | Dtype::I32 => Ok(part),
+            have => Err(FileError::WordType { name: name.to_owned(), have }),
+        }
     }
 }
 
@@ -230,50 +301,18 @@ fn parse_index(json: &str) -> Result<Index, FileError> {
     }
 }
 
-fn check_words(name: &str, tensor: &TensorView<'_>) -> Result<(), FileError> {
-    match tensor.dtype() {
-        Dtype::U32 | Dtype::I32 => Ok(()),
-        have => Err(FileError::WordType { name: name.to_owned(), have }),
-    }
-}
-
-fn check_shape(name: &str, tensor: &TensorView<'_>, want: &[usize]) -> Result<(), FileError> {
-    if tensor.shape() == want {
+fn check_shape(name: &str, part: &Part, want: &[usize]) -> Result<(), FileError> {
+    if part.shape == want {
         return Ok(());
     }
-    let (have, want) = (tensor.shape().to_vec(), want.to_vec());
+    let (have, want) = (part.shape.clone(), want.to_vec());
     Err(FileError::Shape { name: name.to_owned(), have, want })
 }
 
-fn elements<T: Element>(name: &str, tensor: &TensorView<'_>) -> Result<Vec<T>, FileError> {
-    if tensor.dtype() != stored(T::DTYPE) {
-        let (have, want) = (tensor.dtype(), T::DTYPE);
-        return Err(FileError::Type { name: name.to_owned(), have, want });
+fn check_type<T: Element>(name: &str, part: &Part) -> Result<(), FileError> {
+    if part.dtype == stored(T::DTYPE) {
+        return Ok(());
     }
-    Ok(bytemuck::pod_collect_to_vec(tensor.data()))
-}
-
-/// Whether the file ends where its header says. Before safetensors looks at it: that library adds
-/// the offsets up unchecked, and calls every difference an incomplete buffer.
-fn check_extent(bytes: &[u8]) -> Result<(), FileError> {
-    /// Of a tensor's entry, or of `__metadata__`, which has none.
-    #[derive(serde::Deserialize)]
-    struct Extent {
-        data_offsets: Option<(u64, u64)>,
-    }
-    let have = bytes.len() as u64;
-    let truncated = |want| FileError::Truncated { have, want };
-    let (length, rest) = bytes.split_first_chunk::<8>().ok_or(truncated(8))?;
-    let length = u64::from_le_bytes(*length);
-    let start = length.saturating_add(8);
-    let header = usize::try_from(length).ok().and_then(|n| rest.get(..n));
-    let header = header.ok_or(truncated(start))?;
-    let entries: BTreeMap<String, Extent> = serde_json::from_slice(header)
-        .map_err(|e| FileError::Header(SafeTensorError::InvalidHeaderDeserialization(e)))?;
-    let end = entries.values().filter_map(|e| e.data_offsets).map(|(_, end)| end).max();
-    match start.saturating_add(end.unwrap_or(0)) {
-        want if want > have => Err(truncated(want)),
-        want if want < have => Err(FileError::Trailing { have, want }),
-        _ => Ok(()),
-    }
+    let (have, want) = (part.dtype, T::DTYPE);
+    Err(FileError::Type { name: name.to_owned(), have, want })
 }

@@ -1,34 +1,32 @@
 //! Tensors to bytes.
 
 use super::{
-    FileError, KEY, PATTERN, Sparse, VERSION, metadata_of, residual_of, residual_rows_of, stored,
-    values_of, write_atomic,
+    AtomicFile, FileError, Layout, metadata_of, residual_of, residual_rows_of, stored, values_of,
 };
 use crate::{Csr, Element, Matrix24, Order};
-use safetensors::{Dtype, View};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::io::{Cursor, Seek, Write};
 use std::path::Path;
 
-/// A file being put together: add tensors, then [`save`](Self::save). Equal contents make equal
-/// bytes, in whatever order they were added.
-#[derive(Default)]
+/// A file of tensors that are in memory: add them, then [`save`](Self::save). Equal contents make
+/// equal bytes, in whatever order they were added. What does not fit into memory goes through a
+/// [`Layout`], to the same bytes.
 pub struct Writer<'a> {
-    tensors: BTreeMap<String, Stored<'a>>,
-    sparse: BTreeMap<String, Sparse>,
-    notes: BTreeMap<String, String>,
+    layout: Layout,
+    data: BTreeMap<String, Cow<'a, [u8]>>,
 }
 
-struct Stored<'a> {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    data: Cow<'a, [u8]>,
+impl Default for Writer<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<'a> Writer<'a> {
     /// An empty file.
     pub fn new() -> Self {
-        Self::default()
+        Self { layout: Layout::new(), data: BTreeMap::new() }
     }
 
     /// Adds a dense tensor, row-major. Errors: a name that is taken, a shape of another length.
@@ -42,10 +40,8 @@ impl<'a> Writer<'a> {
             let (name, have, want) = (name.to_owned(), vec![data.len()], shape.to_vec());
             return Err(FileError::Shape { name, have, want });
         }
-        let data = Cow::Borrowed(bytemuck::cast_slice(data));
-        self.check_free(name.to_owned())?;
-        let tensor = Stored { dtype: stored(T::DTYPE), shape: shape.to_vec(), data };
-        self.tensors.insert(name.to_owned(), tensor);
+        self.layout.dense(name, stored(T::DTYPE), shape)?;
+        self.data.insert(name.to_owned(), Cow::Borrowed(bytemuck::cast_slice(data)));
         Ok(())
     }
 
@@ -57,10 +53,7 @@ impl<'a> Writer<'a> {
         matrix: &'a Matrix24<T>,
         order: Order,
     ) -> Result<(), FileError> {
-        for name in [name.to_owned(), values_of(name), metadata_of(name)] {
-            self.check_free(name)?;
-        }
-        let (rows, cols) = (matrix.rows(), matrix.cols());
+        self.layout.sparse(name, T::DTYPE, [matrix.rows(), matrix.cols()], order)?;
         let (values, metadata) = match order {
             Order::RowMajor => (
                 Cow::Borrowed(bytemuck::cast_slice(matrix.values())),
@@ -74,17 +67,8 @@ impl<'a> Writer<'a> {
                 (Cow::Owned(values.to_vec()), Cow::Owned(metadata.to_vec()))
             }
         };
-        let shape = order.values_shape(rows, cols).to_vec();
-        let values = Stored { dtype: stored(T::DTYPE), shape, data: values };
-        let shape = order.metadata_shape(T::DTYPE, rows, cols).to_vec();
-        let metadata = Stored { dtype: Dtype::U32, shape, data: metadata };
-        self.tensors.insert(values_of(name), values);
-        self.tensors.insert(metadata_of(name), metadata);
-        let (pattern, order_version) = (PATTERN.to_owned(), order.version());
-        let order = order.name().to_owned();
-        let residual = None;
-        let sparse = Sparse { pattern, shape: [rows, cols], order, order_version, residual };
-        self.sparse.insert(name.to_owned(), sparse);
+        self.data.insert(values_of(name), values);
+        self.data.insert(metadata_of(name), metadata);
         Ok(())
     }
 
@@ -95,79 +79,40 @@ impl<'a> Writer<'a> {
         name: &str,
         residual: &'a Csr<T>,
     ) -> Result<(), FileError> {
-        for name in [residual_rows_of(name), residual_of(name)] {
-            self.check_free(name)?;
-        }
-        let missing = || FileError::Missing { name: name.to_owned() };
-        let sparse = self.sparse.get_mut(name).ok_or_else(missing)?;
-        let have = [residual.rows(), residual.cols()];
-        if have != sparse.shape {
-            let (name, have, want) = (residual_of(name), have.to_vec(), sparse.shape.to_vec());
-            return Err(FileError::Shape { name, have, want });
-        }
+        self.layout.check_residual(name, residual)?;
+        self.layout.residual(name, T::DTYPE, residual.values().len())?;
         let entries = residual
             .pack()
             .map_err(|source| FileError::Matrix { name: residual_of(name), source })?;
-        sparse.residual = Some(T::DTYPE.to_string());
-        let words = |words: Cow<'a, [u8]>| Stored {
-            dtype: Dtype::U32,
-            shape: vec![words.len() / 4],
-            data: words,
-        };
         let rows = Cow::Borrowed(bytemuck::cast_slice(residual.pointers()));
         let entries = Cow::Owned(bytemuck::cast_slice(&entries).to_vec());
-        self.tensors.insert(residual_rows_of(name), words(rows));
-        self.tensors.insert(residual_of(name), words(entries));
+        self.data.insert(residual_rows_of(name), rows);
+        self.data.insert(residual_of(name), entries);
         Ok(())
     }
 
     /// Adds a line of text, such as the model's configuration. A later one replaces an earlier one.
     pub fn note(&mut self, key: &str, text: &str) {
-        self.notes.insert(key.to_owned(), text.to_owned());
+        self.layout.note(key, text);
     }
 
     /// The file's bytes. Errors: a header of more than 100 MB.
     pub fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
-        let index = IndexRef { version: VERSION, sparse: &self.sparse, notes: &self.notes };
-        let index = serde_json::to_string(&index).map_err(FileError::Index)?;
-        let metadata = HashMap::from([(KEY.to_owned(), index)]);
-        safetensors::serialize(&self.tensors, Some(metadata)).map_err(FileError::Header)
+        Ok(self.write(Cursor::new(Vec::new()))?.into_inner())
     }
 
-    /// Writes the file by atomic rename: see [`write_atomic`].
+    /// Writes the file by atomic rename: see [`write_atomic`](super::write_atomic).
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        write_atomic(path, &self.to_bytes()?)
-            .map_err(|source| FileError::Io { path: path.to_owned(), source })
+        let failed = |source| FileError::Io { path: path.to_owned(), source };
+        let file = AtomicFile::create(path).map_err(failed)?;
+        self.write(file)?.commit().map_err(failed)
     }
 
-    fn check_free(&self, name: String) -> Result<(), FileError> {
-        match self.tensors.contains_key(&name) || self.sparse.contains_key(&name) {
-            true => Err(FileError::Duplicate { name }),
-            false => Ok(()),
+    fn write<W: Write + Seek>(&self, out: W) -> Result<W, FileError> {
+        let mut file = self.layout.start(out)?;
+        for (name, data) in &self.data {
+            file.raw(name, data)?;
         }
-    }
-}
-
-/// [`Index`](super::Index), borrowed.
-#[derive(serde::Serialize)]
-struct IndexRef<'a> {
-    version: u32,
-    sparse: &'a BTreeMap<String, Sparse>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    notes: &'a BTreeMap<String, String>,
-}
-
-impl View for &Stored<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
-    }
-    fn data_len(&self) -> usize {
-        self.data.len()
+        file.finish()
     }
 }

@@ -353,7 +353,7 @@ mod tests {
 
     /// A plan with maps.
     fn planned() -> Plan {
-        let hopper = Caps::Cuda(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 });
+        let hopper = Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 });
         let plans = KERNELS.iter().filter(|spec| spec.target == Target::Sm90a).filter_map(|spec| {
             let OpKind::Linear(weights) = spec.op else { return None };
             let (dtype, epilogue) = (spec.dtype, Epilogue::NONE);

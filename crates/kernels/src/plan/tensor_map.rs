@@ -105,7 +105,10 @@ mod tests {
         let OpKind::Linear(weights) = spec.op else { return Err(Unsupported::Operation) };
         let problem =
             Problem::Linear(Linear { m, n, k, weights, dtype: DType::F16, out, epilogue });
-        spec.plan(&problem, &Caps::Cuda(CudaCaps { sm, shared_bytes: 227 << 10, sms: 132 }))
+        spec.plan(
+            &problem,
+            &Caps::Cuda(CudaCaps { name: None, sm, shared_bytes: 227 << 10, sms: 132 }),
+        )
     }
 
     fn plan(

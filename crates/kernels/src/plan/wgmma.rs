@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn shares(cluster: u32, (m, n, k): (u32, u32, u32)) -> Shares {
-        let caps = Caps::Cuda(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 });
+        let caps = Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 });
         let (weights, dtype) = (Weights::Sparse24, DType::F16);
         let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue: Epilogue::NONE };
         Shares::new(&wgmma(cluster), weights, &p, &caps)

@@ -196,12 +196,14 @@ fn facts(context: &CudaContext) -> std::result::Result<(String, CudaCaps), Drive
     let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
     let shared = Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+    let name = context.name()?;
     let caps = CudaCaps {
+        name: Some(name.clone()),
         sm: 10 * major + minor,
         shared_bytes: attribute(shared)?,
         sms: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
     };
-    Ok((context.name()?, caps))
+    Ok((name, caps))
 }
 
 fn unavailable(why: String) -> Error {

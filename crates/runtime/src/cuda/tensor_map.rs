@@ -164,7 +164,7 @@ mod tests {
 
     /// A plan with maps, and a pointer for each of its bindings.
     fn planned() -> (Plan, Vec<u64>) {
-        let hopper = Caps::Cuda(CudaCaps { sm: 90, shared_bytes: 227 << 10, sms: 132 });
+        let hopper = Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 });
         let hoppers = KERNELS.iter().filter(|spec| spec.target == Target::Sm90a);
         let mut plans = hoppers.filter_map(|spec| {
             let OpKind::Linear(weights) = spec.op else { return None };

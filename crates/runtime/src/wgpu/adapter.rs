@@ -28,7 +28,7 @@ impl Adapter {
         Self {
             description: describe(&info),
             software: info.device_type == DeviceType::Cpu,
-            caps: caps(&raw.limits(), raw.features()),
+            caps: caps(&info, &raw.limits(), raw.features()),
             raw,
         }
     }
@@ -111,8 +111,14 @@ fn rank(kind: DeviceType) -> u32 {
     }
 }
 
-pub(super) fn caps(limits: &wgpu::Limits, features: Features) -> WgpuCaps {
+pub(super) fn caps(
+    info: &wgpu::AdapterInfo,
+    limits: &wgpu::Limits,
+    features: Features,
+) -> WgpuCaps {
     WgpuCaps {
+        // WebGPU's adapters may keep it to themselves
+        name: Some(info.name.clone()).filter(|name| !name.is_empty()),
         f16: features.contains(Features::SHADER_F16),
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         invocations: limits

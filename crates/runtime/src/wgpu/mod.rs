@@ -108,9 +108,10 @@ impl Wgpu {
         let absent = || allocate(&device, 256, BufferUsages::STORAGE);
         let (absent_read, absent_written) =
             guarded(&device, &lost, "allocating 512 bytes", || (absent(), absent()))?;
+        let info = device.adapter_info();
         Ok(Self {
-            description: adapter::describe(&device.adapter_info()),
-            caps: Caps::Wgpu(adapter::caps(&device.limits(), device.features())),
+            description: adapter::describe(&info),
+            caps: Caps::Wgpu(adapter::caps(&info, &device.limits(), device.features())),
             kernels: Mutex::default(),
             staging: Mutex::default(),
             lost,

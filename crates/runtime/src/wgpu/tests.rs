@@ -136,7 +136,8 @@ fn wrong_operands_are_the_callers_fault_with_the_numbers() {
 
     // a plan for a larger device, a plan for another language, a plan that somebody altered
     let Caps::Wgpu(caps) = wgpu.caps() else { panic!("{:?}", wgpu.caps()) };
-    let larger = Caps::Wgpu(WgpuCaps { binding_bytes: u64::MAX, workgroups: u32::MAX, ..*caps });
+    let larger = WgpuCaps { binding_bytes: u64::MAX, workgroups: u32::MAX, ..caps.clone() };
+    let larger = Caps::Wgpu(larger);
     let problem = |n, d| Problem::SwiGlu(SwiGlu { n, d, out: DType::F32 });
     let rows = u32::try_from(caps.binding_bytes / (4 << 20) + 1).unwrap();
     let foreign = plan.spec.plan(&problem(rows, 1 << 20), &larger).unwrap();

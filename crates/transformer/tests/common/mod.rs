@@ -15,6 +15,8 @@ pub const CONFIG: Config = Config {
     max_seq: 192,
     rope_theta: 10_000.0,
     eps: 1e-5,
+    tie_word_embeddings: false,
+    rope_scaling: None,
 };
 
 /// Fresh weights with gains around one; dense, or with every block linear 2:4 by a mask that takes
@@ -133,6 +135,6 @@ pub fn oracle(weights: &Weights, ids: &[u32]) -> Vec<f32> {
             }
         }
     }
-    let logits = stream.iter().flat_map(|x| linear(config::HEAD, &norm(config::FINAL_NORM, x)));
+    let logits = stream.iter().flat_map(|x| linear(c.head(), &norm(config::FINAL_NORM, x)));
     logits.map(|l| l as f32).collect()
 }

@@ -1,0 +1,552 @@
+//! The forward pass of a Llama-style decoder block by block, on slices in f32: what calibration and
+//! perplexity run on. One block's weights are in memory at a time.
+//!
+//! ```text
+//! h = rmsnorm(x)                     Site::Attention     → q, k, v
+//! y = attention(rotary(q, k), v)     Site::Output        → x += y·Woᵀ
+//! h = rmsnorm(x)                     Site::FeedForward   → gate, up
+//! a = silu(gate) · up                Site::Down          → x += a·Wdownᵀ
+//! ```
+//!
+//! Each stage is a call of its own, so that a caller may replace the weights that a stage's inputs
+//! meet before the next stage runs on them: what a layer is pruned for is then what the pruned layers
+//! before it really put out.
+
+use crate::config::{self, Config, in_block};
+use crate::slices::{add_linear, cross_entropy, exponents, gated, linear, max, rms_norm};
+use crate::{Error, Tensor};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+/// Where the inputs of a block's linear layers are seen; layers with one input share a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// Inputs of q, k and v.
+    Attention,
+    /// Inputs of o.
+    Output,
+    /// Inputs of gate and up.
+    FeedForward,
+    /// Inputs of down.
+    Down,
+}
+
+impl Site {
+    /// In the order in which a block meets them.
+    pub const ALL: [Self; 4] = [Self::Attention, Self::Output, Self::FeedForward, Self::Down];
+
+    /// The layers that read these inputs, as [`in_block`] takes them.
+    pub fn layers(self) -> &'static [&'static str] {
+        match self {
+            Self::Attention => &[config::Q, config::K, config::V],
+            Self::Output => &[config::O],
+            Self::FeedForward => &[config::GATE, config::UP],
+            Self::Down => &[config::DOWN],
+        }
+    }
+}
+
+/// One block's weights, row-major `out × in`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    attn_norm: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    o: Vec<f32>,
+    ffn_norm: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    down: Vec<f32>,
+}
+
+impl Block {
+    /// Takes a block's tensors by name from `tensor`.
+    ///
+    /// Errors: `tensor`'s own; another shape than the configuration's, a number that is not finite.
+    pub fn load(
+        config: &Config,
+        layer: usize,
+        mut tensor: impl FnMut(&str) -> Result<Tensor, Error>,
+    ) -> Result<Self, Error> {
+        let (d, f, kv) = (config.dim, config.ffn, config.kv_dim());
+        let mut get = |part: &str, shape: &[usize]| {
+            let name = in_block(layer, part);
+            checked(&name, tensor(&name)?, shape)
+        };
+        Ok(Self {
+            attn_norm: get(config::ATTN_NORM, &[d])?,
+            q: get(config::Q, &[d, d])?,
+            k: get(config::K, &[kv, d])?,
+            v: get(config::V, &[kv, d])?,
+            o: get(config::O, &[d, d])?,
+            ffn_norm: get(config::FFN_NORM, &[d])?,
+            gate: get(config::GATE, &[f, d])?,
+            up: get(config::UP, &[f, d])?,
+            down: get(config::DOWN, &[d, f])?,
+        })
+    }
+
+    /// A linear layer's weights: `block.weight(config::Q)`. None: the block has no such layer.
+    pub fn weight(&self, part: &str) -> Option<&[f32]> {
+        Some(match part {
+            config::Q => &self.q,
+            config::K => &self.k,
+            config::V => &self.v,
+            config::O => &self.o,
+            config::GATE => &self.gate,
+            config::UP => &self.up,
+            config::DOWN => &self.down,
+            _ => return None,
+        })
+    }
+
+    /// Replaces a linear layer's weights. Errors: no such layer, another length, a number that is not
+    /// finite.
+    pub fn replace(&mut self, part: &str, weight: Vec<f32>) -> Result<(), Error> {
+        let slot = match part {
+            config::Q => &mut self.q,
+            config::K => &mut self.k,
+            config::V => &mut self.v,
+            config::O => &mut self.o,
+            config::GATE => &mut self.gate,
+            config::UP => &mut self.up,
+            config::DOWN => &mut self.down,
+            _ => return Err(Error::Weights(format!("a block has no linear layer {part}"))),
+        };
+        let (have, want) = (weight.len(), slot.len());
+        if have != want {
+            return Err(Error::Weights(format!("{part} has {want} weights, not {have}")));
+        }
+        finite(part, &weight)?;
+        *slot = weight;
+        Ok(())
+    }
+}
+
+/// A tensor's data, if it has that shape and is finite.
+pub(crate) fn checked(name: &str, tensor: Tensor, shape: &[usize]) -> Result<Vec<f32>, Error> {
+    let Tensor { shape: have, data } = tensor;
+    if have != shape || data.len() != shape.iter().product::<usize>() {
+        let len = data.len();
+        return Err(Error::Weights(format!(
+            "{name} is {have:?} with {len} elements, but the configuration calls for {shape:?}"
+        )));
+    }
+    finite(name, &data)?;
+    Ok(data)
+}
+
+fn finite(name: &str, data: &[f32]) -> Result<(), Error> {
+    match data.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(Error::Weights(format!("{name}[{i}] is {}", data[i]))),
+        None => Ok(()),
+    }
+}
+
+/// The forward pass over sequences of one length. Activations are row-major, a row a token, sequence
+/// after sequence.
+///
+/// Every stage's errors: activations of another size than whole sequences.
+pub struct Forward {
+    config: Config,
+    len: usize,
+    /// `len × head_dim`, see [`Config::rotary_table`].
+    rotary: Vec<f32>,
+}
+
+impl Forward {
+    /// For sequences of `len` tokens.
+    ///
+    /// Errors: a configuration that is invalid, a length outside `1..=max_seq`.
+    pub fn new(config: &Config, len: usize) -> Result<Self, Error> {
+        config.validate()?;
+        if len == 0 || len > config.max_seq {
+            let most = config.max_seq;
+            return Err(Error::Inference(format!("sequences of {len} tokens, not 1..={most}")));
+        }
+        Ok(Self { config: *config, len, rotary: config.rotary_rows(len) })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The blocks' input, `ids.len() × dim`: rows of the embedding `table`, `vocab × dim`.
+    ///
+    /// Errors: ids outside the vocabulary or not whole sequences, a table of another size.
+    pub fn embed(&self, table: &[f32], ids: &[u32]) -> Result<Vec<f32>, Error> {
+        let (dim, vocab) = (self.config.dim, self.config.vocab);
+        if table.len() != vocab * dim {
+            let have = table.len();
+            return Err(Error::Weights(format!("an embedding of {have}, not {vocab} × {dim}")));
+        }
+        if ids.is_empty() || !ids.len().is_multiple_of(self.len) {
+            let (have, len) = (ids.len(), self.len);
+            return Err(Error::Inference(format!("{have} tokens are no sequences of {len}")));
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+            return Err(Error::Inference(format!(
+                "token {id} is outside the vocabulary of {vocab}"
+            )));
+        }
+        Ok(ids.iter().flat_map(|&id| &table[id as usize * dim..][..dim]).copied().collect())
+    }
+
+    /// The inputs of q, k and v, `n × dim`, from the block's input x, `n × dim`.
+    pub fn attention_inputs(&self, block: &Block, x: &[f32]) -> Result<Vec<f32>, Error> {
+        self.rows(x, self.config.dim)?;
+        Ok(rms_norm(x, &block.attn_norm, self.config.eps))
+    }
+
+    /// The inputs of o, `n × dim`, from those of q, k and v.
+    pub fn output_inputs(&self, block: &Block, h: &[f32]) -> Result<Vec<f32>, Error> {
+        let n = self.rows(h, self.config.dim)?;
+        let mut q = linear(h, &block.q, n);
+        let mut k = linear(h, &block.k, n);
+        let v = linear(h, &block.v, n);
+        self.rotate(&mut q, self.config.dim);
+        self.rotate(&mut k, self.config.kv_dim());
+        Ok(self.attend(&q, &k, &v, n))
+    }
+
+    /// Adds o's outputs to x; then the inputs of gate and up, `n × dim`. `y`: the inputs of o.
+    pub fn feed_forward_inputs(
+        &self,
+        block: &Block,
+        x: &mut [f32],
+        y: &[f32],
+    ) -> Result<Vec<f32>, Error> {
+        let n = self.rows(x, self.config.dim)?;
+        self.same_rows(n, y, self.config.dim)?;
+        add_linear(y, &block.o, n, x);
+        Ok(rms_norm(x, &block.ffn_norm, self.config.eps))
+    }
+
+    /// The inputs of down, `n × ffn`, from those of gate and up.
+    pub fn down_inputs(&self, block: &Block, h: &[f32]) -> Result<Vec<f32>, Error> {
+        let n = self.rows(h, self.config.dim)?;
+        Ok(gated(h, &block.gate, &block.up, n))
+    }
+
+    /// Adds down's outputs to x, which then is the block's output. `a`: the inputs of down.
+    pub fn finish(&self, block: &Block, x: &mut [f32], a: &[f32]) -> Result<(), Error> {
+        let n = self.rows(x, self.config.dim)?;
+        self.same_rows(n, a, self.config.ffn)?;
+        add_linear(a, &block.down, n, x);
+        Ok(())
+    }
+
+    /// The whole block: x becomes its output. `observe` sees each site's inputs, `n × dim` or, of
+    /// down, `n × ffn`. Errors: also those of `observe`.
+    pub fn block(
+        &self,
+        block: &Block,
+        x: &mut [f32],
+        mut observe: impl FnMut(Site, &[f32]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let h = self.attention_inputs(block, x)?;
+        observe(Site::Attention, &h)?;
+        let y = self.output_inputs(block, &h)?;
+        observe(Site::Output, &y)?;
+        let h = self.feed_forward_inputs(block, x, &y)?;
+        observe(Site::FeedForward, &h)?;
+        let a = self.down_inputs(block, &h)?;
+        observe(Site::Down, &a)?;
+        self.finish(block, x, &a)
+    }
+
+    /// Rows of `x`, if they are whole sequences.
+    fn rows(&self, x: &[f32], columns: usize) -> Result<usize, Error> {
+        if x.is_empty() || !x.len().is_multiple_of(columns * self.len) {
+            return Err(Error::Inference(format!(
+                "{} activations are no sequences of {} × {columns}",
+                x.len(),
+                self.len
+            )));
+        }
+        Ok(x.len() / columns)
+    }
+
+    fn same_rows(&self, n: usize, x: &[f32], columns: usize) -> Result<(), Error> {
+        match self.rows(x, columns)? {
+            have if have == n => Ok(()),
+            have => Err(Error::Inference(format!("inputs of {have} tokens for a stream of {n}"))),
+        }
+    }
+
+    /// Turns the halves of each head by its position's angles, in place. `width`: of a row.
+    fn rotate(&self, x: &mut [f32], width: usize) {
+        let hd = self.config.head_dim();
+        let angles = |row: usize| self.rotary[row % self.len * hd..][..hd].split_at(hd / 2);
+        x.par_chunks_mut(width).enumerate().for_each(|(row, x)| {
+            let (cos, sin) = angles(row);
+            for head in x.chunks_exact_mut(hd) {
+                let (a, b) = head.split_at_mut(hd / 2);
+                for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        });
+    }
+
+    /// Causal attention of each sequence, `n × dim`: `softmax(q·kᵀ/√head_dim)·v`, query head h reading
+    /// key-value head `h / (heads/kv_heads)`. A task is a head of a sequence.
+    fn attend(&self, q: &[f32], k: &[f32], v: &[f32], n: usize) -> Vec<f32> {
+        let Config { dim, heads, .. } = self.config;
+        let (hd, kv, len) = (self.config.head_dim(), self.config.kv_dim(), self.len);
+        let q = MatRef::from_row_major_slice(q, n, dim);
+        let k = MatRef::from_row_major_slice(k, n, kv);
+        let v = MatRef::from_row_major_slice(v, n, kv);
+        let head = |task: usize| {
+            let (row, head) = (task / heads * len, task % heads);
+            let shared = head / (heads / self.config.kv_heads) * hd;
+            let q = q.submatrix(row, head * hd, len, hd);
+            let k = k.submatrix(row, shared, len, hd);
+            let v = v.submatrix(row, shared, len, hd);
+            attend_head(q, k, v)
+        };
+        let parts: Vec<Vec<f32>> = (0..n / len * heads).into_par_iter().map(head).collect();
+        let mut y = vec![0.0; n * dim];
+        y.par_chunks_mut(dim).enumerate().for_each(|(row, y)| {
+            for (head, y) in y.chunks_exact_mut(hd).enumerate() {
+                y.copy_from_slice(&parts[row / len * heads + head][row % len * hd..][..hd]);
+            }
+        });
+        y
+    }
+}
+
+/// Queries that meet the keys at once: their scores stay in the cache.
+const QUERIES: usize = 64;
+
+/// Causal attention of one head, `len × head_dim`.
+fn attend_head(q: MatRef<f32>, k: MatRef<f32>, v: MatRef<f32>) -> Vec<f32> {
+    let (len, hd) = (q.nrows(), q.ncols());
+    let scale = 1.0 / (hd as f32).sqrt();
+    let mut y = vec![0.0; len * hd];
+    let mut scores = vec![0.0; QUERIES.min(len) * len];
+    for (block, y) in y.chunks_mut(QUERIES * hd).enumerate() {
+        let (first, count) = (block * QUERIES, y.len() / hd);
+        let seen = first + count;
+        let scores = &mut scores[..count * seen];
+        let p = MatMut::from_row_major_slice_mut(&mut *scores, count, seen);
+        let (q, k) = (q.subrows(first, count), k.subrows(0, seen));
+        matmul(p, Accum::Replace, q, k.transpose(), scale, Par::Seq);
+        let mut sums = [0.0; QUERIES];
+        for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
+            let (row, hidden) = row.split_at_mut(first + i + 1);
+            let shift = max(row);
+            sums[i] = exponents(row, shift);
+            hidden.fill(0.0);
+        }
+        let p = MatRef::from_row_major_slice(&*scores, count, seen);
+        let out = MatMut::from_row_major_slice_mut(&mut *y, count, hd);
+        matmul(out, Accum::Replace, p, v.subrows(0, seen), 1.0, Par::Seq);
+        for (row, sum) in y.chunks_exact_mut(hd).zip(sums) {
+            row.iter_mut().for_each(|y| *y /= sum);
+        }
+    }
+    y
+}
+
+/// The model after its blocks: the last norm and the head.
+pub struct Head {
+    norm: Vec<f32>,
+    weight: Vec<f32>,
+    eps: f32,
+}
+
+impl Head {
+    /// Takes the tensors by name from `tensor`; of tied embeddings, the embedding table.
+    ///
+    /// Errors: `tensor`'s own; another shape than the configuration's, a number that is not finite.
+    pub fn load(
+        config: &Config,
+        mut tensor: impl FnMut(&str) -> Result<Tensor, Error>,
+    ) -> Result<Self, Error> {
+        let norm = tensor(config::FINAL_NORM)?;
+        let weight = tensor(config.head())?;
+        Ok(Self {
+            norm: checked(config::FINAL_NORM, norm, &[config.dim])?,
+            weight: checked(config.head(), weight, &[config.vocab, config.dim])?,
+            eps: config.eps,
+        })
+    }
+
+    /// Logits `n × vocab` of the blocks' output x, `n × dim`.
+    ///
+    /// Errors: activations that are no rows of `dim`.
+    pub fn logits(&self, x: &[f32]) -> Result<Vec<f32>, Error> {
+        let n = self.rows(x)?;
+        Ok(linear(&rms_norm(x, &self.norm, self.eps), &self.weight, n))
+    }
+
+    /// `−ln softmax(logits)[target]` of each row of the blocks' output x, `n × dim`, in nats. Logits are
+    /// made a tile at a time, and never all.
+    ///
+    /// Errors: another number of targets than rows, a target outside the vocabulary.
+    pub fn losses(&self, x: &[f32], targets: &[u32]) -> Result<Vec<f64>, Error> {
+        let n = self.rows(x)?;
+        let vocab = self.weight.len() / self.norm.len();
+        if n != targets.len() {
+            let have = targets.len();
+            return Err(Error::Inference(format!("{have} targets for {n} predictions")));
+        }
+        if let Some(id) = targets.iter().find(|id| **id as usize >= vocab) {
+            return Err(Error::Inference(format!(
+                "token {id} is outside the vocabulary of {vocab}"
+            )));
+        }
+        Ok(cross_entropy(&rms_norm(x, &self.norm, self.eps), &self.weight, targets))
+    }
+
+    fn rows(&self, x: &[f32]) -> Result<usize, Error> {
+        let dim = self.norm.len();
+        match x.len() {
+            n if n > 0 && n.is_multiple_of(dim) => Ok(n / dim),
+            n => Err(Error::Inference(format!("{n} activations are no rows of {dim}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Weights;
+    use crate::score::{largest_difference, reference};
+
+    fn weights(tied: bool) -> Weights {
+        let config = Config {
+            dim: 64,
+            layers: 2,
+            ffn: 96,
+            max_seq: 160,
+            tie_word_embeddings: tied,
+            ..Config::tiny()
+        };
+        Weights::init(config, 3).unwrap()
+    }
+
+    fn tokens(n: usize) -> Vec<u32> {
+        (0..n as u64).map(|i| crate::corpus::splitmix64(i) as u32 % 256).collect()
+    }
+
+    /// Logits, and the inputs of the last block's sites.
+    fn run(weights: &Weights, ids: &[u32], len: usize) -> (Vec<f32>, Vec<(Site, Vec<f32>)>) {
+        let config = weights.config();
+        let get = |name: &str| weights.get(name).cloned();
+        let forward = Forward::new(config, len).unwrap();
+        let mut x = forward.embed(&weights.get(config::EMBEDDING).unwrap().data, ids).unwrap();
+        let mut seen = Vec::new();
+        for layer in 0..config.layers {
+            let block = Block::load(config, layer, get).unwrap();
+            seen.clear();
+            let mut observe = |site, h: &[f32]| {
+                seen.push((site, h.to_vec()));
+                Ok(())
+            };
+            forward.block(&block, &mut x, &mut observe).unwrap();
+        }
+        (Head::load(config, get).unwrap().logits(&x).unwrap(), seen)
+    }
+
+    /// Against candle's operations, which the operations' tests and f64 hold; two sequences, longer
+    /// than two blocks of queries and no multiple of one.
+    #[test]
+    fn logits_are_those_of_the_trainers_forward() {
+        for tied in [false, true] {
+            let weights = weights(tied);
+            let ids = tokens(2 * 150);
+            let (have, _) = run(&weights, &ids, 150);
+            let windows: Vec<Vec<u32>> = ids.chunks(150).map(|w| [w, &[0]].concat()).collect();
+            let want = reference(&weights, &windows).unwrap();
+            let distance = largest_difference(&have, &want);
+            let largest = want.iter().fold(0f32, |m, x| m.max(x.abs()));
+            assert!(distance <= 2e-5 * f64::from(largest), "{distance:e} of {largest}");
+        }
+    }
+
+    #[test]
+    fn losses_are_those_of_the_logits() {
+        let weights = weights(true);
+        let ids = tokens(150);
+        let (logits, _) = run(&weights, &ids, 150);
+        let forward = Forward::new(weights.config(), 150).unwrap();
+        let get = |name: &str| weights.get(name).cloned();
+        let mut x = forward.embed(&weights.get(config::EMBEDDING).unwrap().data, &ids).unwrap();
+        for layer in 0..2 {
+            let block = Block::load(weights.config(), layer, get).unwrap();
+            forward.block(&block, &mut x, |_, _| Ok(())).unwrap();
+        }
+        let head = Head::load(weights.config(), get).unwrap();
+        let targets: Vec<u32> = (0..150).map(|i| (i * 7) % 256).collect();
+        let losses = head.losses(&x, &targets).unwrap();
+        let mean = losses.iter().sum::<f64>() / 150.0 / std::f64::consts::LN_2;
+        let windows = [[&[0], &targets[..]].concat()];
+        let want = crate::score::bits(&logits, &windows, 256).unwrap();
+        assert!((mean - want).abs() < 1e-5 * want, "{mean} {want}");
+        assert!(head.losses(&x, &targets[1..]).is_err());
+        assert!(head.losses(&x, &vec![256; 150]).unwrap_err().to_string().contains("token 256"));
+    }
+
+    /// What each site's inputs are, by the block's own weights.
+    #[test]
+    fn stages_see_replaced_weights_and_sites_see_the_layers_inputs() {
+        let weights = weights(false);
+        let config = weights.config();
+        let mut block = Block::load(config, 0, |name| weights.get(name).cloned()).unwrap();
+        let forward = Forward::new(config, 30).unwrap();
+        let mut x =
+            forward.embed(&weights.get(config::EMBEDDING).unwrap().data, &tokens(30)).unwrap();
+        let before = x.clone();
+        let h = forward.attention_inputs(&block, &x).unwrap();
+        let y = forward.output_inputs(&block, &h).unwrap();
+        block.replace(config::V, vec![0.0; config.kv_dim() * config.dim]).unwrap();
+        let zero = forward.output_inputs(&block, &h).unwrap();
+        assert!(y.iter().any(|y| *y != 0.0) && zero.iter().all(|y| *y == 0.0));
+        let h = forward.feed_forward_inputs(&block, &mut x, &zero).unwrap();
+        assert_eq!(x, before, "nothing was added");
+        let a = forward.down_inputs(&block, &h).unwrap();
+        assert_eq!(a.len(), 30 * config.ffn);
+        forward.finish(&block, &mut x, &a).unwrap();
+        assert_ne!(x, before);
+
+        // the same through `block`, and each site once
+        let mut again = before;
+        let mut sites = Vec::new();
+        let mut observe = |site, _: &[f32]| {
+            sites.push(site);
+            Ok(())
+        };
+        forward.block(&block, &mut again, &mut observe).unwrap();
+        assert_eq!((again, &sites[..]), (x, &Site::ALL[..]));
+        let layers: Vec<_> = Site::ALL.iter().flat_map(|s| s.layers()).collect();
+        assert!(layers.iter().all(|part| block.weight(part).is_some()) && layers.len() == 7);
+    }
+
+    #[test]
+    fn bad_sizes_are_refused() {
+        let weights = weights(false);
+        let config = weights.config();
+        let get = |name: &str| weights.get(name).cloned();
+        let mut block = Block::load(config, 0, get).unwrap();
+        let forward = Forward::new(config, 30).unwrap();
+        assert!(Forward::new(config, 161).is_err() && Forward::new(config, 0).is_err());
+        assert!(forward.attention_inputs(&block, &[0.0; 29 * 64]).is_err());
+        assert!(forward.finish(&block, &mut [0.0; 30 * 64], &[0.0; 60 * 96]).is_err());
+        assert!(forward.embed(&[0.0; 64], &[0; 30]).is_err());
+        let table = &weights.get(config::EMBEDDING).unwrap().data;
+        assert!(forward.embed(table, &[0; 29]).is_err());
+        assert!(forward.embed(table, &[256; 30]).unwrap_err().to_string().contains("token 256"));
+        let why = block.replace(config::ATTN_NORM, vec![]).unwrap_err().to_string();
+        assert!(why.contains("no linear layer"), "{why}");
+        assert!(block.replace(config::Q, vec![0.0; 3]).is_err());
+        assert!(block.replace(config::Q, vec![f32::NAN; 64 * 64]).is_err());
+        let wide = Config { ffn: 128, ..*config };
+        let why = Block::load(&wide, 0, get).unwrap_err().to_string();
+        assert!(why.contains("the configuration calls for [128, 64]"), "{why}");
+    }
+}
