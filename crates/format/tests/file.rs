@@ -62,7 +62,7 @@ fn a_model_comes_back() {
         [
             ("down", StoredType::BF16, &[3, 8][..], down, None, 3 * 32 + 3 * 4),
             ("norm", StoredType::F32, &[3], Kind::Dense, None, 12),
-            ("up", StoredType::F16, &[5, 36], up, Some(DType::F16), 5 * 64 + 32 * 8 + beside),
+            ("up", StoredType::F16, &[5, 36], up, Some((DType::F16, 18)), 5 * 64 + 32 * 8 + beside),
         ]
     );
 }

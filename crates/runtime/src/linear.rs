@@ -310,7 +310,12 @@ impl<B: Backend> LinearLayer<B> {
         plan: &Plan,
         operands: &Operands<B::Buffer>,
     ) -> Result<B::Step> {
-        self.check(&plan.problem, &plan.spec.to_string())?;
+        let n = self.check(&plan.problem, &plan.spec.to_string())?;
+        if self.recovered.is_some() && operands.sum.is_none() {
+            let expected = self.sum_bytes(n);
+            let what = format!("{}: bytes of sum, an operand of a recovered layer", plan.spec);
+            return Err(Error::Argument { what, got: 0, expected });
+        }
         if let (Problem::SpmmCsr(_), Some(r)) = (plan.problem, &self.recovered) {
             let bound = plan.bindings.iter().map(|binding| match binding.name {
                 "rows" => Some(r.rows.clone().into()),
@@ -360,19 +365,19 @@ impl<B: Backend> LinearLayer<B> {
         Ok(copy)
     }
 
-    /// Whether a problem is one of this layer's. `asker` begins the error.
-    fn check(&self, problem: &Problem, asker: &str) -> Result<()> {
+    /// The tokens of a problem, which must be one of this layer's. `asker` begins the error.
+    fn check(&self, problem: &Problem, asker: &str) -> Result<u32> {
         let argument = |what: String, got, expected| Err(Error::Argument { what, got, expected });
-        let (dtype, sizes) = match (problem, &self.recovered) {
+        let (n, dtype, sizes) = match (problem, &self.recovered) {
             (Problem::Linear(p), recovered) => {
                 if recovered.is_some() {
                     check_adds_last(p, asker)?;
                 }
                 let kept = ("kept of four", kept(p.weights), kept(self.weights));
-                (p.dtype, [("m", p.m, self.m), ("k", p.k, self.k), kept])
+                (p.n, p.dtype, [("m", p.m, self.m), ("k", p.k, self.k), kept])
             }
             (Problem::SpmmCsr(p), Some(r)) => {
-                (p.dtype, [("m", p.m, self.m), ("k", p.k, self.k), ("nnz", p.nnz, r.nnz)])
+                (p.n, p.dtype, [("m", p.m, self.m), ("k", p.k, self.k), ("nnz", p.nnz, r.nnz)])
             }
             _ => return argument(format!("{asker}: linear layers in the plan"), 0, 1),
         };
@@ -385,7 +390,7 @@ impl<B: Backend> LinearLayer<B> {
                 return argument(what, got.into(), expected.into());
             }
         }
-        Ok(())
+        Ok(n)
     }
 }
 

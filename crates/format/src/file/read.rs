@@ -41,8 +41,9 @@ pub struct Entry {
     pub shape: Vec<usize>,
     /// How it is stored.
     pub kind: Kind,
-    /// The type of the sparse residual that a 2:4 tensor has beside it ([`Reader::residual`]).
-    pub residual: Option<DType>,
+    /// Of a 2:4 tensor with a sparse residual beside it ([`Reader::residual`]): the type of its values,
+    /// and how many there are.
+    pub residual: Option<(DType, usize)>,
     /// Bytes of its data in the file, metadata and residual included.
     pub bytes: u64,
 }
@@ -119,12 +120,13 @@ impl<'a> Reader<'a> {
         });
         let sparse = self.sparse.iter().filter_map(|(name, known)| {
             let bytes = |part: String| self.part(&part).map_or(0, Part::bytes);
+            let entries = || bytes(residual_of(name)) as usize / 4;
             Some(Entry {
                 name: name.clone(),
                 dtype: self.part(&values_of(name)).ok()?.dtype,
                 shape: known.shape.to_vec(),
                 kind: Kind::Sparse24(known.order),
-                residual: known.residual,
+                residual: known.residual.map(|dtype| (dtype, entries())),
                 bytes: parts(name, known).map(bytes).sum(),
             })
         });

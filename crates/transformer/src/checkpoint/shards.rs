@@ -2,7 +2,9 @@
 //! compressed-tensors' `sparse-24-bitmask`.
 
 use super::bitmask::Parts;
+use super::inspect::stored_24;
 use super::{Entry, Raw, Source, in_file};
+use crate::recovered::add;
 use crate::{Error, Tensor};
 use half::{bf16, f16};
 use quickpick_format::{Csr, DType, E4m3, Element, FileError, Kind, Matrix24, Reader, StoredType};
@@ -42,8 +44,8 @@ struct Place {
 
 enum Form {
     Dense,
-    /// Quickpick's, with the type of its sparse residual.
-    Sparse(Option<DType>),
+    /// Quickpick's; the type and number of its sparse residual's entries.
+    Sparse(Option<(DType, usize)>),
     /// Its mask may lie in another shard.
     Bitmask {
         parts: Parts,
@@ -109,8 +111,9 @@ impl Checkpoint {
         let entry = |(name, place): (&String, &Place)| {
             let stored = match place.form {
                 Form::Dense => place.dtype.to_string(),
-                Form::Sparse(None) => format!("2:4 {}", place.dtype),
-                Form::Sparse(Some(_)) => format!("2:4 {} + residual", place.dtype),
+                Form::Sparse(residual) => {
+                    stored_24(place.dtype, &place.shape, residual.map(|(_, count)| count))
+                }
                 Form::Bitmask { .. } => format!("2:4 {} bitmask", place.dtype),
             };
             Entry { name: name.clone(), shape: place.shape.clone(), stored, bytes: place.bytes }
@@ -184,8 +187,8 @@ impl Checkpoint {
             Form::Dense | Form::Sparse(_) => reader.sparse::<T>(name),
         };
         let mut dense = matrix.map_err(in_file(path))?.expand();
-        if let Form::Sparse(Some(residual)) = place.form {
-            let added = match residual {
+        if let Form::Sparse(Some((dtype, _))) = place.form {
+            let added = match dtype {
                 DType::F16 => add(&mut dense, &self.residual::<f16>(name)?),
                 // the format knows no other
                 _ => add(&mut dense, &self.residual::<bf16>(name)?),
@@ -200,28 +203,6 @@ impl Checkpoint {
         let missing = || Error::file(path, format!("{name}: its residual is not there"));
         reader.residual(name).map_err(in_file(path))?.ok_or_else(missing)
     }
-}
-
-/// Adds a sparse residual to its matrix. Errors, as the reason: a sum that the matrix's type does not
-/// hold exactly. Where the matrix keeps nothing, which is where residuals are, any of its own type is
-/// exact.
-fn add<T: Element, R: Element>(dense: &mut [T], residual: &Csr<R>) -> Result<(), String> {
-    let cols = residual.cols();
-    for (row, out) in dense.chunks_exact_mut(cols).enumerate() {
-        for (col, r) in residual.row(row) {
-            let (w, r) = (f64::from(out[col].to_f32()), f64::from(r.to_f32()));
-            let sum = T::from_f32((w + r) as f32);
-            let wide = f64::from(sum.to_f32());
-            if (wide - w, wide - r) != (r, w) {
-                let type_ = T::DTYPE;
-                return Err(format!(
-                    "row {row}, column {col}: {w} and its residual {r} are no {type_}"
-                ));
-            }
-            out[col] = sum;
-        }
-    }
-    Ok(())
 }
 
 /// Puts the parts of each bitmask tensor together, under the name of the tensor that they are.
