@@ -3,9 +3,10 @@
 use crate::data::{self, Fill, Source, Values, round};
 use half::{bf16, f16};
 use quickpick_format::{E4m3, Element, Matrix24, Order};
-use quickpick_kernels::reference::LinearInputs;
+use quickpick_kernels::reference::{LinearInputs, SpmmCsrInputs};
 use quickpick_kernels::{
-    Attention, DType, Gather, Linear, Problem, RmsNorm, Rotary, SwiGlu, Weights, bound, reference,
+    Attention, DType, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Weights, bound,
+    reference,
 };
 
 /// One operand of a kernel, by the name of its binding.
@@ -27,6 +28,17 @@ pub enum Expected {
     Nan,
     /// The poison that was there before.
     Untouched,
+}
+
+/// How the entries of a sparse residual are spread over its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// As evenly as their number allows.
+    Even,
+    /// On every third row, as evenly; the others are empty.
+    Third,
+    /// On one row, the last but one if there are several.
+    One,
 }
 
 /// A problem with its operands.
@@ -201,6 +213,58 @@ impl Case {
             ("y", Operand::Output(DType::F32, y.collect())),
         ];
         Self { problem: Problem::Gather(p), operands }
+    }
+
+    /// A product with a sparse residual, whose rows have room for its entries.
+    pub fn spmm_csr(p: SpmmCsr, spread: Rows, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let (m, k) = (p.m as usize, p.k as usize);
+        let x = source.activations(p.dtype, p.n, p.k);
+        let takes = |row: usize| match spread {
+            Rows::Even => true,
+            Rows::Third => row % 3 == 1 || m == 1,
+            Rows::One => row == m.saturating_sub(2),
+        };
+        let taking = Vec::from_iter((0..m).filter(|&row| takes(row)));
+        let (mut rows, mut columns) = (vec![0u32; m + 1], Vec::new());
+        for (i, &row) in taking.iter().enumerate() {
+            let before = |i: usize| p.nnz as usize * i / taking.len();
+            let count = before(i + 1) - before(i);
+            assert!(count <= k, "{count} entries in a row of {k} columns");
+            // rising from a column that differs from row to row to the last one
+            let first = if count == 0 { 0 } else { row * 7 % (k - count + 1) };
+            columns.extend((0..count).map(|j| (first + j * (k - first) / count) as u32));
+            rows[row + 1] = count as u32;
+        }
+        (0..m).for_each(|row| rows[row + 1] += rows[row]);
+        let values = source.matrix(p.dtype, 1, p.nnz);
+        let residual = source.matrix(DType::F32, if p.residual { p.n } else { 0 }, p.m);
+        let inputs = SpmmCsrInputs {
+            rows: &rows,
+            columns: &columns,
+            values: &values.values,
+            x: &x.values,
+            residual: &residual.values,
+        };
+        let y = near(reference::spmm_csr(&p, &inputs), bound::spmm_csr(&p, &inputs));
+        let bits = values.bytes();
+        let bits = bits.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])));
+        let entries = columns.iter().zip(bits).map(|(col, bits)| col | bits << 16);
+        let words = |words: &mut dyn Iterator<Item = u32>| {
+            Operand::Input(words.flat_map(u32::to_le_bytes).collect())
+        };
+        let mut operands = vec![
+            ("rows", words(&mut rows.iter().copied())),
+            ("x", Operand::Input(x.bytes())),
+            ("y", Operand::Output(DType::F32, y)),
+        ];
+        if p.nnz > 0 {
+            operands.push(("entries", words(&mut entries.into_iter())));
+        }
+        if p.residual {
+            operands.push(("residual", Operand::Input(residual.bytes())));
+        }
+        Self { problem: Problem::SpmmCsr(p), operands }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The cases of a kernel: shapes around every edge of its tile, all data, epilogues and types.
 
-use crate::case::Case;
+use crate::case::{Case, Rows};
 use crate::data::Fill;
 use quickpick_kernels::{
     Activation, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind, RmsNorm,
-    Rotary, SwiGlu, Tile, Weights, Wgmma,
+    Rotary, SpmmCsr, SwiGlu, Tile, Weights, Wgmma,
 };
 
 /// Makes a case when asked: oracles cost time, and a filter may leave it out.
@@ -19,6 +19,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         OpKind::Attention => attention(spec),
         OpKind::SwiGlu => swiglu(spec),
         OpKind::Gather => gather(spec),
+        OpKind::SpmmCsr => spmm_csr(spec),
     }
 }
 
@@ -308,6 +309,45 @@ fn gather(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
     let list = shapes.into_iter().map(|(n, d, vocab)| {
         let p = Gather { n, d, vocab, dtype };
         group(format!("n{n}_d{d}_v{vocab}"), [p], |p, fill| Case::gather(p, fill, 5))
+    });
+    list.collect()
+}
+
+/// Rows around the blocks of WGSL (32 rows, 8 lanes each) and the tasks of the CPU (64 rows, batches of
+/// 32 entries); tokens around the CPU's panels of 1, 4, 16 and 64.
+fn spmm_csr(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
+    let dtype = spec.dtype;
+    let (even, third, one) = (Rows::Even, Rows::Third, Rows::One);
+    let shapes = [
+        // m, n, k, entries, and where they lie
+        (1, 1, 32, 0, even),
+        (1, 1, 32, 1, even),
+        (70, 3, 64, 0, even),
+        (31, 1, 96, 40, even),
+        (32, 2, 32, 32 * 32, even),
+        (33, 4, 64, 33 * 8, even),
+        (64, 5, 160, 64 * 31, even),
+        (65, 16, 96, 65 * 9 + 3, even),
+        (130, 17, 288, 130 * 33 + 1, even),
+        (7, 64, 2048, 7 * 65, even),
+        (129, 65, 64, 129 * 7, third),
+        (100, 1, 4096, 33 * 82, third),
+        (67, 130, 32, 22 * 32, third),
+        (40, 1, 512, 512, one),
+        (3, 9, 1056, 1000, one),
+        (5, 2, 65536, 300, even),
+    ];
+    let list = shapes.into_iter().map(|(m, n, k, nnz, spread)| {
+        let p = |residual| SpmmCsr { m, n, k, nnz, dtype, residual };
+        let make =
+            |p: SpmmCsr, fill| -> Make { Box::new(move || Case::spmm_csr(p, spread, fill, 6)) };
+        let cases = vec![
+            make(p(true), Fill::Random),
+            make(p(false), Fill::Random),
+            make(p(true), Fill::Ramp),
+            make(p(false), Fill::OneHot),
+        ];
+        (format!("m{m}_n{n}_k{k}_nnz{nnz}_{spread:?}").to_lowercase(), cases)
     });
     list.collect()
 }

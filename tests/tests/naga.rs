@@ -6,7 +6,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 use quickpick_kernels::{
     Access, Attention, Caps, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Plan,
-    Problem, RmsNorm, Rotary, SwiGlu, Target, WgpuCaps,
+    Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, WgpuCaps,
 };
 
 fn shaders() -> impl Iterator<Item = (&'static KernelSpec, String)> {
@@ -48,6 +48,9 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
         }
         OpKind::SwiGlu => Problem::SwiGlu(SwiGlu { n, d, out }),
         OpKind::Gather => Problem::Gather(Gather { n, d, vocab: 256, dtype }),
+        OpKind::SpmmCsr => {
+            Problem::SpmmCsr(SpmmCsr { m: 48, n, k: d, nnz: 7, dtype, residual: true })
+        }
     };
     // WebGPU's guaranteed limits
     let caps = Caps::Wgpu(WgpuCaps {

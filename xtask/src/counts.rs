@@ -10,7 +10,7 @@ use quickpick_codegen::Conflict;
 use quickpick_emulator::{Class, Global, LineCount, Program, Report};
 use quickpick_kernels::{
     Access, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target, Wgmma,
+    Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Wgmma,
 };
 use std::fmt::Write;
 
@@ -95,6 +95,9 @@ fn problem(spec: &KernelSpec) -> Problem {
         }
         OpKind::SwiGlu => Problem::SwiGlu(SwiGlu { n, d, out: dtype }),
         OpKind::Gather => Problem::Gather(Gather { n, d, vocab: 4, dtype }),
+        OpKind::SpmmCsr => {
+            Problem::SpmmCsr(SpmmCsr { m: 64, n, k: d, nnz: 0, dtype, residual: false })
+        }
     }
 }
 
@@ -133,6 +136,9 @@ fn shape(plan: &Plan) -> String {
             format!("n {n}, d {d}")
         }
         Problem::Gather(Gather { n, d, .. }) => format!("n {n}, d {d}"),
+        Problem::SpmmCsr(SpmmCsr { m, n, k, nnz, .. }) => {
+            format!("m {m}, n {n}, k {k}, {nnz} entries")
+        }
         Problem::Rotary(Rotary { n, heads, kv_heads, head_dim, .. })
         | Problem::Attention(Attention { n, heads, kv_heads, head_dim, .. }) => {
             format!("n {n} from {POSITION}, {heads}/{kv_heads} heads of {head_dim}")

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result, failed};
 use crate::{counts, marks, on_paper};
-use quickpick_kernels::{Form, KERNELS, KernelSpec, Teams, Tile, Values};
+use quickpick_kernels::plan::CSR_LANES;
+use quickpick_kernels::{Form, KERNELS, KernelSpec, OpKind, Teams, Tile, Values};
 use similar::TextDiff;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -144,6 +145,9 @@ fn work(spec: &KernelSpec) -> String {
             format!("{} rows, ≤ {} tokens, k split over warps", tile.m, tile.n)
         }
         Form::Gemv { rows, lanes } => format!("{rows} rows, {lanes} lanes each"),
+        Form::Rowwise { threads } if spec.op == OpKind::SpmmCsr => {
+            format!("{} rows, {CSR_LANES} lanes each", threads / CSR_LANES)
+        }
         Form::Rowwise { .. } => "a row, or a token's head".to_string(),
         Form::Host => "decided at run time".to_string(),
     }

@@ -2,7 +2,7 @@
 
 use quickpick_kernels::{
     Activation, Attention, Caps, CudaCaps, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, RmsNorm, Rotary, SwiGlu, Target,
+    Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target,
 };
 use quickpick_ptx::{Module, Param, ParamKind, parse};
 
@@ -40,6 +40,9 @@ fn plan(spec: &'static KernelSpec) -> Plan {
         }
         OpKind::SwiGlu => Problem::SwiGlu(SwiGlu { n, d, out: dtype }),
         OpKind::Gather => Problem::Gather(Gather { n, d, vocab: 100, dtype }),
+        OpKind::SpmmCsr => {
+            Problem::SpmmCsr(SpmmCsr { m: 104, n, k: d, nnz: 7, dtype, residual: true })
+        }
     };
     let hopper = spec.target == Target::Sm90a;
     let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };

@@ -11,6 +11,7 @@ mod gemv;
 mod pieces;
 mod rmsnorm;
 mod rotary;
+mod spmm_csr;
 mod swiglu;
 mod tiled;
 mod writer;
@@ -32,6 +33,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         (OpKind::Attention, Form::Rowwise { threads }) => attention::emit(&mut w, spec, threads),
         (OpKind::SwiGlu, Form::Rowwise { threads }) => swiglu::emit(&mut w, spec, threads),
         (OpKind::Gather, Form::Rowwise { threads }) => gather::emit(&mut w, spec, threads),
+        (OpKind::SpmmCsr, Form::Rowwise { threads }) => spmm_csr::emit(&mut w, spec, threads),
         // a row without an emitter has no text, which the golden and naga tests refuse
         _ => {}
     }

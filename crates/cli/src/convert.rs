@@ -31,6 +31,10 @@ pub struct Args {
     /// makes −0.0.
     #[arg(long)]
     positive_zeros: bool,
+    /// Store a layer as 2:4 even if at most this fraction of its weights is beyond two of each four:
+    /// those lie beside it, as a sparse residual (Weight-Recover-Prune). Only --to quickpick, F16 and BF16.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.0)]
+    residual: f64,
     /// The most bytes of a shard.
     #[arg(long, default_value_t = DEFAULT_LIMIT)]
     shard_bytes: u64,
@@ -58,6 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
         target: args.to,
         dtype: args.dtype,
         positive_zeros: args.positive_zeros,
+        residual: args.residual,
         limit: args.shard_bytes,
     };
     // every tensor is looked at, then written
@@ -74,10 +79,14 @@ pub fn run(args: &Args) -> Result<()> {
     })?;
     println!("{}", table(&tensors));
     let sparse = tensors.iter().filter(|t| t.to.starts_with("2:4")).count();
+    let beside = tensors.iter().filter(|t| t.to.contains("residual")).count();
     let zeros: u64 = tensors.iter().map(|t| t.positive_zeros).sum();
     let before: u64 = tensors.iter().map(|t| t.bytes_from).sum();
     let after: u64 = tensors.iter().map(|t| t.bytes_to).sum();
     println!("  {sparse} of {} tensors are stored as 2:4.", tensors.len());
+    if beside > 0 {
+        println!("  {beside} of those have a residual beside them.");
+    }
     println!("  {} bytes of tensors before, {} now.", thousands(before), thousands(after));
     if zeros > 0 {
         println!("  {} elements that were −0.0 are +0.0 now.", thousands(zeros));

@@ -2,7 +2,7 @@
 
 use crate::{DType, IllegalCode, Order};
 
-/// Why data is no 2:4 matrix. Rows and columns are those of the dense matrix, counted from 0.
+/// Why data is no 2:4 matrix, or no sparse one. Rows and columns are those of the dense matrix, counted from 0.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A matrix without elements.
@@ -104,6 +104,58 @@ pub enum Error {
     OrderType {
         /// The order.
         order: Order,
+        /// The type.
+        dtype: DType,
+    },
+    /// Row pointers that do not rise from 0 to the number of entries.
+    #[error("row {row}: its entries start at {pointer}, {least} to {most} wanted")]
+    RowPointer {
+        /// Row; one past the last for the end of all.
+        row: usize,
+        /// Where it starts.
+        pointer: u32,
+        /// Where the row before it starts.
+        least: u32,
+        /// The number of entries; 0 for the first row.
+        most: u32,
+    },
+    /// A column of a sparse row that is out of range, out of order, or there twice.
+    #[error("row {row}: column {col} where {least} to below {cols} may follow")]
+    Column {
+        /// Row.
+        row: usize,
+        /// The column.
+        col: usize,
+        /// One past the column before it in the row.
+        least: usize,
+        /// Columns of the matrix.
+        cols: usize,
+    },
+    /// An entry of a sparse row that is zero.
+    #[error("row {row}, column {col}: a stored zero")]
+    StoredZero {
+        /// Row.
+        row: usize,
+        /// Column.
+        col: usize,
+    },
+    /// More entries than row pointers of 32 bits can count.
+    #[error("{count} entries are more than row pointers of 32 bits can count")]
+    Entries {
+        /// Entries.
+        count: usize,
+    },
+    /// Too many columns for the 16 bits of a packed entry.
+    #[error("{cols} columns, a packed entry has room for {most}")]
+    PackedColumns {
+        /// Columns of the matrix.
+        cols: usize,
+        /// The most.
+        most: usize,
+    },
+    /// Values that do not fit into the 16 bits of a packed entry.
+    #[error("values of {dtype}, a packed entry holds f16 or bf16")]
+    PackedType {
         /// The type.
         dtype: DType,
     },

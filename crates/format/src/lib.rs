@@ -1,4 +1,4 @@
-//! 2:4 matrices: build, compress, validate, reorder, store.
+//! 2:4 matrices, and what is kept beside them: build, compress, validate, reorder, store.
 //!
 //! In a 2:4 matrix every group of four consecutive columns of a row holds at most two non-zeros.
 //! Sparse tensor cores multiply such a matrix at twice the dense rate, from 9/16 of the bytes (16-bit
@@ -36,6 +36,12 @@
 //! Kernels read other arrangements of the same words: [`Order`]. [`Matrix24::pack`] makes them,
 //! [`Packed::unpack`] takes them back.
 //!
+//! # A sparse residual
+//!
+//! [`Csr`] holds what some methods keep beside a 2:4 matrix: a few of the weights that 2:4 drops,
+//! wherever they lie. Kernels read its row pointers and one word for each entry: the column in the
+//! low half, the bits of the value, f16 or bf16, in the high half ([`Csr::pack`]).
+//!
 //! # The file form
 //!
 //! A [safetensors](https://github.com/huggingface/safetensors) file. A dense tensor is stored as
@@ -46,16 +52,29 @@
 //! | `NAME.values` | F16, BF16, F32, I8 or F8_E4M3 | [`Order::values_shape`]; row-major: `[m, k/2]` |
 //! | `NAME.metadata` | U32 (I32 is read as well) | [`Order::metadata_shape`]; row-major: `[m, k/32]` |
 //!
-//! and named in the header's string metadata, where the key `quickpick` holds JSON:
+//! and, if it has a sparse residual of the same shape, as two more:
+//!
+//! | tensor | type | shape |
+//! |---|---|---|
+//! | `NAME.residual_rows` | U32 | `[m + 1]`: [`Csr::pointers`] |
+//! | `NAME.residual` | U32 | `[entries]`: [`Csr::pack`] |
+//!
+//! They are named in the header's string metadata, where the key `quickpick` holds JSON; `residual` is
+//! there if the tensor has one, and says the type of its values, `f16` or `bf16`:
 //!
 //! ```json
 //! {"version": 1,
-//!  "sparse": {"NAME": {"pattern": "2:4", "shape": [m, cols], "order": "row-major", "order_version": 1}},
+//!  "sparse": {"NAME": {"pattern": "2:4", "shape": [m, cols], "order": "row-major", "order_version": 1,
+//!                      "residual": "f16"}},
 //!  "notes": {"any": "text"}}
 //! ```
 //!
+//! The version says how an index is to be read, and a file without residuals is read as ever, so
+//! residuals did not raise it. Nor can a reader that is older than they are take such a file for one of
+//! plain 2:4 tensors: it refuses an index with a key that it does not know.
+//!
 //! A reader refuses a version, pattern, order or order version that it does not know. There must be
-//! no tensor NAME beside its two parts. Files appear by atomic rename ([`write_atomic`]), and equal
+//! no tensor NAME beside its parts. Files appear by atomic rename ([`write_atomic`]), and equal
 //! models make equal bytes. [`Reader`] trusts nothing: each way in which a file can be wrong is a
 //! [`FileError`] of its own, and no file makes it panic.
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -63,6 +82,7 @@
 extern crate alloc;
 
 mod bitmask;
+mod csr;
 mod dtype;
 mod e4m3;
 mod element;
@@ -75,6 +95,7 @@ mod pack;
 mod pair;
 
 pub use bitmask::Bitmask;
+pub use csr::Csr;
 pub use dtype::DType;
 pub use e4m3::E4m3;
 pub use element::Element;

@@ -202,7 +202,7 @@ pub(crate) fn check_length(what: &'static str, have: usize, want: usize) -> Resu
     if have == want { Ok(()) } else { Err(Error::Length { what, have, want }) }
 }
 
-fn check_finite<T: Element>(v: T, row: usize, col: usize) -> Result<(), Error> {
+pub(crate) fn check_finite<T: Element>(v: T, row: usize, col: usize) -> Result<(), Error> {
     if v.is_finite() { Ok(()) } else { Err(Error::NotFinite { row, col, value: v.to_f32() }) }
 }
 

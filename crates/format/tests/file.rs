@@ -4,7 +4,7 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 use quickpick_format::{
-    E4m3, Element, Error, FileError, Kind, Matrix24, Order, Reader, StoredType, Writer,
+    Csr, DType, E4m3, Element, Error, FileError, Kind, Matrix24, Order, Reader, StoredType, Writer,
     write_atomic,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -18,11 +18,21 @@ fn matrix<T: Element>(rows: usize, cols: usize) -> Matrix24<T> {
     Matrix24::compress(&dense, rows, cols).unwrap()
 }
 
-/// Two 2:4 tensors in two orders, a dense one and a note.
+/// What [`matrix`] drops, now and then.
+fn residual<T: Element>(rows: usize, cols: usize) -> Csr<T> {
+    let dense: Vec<T> = (0..rows * cols)
+        .map(|i| T::from_f32(if i * 7 % 4 > 1 && i % 5 == 0 { i as f32 + 1.0 } else { 0.0 }))
+        .collect();
+    Csr::from_dense(&dense, rows, cols).unwrap()
+}
+
+/// Two 2:4 tensors in two orders, one with a residual, a dense tensor and a note.
 fn model() -> Vec<u8> {
     let (up, down, norm) = (matrix::<f16>(5, 36), matrix::<bf16>(3, 8), [1.0f32, 2.0, 3.0]);
+    let beside = residual::<f16>(5, 36);
     let mut file = Writer::new();
     file.sparse("up", &up, Order::MmaSpSm80).unwrap();
+    file.residual("up", &beside).unwrap();
     file.sparse("down", &down, Order::RowMajor).unwrap();
     file.dense("norm", &norm, &[3]).unwrap();
     file.note("config", "{\"layers\": 1}");
@@ -35,19 +45,24 @@ fn a_model_comes_back() {
     let file = Reader::parse(&bytes).unwrap();
     assert_eq!(file.sparse::<f16>("up").unwrap(), matrix(5, 36));
     assert_eq!(file.sparse::<bf16>("down").unwrap(), matrix(3, 8));
+    assert_eq!(file.residual::<f16>("up").unwrap(), Some(residual(5, 36)));
+    assert_eq!(file.residual::<bf16>("down").unwrap(), None);
     assert_eq!(file.dense::<f32>("norm").unwrap(), (vec![1.0, 2.0, 3.0], vec![3]));
     assert_eq!(file.note("config"), Some("{\"layers\": 1}"));
     assert_eq!(file.note("none"), None);
     let entries = file.entries();
-    let seen: Vec<_> =
-        entries.iter().map(|e| (&*e.name, e.dtype, &*e.shape, e.kind, e.bytes)).collect();
+    let seen: Vec<_> = entries
+        .iter()
+        .map(|e| (&*e.name, e.dtype, &*e.shape, e.kind, e.residual, e.bytes))
+        .collect();
     let (down, up) = (Kind::Sparse24(Order::RowMajor), Kind::Sparse24(Order::MmaSpSm80));
+    let beside = residual::<f16>(5, 36).bytes() as u64;
     assert_eq!(
         seen,
         [
-            ("down", StoredType::BF16, &[3, 8][..], down, 3 * 32 + 3 * 4),
-            ("norm", StoredType::F32, &[3], Kind::Dense, 12),
-            ("up", StoredType::F16, &[5, 36], up, 5 * 64 + 32 * 8),
+            ("down", StoredType::BF16, &[3, 8][..], down, None, 3 * 32 + 3 * 4),
+            ("norm", StoredType::F32, &[3], Kind::Dense, None, 12),
+            ("up", StoredType::F16, &[5, 36], up, Some((DType::F16, 18)), 5 * 64 + 32 * 8 + beside),
         ]
     );
 }
@@ -112,6 +127,115 @@ fn names_are_taken_once_and_shapes_fit() {
 }
 
 #[test]
+fn residuals_lie_beside_their_tensors() {
+    fn check<T: Element>() {
+        let (m, r, none) = (matrix::<T>(3, 8), residual::<T>(3, 8), [T::from_f32(0.0); 24]);
+        let none = Csr::from_dense(&none, 3, 8).unwrap();
+        for r in [&r, &none] {
+            let mut file = Writer::new();
+            file.sparse("w", &m, Order::RowMajor).unwrap();
+            file.residual("w", r).unwrap();
+            let bytes = file.to_bytes().unwrap();
+            let file = Reader::parse(&bytes).unwrap();
+            assert_eq!(file.sparse::<T>("w").unwrap(), m);
+            assert_eq!(file.residual::<T>("w").unwrap().as_ref(), Some(r));
+            assert_eq!(file.entries().len(), 1);
+            let theirs = SafeTensors::deserialize(&bytes).unwrap();
+            let rows = theirs.tensor("w.residual_rows").unwrap();
+            assert_eq!((rows.dtype(), rows.shape()), (Dtype::U32, &[4][..]));
+            let entries = theirs.tensor("w.residual").unwrap();
+            assert_eq!(entries.shape(), [r.values().len()]);
+            assert_eq!(entries.data(), bytemuck::cast_slice::<u32, u8>(&r.pack().unwrap()));
+        }
+    }
+    check::<f16>();
+    check::<bf16>();
+
+    let (m, r) = (matrix::<f16>(3, 8), residual::<f16>(3, 8));
+    let mut file = Writer::new();
+    let e = file.residual("w", &r).unwrap_err();
+    assert!(matches!(&e, FileError::Missing { name } if name == "w"), "{e}");
+    file.sparse("w", &m, Order::RowMajor).unwrap();
+    let other = residual::<f16>(8, 3);
+    let e = file.residual("w", &other).unwrap_err();
+    assert_eq!(e.to_string(), "tensor `w.residual` has shape [8, 3], [3, 8] wanted");
+    let wide = residual::<f32>(3, 8);
+    let e = file.residual("w", &wide).unwrap_err();
+    assert!(matches!(e, FileError::Matrix { source: Error::PackedType { .. }, .. }));
+    // nothing of the refused ones is there
+    let bytes = file.to_bytes().unwrap();
+    assert_eq!(Reader::parse(&bytes).unwrap().residual::<f16>("w").unwrap(), None);
+    file.residual("w", &r).unwrap();
+    for name in ["w.residual", "w.residual_rows"] {
+        let e = file.dense(name, &[1.0f32], &[1]).unwrap_err();
+        assert!(matches!(e, FileError::Duplicate { .. }), "{name}: {e}");
+    }
+    assert!(matches!(file.residual("w", &r), Err(FileError::Duplicate { .. })));
+}
+
+#[test]
+fn every_malformed_residual_is_its_own_error() {
+    use FileError as E;
+    let refused = |file: &Forged, as_: &dyn Fn(&E) -> bool| {
+        let bytes = file.bytes();
+        match Reader::parse(&bytes).and_then(|file| file.residual::<f16>("w")) {
+            Ok(_) => panic!("accepted"),
+            Err(e) => assert!(as_(&e), "{e}"),
+        }
+    };
+    let sound = || {
+        let mut file = Forged::new().index("n\":1}", "n\":1,\"residual\":\"f16\"}");
+        file.residual = Some([
+            (Dtype::U32, vec![2], vec![0, 0, 0, 0, 1, 0, 0, 0]),
+            (Dtype::U32, vec![1], vec![5, 0, 0, 0x3C]),
+        ]);
+        file
+    };
+    let bytes = sound().bytes();
+    let file = Reader::parse(&bytes).unwrap();
+    let row = file.residual::<f16>("w").unwrap().unwrap();
+    assert!(row.row(0).eq([(5, f16::ONE)]));
+    assert!(matches!(file.residual::<bf16>("w"), Err(E::ResidualAsked { have: DType::F16, .. })));
+    assert!(matches!(file.residual::<f16>("v"), Err(E::Missing { .. })));
+
+    let f32 = sound().index("\"f16\"", "\"f32\"");
+    refused(&f32, &|e| matches!(e, E::ResidualType { have, .. } if have == "f32"));
+    let mut file = sound();
+    file.residual = None;
+    refused(&file, &|e| matches!(e, E::Missing { name } if name == "w.residual_rows"));
+    for part in 0..2 {
+        let mut file = sound();
+        file.parts(part).0 = Dtype::F32;
+        refused(&file, &|e| matches!(e, E::WordType { have: Dtype::F32, .. }));
+        file.parts(part).0 = Dtype::I32;
+        assert!(Reader::parse(&file.bytes()).unwrap().residual::<f16>("w").is_ok());
+        let mut file = sound();
+        file.parts(part).1.push(1);
+        refused(&file, &|e| matches!(e, E::Shape { .. }));
+    }
+    let mut file = sound();
+    file.parts(0).2[4] = 2;
+    let pointer = Error::RowPointer { row: 1, pointer: 2, least: 1, most: 1 };
+    refused(&file, &|e| matches!(e, E::Matrix { source, .. } if *source == pointer));
+    let mut file = sound();
+    file.parts(1).2[0] = 32;
+    let column = Error::Column { row: 0, col: 32, least: 0, cols: 32 };
+    refused(&file, &|e| matches!(e, E::Matrix { source, .. } if *source == column));
+    let mut file = sound();
+    file.parts(1).2[3] = 0x80; // −0.0
+    let zero = Error::StoredZero { row: 0, col: 5 };
+    refused(&file, &|e| matches!(e, E::Matrix { source, .. } if *source == zero));
+
+    // what the index does not call a residual is a tensor like any other
+    let mut file = sound().index(",\"residual\":\"f16\"", "");
+    let bytes = file.bytes();
+    let names =
+        Vec::from_iter(Reader::parse(&bytes).unwrap().entries().into_iter().map(|e| e.name));
+    assert_eq!(names, ["w", "w.residual", "w.residual_rows"]);
+    assert_eq!(file.parts(0).1, [2]);
+}
+
+#[test]
 fn saving_replaces_whole_files() {
     let folder = std::env::temp_dir().join(format!("quickpick-format-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
@@ -148,11 +272,16 @@ fn safetensors_agrees() {
     assert!(matches!(e, FileError::Type { have: StoredType::I64, .. }), "{e}");
 }
 
+/// Type, shape and bytes of a tensor.
+type Part = (Dtype, Vec<usize>, Vec<u8>);
+
 /// Builds a file whose index and parts say whatever a test likes.
 struct Forged {
     index: String,
-    values: (Dtype, Vec<usize>, Vec<u8>),
-    metadata: (Dtype, Vec<usize>, Vec<u8>),
+    values: Part,
+    metadata: Part,
+    /// Row pointers and entries.
+    residual: Option<[Part; 2]>,
 }
 
 impl Forged {
@@ -162,6 +291,7 @@ impl Forged {
             index: r#"{"version":1,"sparse":{"w":{"pattern":"2:4","shape":[1,32],"order":"row-major","order_version":1}}}"#.into(),
             values: (Dtype::F16, vec![1, 16], vec![0; 32]),
             metadata: (Dtype::U32, vec![1, 1], vec![0x44; 4]),
+            residual: None,
         }
     }
 
@@ -171,12 +301,20 @@ impl Forged {
         self
     }
 
+    fn parts(&mut self, part: usize) -> &mut Part {
+        &mut self.residual.as_mut().unwrap()[part]
+    }
+
     fn bytes(&self) -> Vec<u8> {
-        let view = |(dtype, shape, data): &(Dtype, Vec<usize>, Vec<u8>)| {
+        let view = |(dtype, shape, data): &Part| {
             // bytes outlive the call: each test is one small file
             TensorView::new(*dtype, shape.clone(), data.clone().leak()).unwrap()
         };
-        let tensors = [("w.values", view(&self.values)), ("w.metadata", view(&self.metadata))];
+        let mut tensors =
+            vec![("w.values", view(&self.values)), ("w.metadata", view(&self.metadata))];
+        if let Some([rows, entries]) = &self.residual {
+            tensors.extend([("w.residual_rows", view(rows)), ("w.residual", view(entries))]);
+        }
         let index = HashMap::from([("quickpick".to_owned(), self.index.clone())]);
         safetensors::serialize(tensors, Some(index)).unwrap()
     }
@@ -338,6 +476,7 @@ proptest! {
         if let Ok(file) = Reader::parse(&bytes) {
             for entry in file.entries() {
                 let _ = (file.sparse::<f16>(&entry.name), file.sparse::<bf16>(&entry.name));
+                let _ = (file.residual::<f16>(&entry.name), file.residual::<bf16>(&entry.name));
                 let _ = (file.dense::<f32>(&entry.name), file.dense::<i8>(&entry.name));
             }
         }

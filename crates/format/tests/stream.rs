@@ -4,7 +4,8 @@
 use half::f16;
 use proptest::prelude::*;
 use quickpick_format::{
-    AtomicFile, DType, Element, FileError, Layout, Matrix24, Order, Reader, StoredType, Writer,
+    AtomicFile, Csr, DType, Element, Error, FileError, Layout, Matrix24, Order, Reader, StoredType,
+    Writer,
 };
 use safetensors::{Dtype, tensor::TensorView};
 use std::collections::HashMap;
@@ -19,6 +20,15 @@ fn matrix<T: Element>(rows: usize, cols: usize) -> Matrix24<T> {
     Matrix24::compress(&dense, rows, cols).unwrap()
 }
 
+fn residual<T: Element>(rows: usize, cols: usize) -> Csr<T> {
+    let value = |i: usize| if i % 7 == 3 { i as f32 + 1.0 } else { 0.0 };
+    let dense: Vec<T> = (0..rows * cols).map(|i| T::from_f32(value(i))).collect();
+    Csr::from_dense(&dense, rows, cols).unwrap()
+}
+
+/// Entries of `residual(5, 36)`.
+const ENTRIES: usize = 26;
+
 fn folder(test: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("quickpick-{test}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
@@ -30,8 +40,10 @@ const NORM: [f32; 3] = [1.0, 2.0, 3.0];
 /// A layout and the same file from memory.
 fn both() -> (Layout, Vec<u8>) {
     let (up, down) = (matrix::<f16>(5, 36), matrix::<i8>(3, 8));
+    let beside = residual::<f16>(5, 36);
     let mut file = Writer::new();
     file.sparse("up", &up, Order::MmaSpSm80).unwrap();
+    file.residual("up", &beside).unwrap();
     file.sparse("down", &down, Order::RowMajor).unwrap();
     file.dense("norm", &NORM, &[3]).unwrap();
     file.note("config", "{}");
@@ -40,6 +52,7 @@ fn both() -> (Layout, Vec<u8>) {
     layout.dense("norm", StoredType::F32, &[3]).unwrap();
     layout.sparse("down", DType::I8, [3, 8], Order::RowMajor).unwrap();
     layout.sparse("up", DType::F16, [5, 36], Order::MmaSpSm80).unwrap();
+    layout.residual("up", DType::F16, ENTRIES).unwrap();
     (layout, file.to_bytes().unwrap())
 }
 
@@ -47,6 +60,7 @@ fn both() -> (Layout, Vec<u8>) {
 /// caller's.
 fn fill<W: Write + Seek>(layout: &Layout, out: W) -> Result<W, FileError> {
     let mut file = layout.start(out)?;
+    file.residual("up", &residual::<f16>(5, 36))?;
     file.sparse("up", &matrix::<f16>(5, 36))?;
     file.raw("norm", bytemuck::cast_slice(&NORM))?;
     file.sparse("down", &matrix::<i8>(3, 8))?;
@@ -57,7 +71,8 @@ fn fill<W: Write + Seek>(layout: &Layout, out: W) -> Result<W, FileError> {
 fn a_stream_makes_the_bytes_that_memory_makes() {
     let (layout, bytes) = both();
     assert_eq!(fill(&layout, Cursor::new(Vec::new())).unwrap().into_inner(), bytes);
-    assert_eq!(layout.data_bytes().unwrap(), 12 + 5 * 64 + 32 * 8 + 3 * 16 + 3 * 4);
+    let beside = 4 * (6 + ENTRIES as u64);
+    assert_eq!(layout.data_bytes().unwrap(), 12 + 5 * 64 + 32 * 8 + 3 * 16 + 3 * 4 + beside);
     assert!(bytes.len() as u64 > layout.data_bytes().unwrap());
 }
 
@@ -96,11 +111,20 @@ fn a_writer_takes_each_tensor_of_its_layout_once() {
     assert!(matches!(e, FileError::Shape { .. }), "{e}");
     let e = file.sparse("up", &matrix::<i8>(5, 36)).unwrap_err();
     assert!(matches!(e, FileError::Type { have: StoredType::F16, .. }), "{e}");
+    let e = file.residual("down", &residual::<f16>(3, 8)).unwrap_err();
+    assert!(matches!(&e, FileError::Missing { name } if name == "down.residual"), "{e}");
+    let e = file.residual("up", &residual::<f16>(5, 32)).unwrap_err();
+    assert!(matches!(e, FileError::Shape { .. }), "{e}");
+    let e = file.residual("up", &residual::<half::bf16>(5, 36)).unwrap_err();
+    assert!(matches!(e, FileError::ResidualAsked { have: DType::F16, .. }), "{e}");
+    let more = Csr::from_dense(&[f16::ONE; 180], 5, 36).unwrap();
+    let e = file.residual("up", &more).unwrap_err();
+    assert!(matches!(e, FileError::Size { have: 720, want: 104, .. }), "{e}");
     file.raw("norm", &[0; 12]).unwrap();
     let e = file.raw("norm", &[0; 12]).unwrap_err();
     assert!(matches!(e, FileError::Duplicate { .. }), "{e}");
     let e = file.finish().map(drop).unwrap_err();
-    assert!(matches!(e, FileError::Unwritten { count: 4, ref name } if name == "down.metadata"));
+    assert!(matches!(e, FileError::Unwritten { count: 6, ref name } if name == "down.metadata"));
 
     let mut layout = Layout::new();
     layout.dense("a.values", StoredType::F32, &[1]).unwrap();
@@ -110,6 +134,18 @@ fn a_writer_takes_each_tensor_of_its_layout_once() {
     assert!(matches!(e, FileError::Matrix { .. }), "{e}");
     let e = layout.sparse("b", DType::F32, [4, 32], Order::MmaSpSm80).unwrap_err();
     assert!(matches!(e, FileError::Matrix { .. }), "{e}");
+    let e = layout.residual("b", DType::F16, 1).unwrap_err();
+    assert!(matches!(&e, FileError::Missing { name } if name == "b"), "{e}");
+    layout.sparse("b", DType::F16, [4, 1 << 17], Order::RowMajor).unwrap();
+    for (dtype, columns) in [(DType::F16, true), (DType::F32, false)] {
+        let e = layout.residual("b", dtype, 1).unwrap_err();
+        let FileError::Matrix { source, .. } = e else { panic!("{e}") };
+        let as_ = match columns {
+            true => matches!(source, Error::PackedColumns { .. }),
+            false => matches!(source, Error::PackedType { .. }),
+        };
+        assert!(as_, "{source}");
+    }
     layout.dense("c", StoredType::F32, &[usize::MAX, 2]).unwrap();
     let e = layout.start(Cursor::new(Vec::new())).map(drop).unwrap_err();
     assert!(matches!(e, FileError::Overflow { .. }), "{e}");
@@ -176,6 +212,8 @@ fn an_open_file_reads_as_its_bytes_do() {
     assert_eq!(file.entries(), memory.entries());
     assert_eq!(file.sparse::<f16>("up").unwrap(), matrix(5, 36));
     assert_eq!(file.sparse::<i8>("down").unwrap(), matrix(3, 8));
+    assert_eq!(file.residual::<f16>("up").unwrap(), Some(residual(5, 36)));
+    assert_eq!(file.residual::<i8>("down").unwrap(), None);
     assert_eq!(file.dense::<f32>("norm").unwrap(), (NORM.to_vec(), vec![3]));
     for name in ["norm", "up.values", "down.metadata"] {
         assert_eq!(file.raw(name).unwrap(), memory.raw(name).unwrap(), "{name}");

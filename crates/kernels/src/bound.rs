@@ -25,8 +25,8 @@
 //! Inputs must be zero or normal in their own type, and outputs below its overflow: what devices do
 //! beyond that is not specified.
 
-use crate::reference::{LinearInputs, activate, gelu_argument, kv_head, softmax};
-use crate::{Activation, Attention, DType, Linear, RmsNorm, Rotary, SwiGlu};
+use crate::reference::{LinearInputs, SpmmCsrInputs, activate, gelu_argument, kv_head, softmax};
+use crate::{Activation, Attention, DType, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -216,4 +216,22 @@ pub fn swiglu(p: &SwiGlu, gate: &[f64], up: &[f64]) -> Vec<f64> {
         stored(p.out, value, error)
     };
     gate.iter().zip(up).map(one).collect()
+}
+
+/// Bound of each element of y; arguments as of [`reference::spmm_csr`](crate::reference::spmm_csr).
+pub fn spmm_csr(p: &SpmmCsr, inputs: &SpmmCsrInputs<'_>) -> Vec<f64> {
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let mut bound = vec![0.0; n * m];
+    for (t, x) in inputs.x[..n * k].chunks_exact(k).enumerate() {
+        for r in 0..m {
+            let (values, x) = inputs.factors(r, x);
+            let mut error = dot(p.dtype, values, &x);
+            if p.residual {
+                let sum: f64 = values.iter().zip(&x).map(|(w, x)| w * x).sum();
+                error += U * (sum.abs() + error + inputs.residual[t * m + r].abs());
+            }
+            bound[t * m + r] = error;
+        }
+    }
+    bound
 }

@@ -18,6 +18,8 @@ pub enum Problem {
     SwiGlu(SwiGlu),
     /// Rows of an embedding table.
     Gather(Gather),
+    /// The product with a sparse residual.
+    SpmmCsr(SpmmCsr),
 }
 
 /// How W of a linear layer is stored.
@@ -198,6 +200,33 @@ pub struct Gather {
     pub dtype: DType,
 }
 
+/// `y[n×m] = residual[n×m] + X[n×k]·Rᵀ`, R sparse: what a recovered layer adds to its 2:4 product
+/// (Weight-Recover-Prune, ACL 2024, long.347, §3). y and residual are f32, row-major without gaps, and
+/// sums are in f32; without a residual it is 0.
+///
+/// It runs before the 2:4 layer, whose residual y is: that one is added after the activation, so the
+/// layer must have none, and f32 for its Y. There is no kernel in PTX yet.
+///
+/// R lies in compressed sparse rows, as `quickpick_format::Csr` packs them: `rows`, m + 1 row pointers
+/// u32, and `entries`, nnz words u32, a column in the low half, a value of `dtype` in the high half. Of
+/// rows and entries that are no such matrix y is unspecified, but nothing outside of the operands is
+/// touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpmmCsr {
+    /// Output features: rows of R.
+    pub m: u32,
+    /// Tokens: rows of X.
+    pub n: u32,
+    /// Input features, a multiple of 32, at most 65536: columns of X. R may have fewer.
+    pub k: u32,
+    /// Entries of R; there may be none.
+    pub nnz: u32,
+    /// The type of R's values and of X: F16 or BF16.
+    pub dtype: DType,
+    /// Whether there is a residual.
+    pub residual: bool,
+}
+
 /// `2:4` or `dense`.
 impl fmt::Display for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,10 +260,19 @@ impl fmt::Display for Linear {
     }
 }
 
+impl fmt::Display for SpmmCsr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { m, n, k, nnz, dtype, residual } = self;
+        write!(f, "Y[{n}×{m}] = X[{n}×{k}]·Rᵀ, R CSR {dtype} of {nnz} entries, Y f32")?;
+        f.write_str(if *residual { ", residual" } else { "" })
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Linear(p) => p.fmt(f),
+            Self::SpmmCsr(p) => p.fmt(f),
             other => write!(f, "{other:?}"),
         }
     }

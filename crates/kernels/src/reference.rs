@@ -8,7 +8,7 @@
 //!
 //! Where a slice is shorter than its problem says. This is for tests, which own their inputs.
 
-use crate::{Activation, Attention, Gather, Linear, RmsNorm, Rotary, SwiGlu};
+use crate::{Activation, Attention, Gather, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -171,6 +171,44 @@ pub fn gather(p: &Gather, table: &[f64], ids: &[u32]) -> Vec<f64> {
     for (row, &id) in y.chunks_exact_mut(d).zip(&ids[..p.n as usize]) {
         if id < p.vocab {
             row.copy_from_slice(&table[id as usize * d..][..d]);
+        }
+    }
+    y
+}
+
+/// What a product with a sparse residual reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SpmmCsrInputs<'a> {
+    /// Where each row's entries start, m + 1.
+    pub rows: &'a [u32],
+    /// The entries' columns.
+    pub columns: &'a [u32],
+    /// The entries' values.
+    pub values: &'a [f64],
+    /// X, `n×k`.
+    pub x: &'a [f64],
+    /// `n×m`.
+    pub residual: &'a [f64],
+}
+
+impl SpmmCsrInputs<'_> {
+    /// The values of a row, and those of a row of x at its columns.
+    pub(crate) fn factors(&self, row: usize, x: &[f64]) -> (&[f64], Vec<f64>) {
+        let range = self.rows[row] as usize..self.rows[row + 1] as usize;
+        let x = self.columns[range.clone()].iter().map(|&col| x[col as usize]).collect();
+        (&self.values[range], x)
+    }
+}
+
+/// y `n×m`.
+pub fn spmm_csr(p: &SpmmCsr, inputs: &SpmmCsrInputs<'_>) -> Vec<f64> {
+    let (m, n) = (p.m as usize, p.n as usize);
+    let mut y = vec![0.0; n * m];
+    for (t, x) in inputs.x[..n * p.k as usize].chunks_exact(p.k as usize).enumerate() {
+        for r in 0..m {
+            let (values, x) = inputs.factors(r, x);
+            let residual = if p.residual { inputs.residual[t * m + r] } else { 0.0 };
+            y[t * m + r] = residual + dot(values, &x);
         }
     }
     y

@@ -159,6 +159,9 @@ struct Reasons<'a>(&'a [Considered]);
 
 impl fmt::Display for Reasons<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str(": none is written for this kind of device yet");
+        }
         for c in self.0 {
             match c.outcome {
                 Ok(cost) => write!(f, "\n  {}: cost {cost:.3e}", c.spec)?,

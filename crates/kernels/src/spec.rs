@@ -19,6 +19,8 @@ pub enum OpKind {
     SwiGlu,
     /// [`Gather`](crate::Gather).
     Gather,
+    /// [`SpmmCsr`](crate::SpmmCsr).
+    SpmmCsr,
 }
 
 /// What the kernel is written for.
@@ -86,8 +88,8 @@ pub enum Form {
         /// Lanes that share output features, a power of two.
         lanes: u32,
     },
-    /// One workgroup of `threads` per row (norm, gather), per row-block (SwiGLU, rotary) or per
-    /// (token, head) (attention).
+    /// One workgroup of `threads` per row (norm, gather), per row-block (SwiGLU, rotary), per (token,
+    /// head) (attention) or per token and block of rows (CSR).
     Rowwise {
         /// Threads of a workgroup.
         threads: u32,
@@ -218,6 +220,7 @@ impl fmt::Display for KernelSpec {
             (OpKind::Attention, _) => "attention",
             (OpKind::SwiGlu, _) => "swiglu",
             (OpKind::Gather, _) => "gather",
+            (OpKind::SpmmCsr, _) => "spmm_csr",
         })?;
         write!(f, "_{}", self.dtype)?;
         f.write_str(match (self.target, self.op) {

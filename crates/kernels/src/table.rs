@@ -86,6 +86,7 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::Attention, F16, WgslPortable, 64),
     rowwise(OpKind::SwiGlu,    F16, WgslPortable, 256),
     rowwise(OpKind::Gather,    F16, WgslPortable, 256),
+    rowwise(OpKind::SpmmCsr,   F16, WgslPortable, 256),
 
     // the host
     host(OpKind::Linear(Sparse24), F16),
@@ -113,6 +114,8 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::Gather, F16),
     host(OpKind::Gather, BF16),
     host(OpKind::Gather, F32),
+    host(OpKind::SpmmCsr, F16),
+    host(OpKind::SpmmCsr, BF16),
 ];
 
 const fn tile(m: u32, n: u32, k: u32) -> Tile {

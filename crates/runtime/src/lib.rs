@@ -25,6 +25,7 @@
 //!             0 => None,
 //!             bytes => Some(backend.buffer(bytes)?.into()),
 //!         },
+//!         sum: None,
 //!     };
 //!     let steps = [layer.step(backend, &selection.plan, &operands)?];
 //!     // run, as often as wanted: a run allocates nothing and waits for nothing

@@ -2,8 +2,10 @@
 
 use crate::backend::{Backend, Slice};
 use crate::error::{Error, Result};
-use quickpick_format::{DType, Element, Matrix24, Order};
-use quickpick_kernels::{Activation, Epilogue, Linear, Plan, Problem, Selection, Weights, select};
+use quickpick_format::{Csr, DType, Element, Matrix24, Order};
+use quickpick_kernels::{
+    Activation, Epilogue, Linear, Plan, Problem, Selection, SpmmCsr, Weights, select,
+};
 
 /// A weight in device memory, in one order.
 #[derive(Debug)]
@@ -58,6 +60,24 @@ pub fn pad_columns<T: Element>(matrix: &[T], cols: usize) -> Result<Vec<T>> {
     Ok(padded)
 }
 
+/// A sparse residual in device memory, as kernels read it.
+struct Residual<B: Backend> {
+    rows: B::Buffer,
+    entries: B::Buffer,
+    nnz: u32,
+}
+
+impl<B: Backend> Residual<B> {
+    fn upload<T: Element>(backend: &B, residual: &Csr<T>) -> Result<Self> {
+        let entries = residual.pack()?;
+        Ok(Self {
+            rows: backend.upload(bytemuck::cast_slice(residual.pointers()))?,
+            entries: backend.upload(bytemuck::cast_slice(&entries))?,
+            nnz: dimension("entries", entries.len())?,
+        })
+    }
+}
+
 /// A linear layer `Y = act(scale·(X·Wᵀ) + bias) + residual` on a device, for any number of tokens.
 /// scale is 1, or w_scale of the feature × x_scale of the token ([`with_scales`](Self::with_scales)).
 ///
@@ -68,6 +88,8 @@ pub fn pad_columns<T: Element>(matrix: &[T], cols: usize) -> Result<Vec<T>> {
 /// [`release_host`](Self::release_host) drops the matrix once every step is made. So memory is the
 /// packed weight once per order in use (wgpu and CPU: one; CUDA: up to two), and once on the host
 /// until released. A dense weight is uploaded once, and not kept.
+///
+/// A [`recovered`](Self::recovered) layer takes two launches, which [`launches`](Self::launches) selects.
 pub struct LinearLayer<B: Backend> {
     m: u32,
     k: u32,
@@ -76,12 +98,13 @@ pub struct LinearLayer<B: Backend> {
     copies: Vec<(Option<Order>, Weight<B>)>,
     /// Makes another copy; owns the matrix.
     pack: Option<Box<dyn Fn(&B, Order) -> Result<Weight<B>> + Send + Sync>>,
+    recovered: Option<Residual<B>>,
     bias: Option<B::Buffer>,
     w_scale: Option<B::Buffer>,
     transposed: bool,
 }
 
-/// What a step of a linear layer reads and writes, besides weight, its scales and bias.
+/// What the steps of a linear layer read and write, besides weight, its scales and bias.
 #[derive(Clone, Debug)]
 pub struct Operands<T> {
     /// `n × k` of the weight's type, k padded to 32 ([`pad_columns`]).
@@ -94,6 +117,9 @@ pub struct Operands<T> {
     pub y: Slice<T>,
     /// [`Plan::workspace_bytes`], zeroed once; `None` if that is 0.
     pub workspace: Option<Slice<T>>,
+    /// What the first step of a recovered layer writes and its second adds,
+    /// [`LinearLayer::sum_bytes`]; `None` if that is 0. Layers whose steps run in turn may share it.
+    pub sum: Option<Slice<T>>,
 }
 
 impl<B: Backend> LinearLayer<B> {
@@ -111,7 +137,46 @@ impl<B: Backend> LinearLayer<B> {
         let pack = move |backend: &B, order| Weight::sparse(backend, &weight, order);
         let (dtype, weights) = (T::DTYPE, Weights::Sparse24);
         let (copies, pack) = (vec![], Some(Box::new(pack) as Box<_>));
-        Ok(Self { m, k, dtype, weights, copies, pack, bias, w_scale: None, transposed: false })
+        Ok(Self {
+            m,
+            k,
+            dtype,
+            weights,
+            copies,
+            pack,
+            recovered: None,
+            bias,
+            w_scale: None,
+            transposed: false,
+        })
+    }
+
+    /// A layer with a 2:4 weight and what was recovered of the weights that 2:4 drops (Weight-Recover-
+    /// Prune, ACL 2024, long.347): `Y = X·(W + R)ᵀ + bias + residual`, of two launches. Uploads R, once,
+    /// and the bias; the weight goes up with its step.
+    ///
+    /// R is multiplied first, and the 2:4 launch adds the result as its residual: after the activation,
+    /// and in Y's type. So [`launches`](Self::launches) refuses an activation, and a Y that is not f32;
+    /// nor can such a layer scale or be transposed. CUDA has no kernel for R yet.
+    ///
+    /// Errors: [`Error::Argument`] for a residual of another shape, or as [`sparse`](Self::sparse);
+    /// [`Error::Format`] for a type that is not of 16 bits, or more than 65536 columns; the device's.
+    pub fn recovered<T: Element>(
+        backend: &B,
+        weight: Matrix24<T>,
+        residual: &Csr<T>,
+        bias: Option<&[f32]>,
+    ) -> Result<Self> {
+        for (dim, got, expected) in
+            [("rows", residual.rows(), weight.rows()), ("columns", residual.cols(), weight.cols())]
+        {
+            if got != expected {
+                let what = format!("{dim} of a residual for this weight");
+                return Err(Error::Argument { what, got: got as u64, expected: expected as u64 });
+            }
+        }
+        let recovered = Some(Residual::upload(backend, residual)?);
+        Ok(Self { recovered, ..Self::sparse(backend, weight, bias)? })
     }
 
     /// A layer with a dense weight, `m × cols` row-major, and a bias of m numbers if it has one.
@@ -137,6 +202,7 @@ impl<B: Backend> LinearLayer<B> {
             weights,
             copies,
             pack: None,
+            recovered: None,
             bias,
             w_scale: None,
             transposed: false,
@@ -148,8 +214,12 @@ impl<B: Backend> LinearLayer<B> {
     /// come with each step ([`Operands::x_scale`]). Not every kernel scales: see what
     /// [`select`](Self::select) says.
     ///
-    /// Errors: [`Error::Argument`] for scales of another number; the device's.
+    /// Errors: [`Error::Argument`] for scales of another number, or for a recovered layer; the device's.
     pub fn with_scales(self, backend: &B, w_scale: &[f32]) -> Result<Self> {
+        if self.recovered.is_some() {
+            let (what, got) = ("scales of a recovered layer".into(), w_scale.len() as u64);
+            return Err(Error::Argument { what, got, expected: 0 });
+        }
         let w_scale = Some(upload(backend, "w_scale", self.m, w_scale)?);
         Ok(Self { w_scale, ..self })
     }
@@ -170,10 +240,11 @@ impl<B: Backend> LinearLayer<B> {
     }
 
     /// What is asked for `n` tokens, with Y of type `out`. Scales and bias are in it, if the layer has
-    /// them.
+    /// them. Of a recovered layer it is what the second launch is asked, which has a residual always.
     pub fn problem(&self, n: u32, out: DType, activation: Activation, residual: bool) -> Problem {
         let Self { m, k, dtype, weights, .. } = *self;
         let (scales, bias) = (self.w_scale.is_some(), self.bias.is_some());
+        let residual = residual || self.recovered.is_some();
         let epilogue = Epilogue { scales, bias, activation, residual, transposed: self.transposed };
         Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue })
     }
@@ -181,7 +252,8 @@ impl<B: Backend> LinearLayer<B> {
     /// Chooses the kernel for `n` tokens; the selection prints its reasons, and its plan says how
     /// much workspace [`step`](Self::step) wants.
     ///
-    /// Errors: [`Error::NoKernel`], with each kernel's reason.
+    /// Errors: [`Error::NoKernel`], with each kernel's reason; [`Error::Argument`] for a recovered layer,
+    /// which takes more than one launch.
     pub fn select(
         &self,
         backend: &B,
@@ -190,12 +262,45 @@ impl<B: Backend> LinearLayer<B> {
         activation: Activation,
         residual: bool,
     ) -> Result<Selection> {
+        if self.recovered.is_some() {
+            let what = "launches selected for a recovered layer".into();
+            return Err(Error::Argument { what, got: 1, expected: 2 });
+        }
         let problem = self.problem(n, out, activation, residual);
         Ok(select(&problem, backend.caps())?)
     }
 
-    /// Binds a plan of [`select`](Self::select), or another of this layer's problem. Packs and
-    /// uploads the weight if this is the first plan that reads it in its order.
+    /// Chooses the kernels of every launch for `n` tokens, in the order in which they run: one, or two
+    /// of a recovered layer. [`step`](Self::step) binds each of their plans, all to the same operands.
+    ///
+    /// Errors: [`Error::NoKernel`], with each kernel's reason; [`Error::Argument`] for what a recovered
+    /// layer cannot do.
+    pub fn launches(
+        &self,
+        backend: &B,
+        n: u32,
+        out: DType,
+        activation: Activation,
+        residual: bool,
+    ) -> Result<Vec<Selection>> {
+        let Some(recovered) = &self.recovered else {
+            return Ok(vec![self.select(backend, n, out, activation, residual)?]);
+        };
+        let Self { m, k, dtype, .. } = *self;
+        let first = SpmmCsr { m, n, k, nnz: recovered.nnz, dtype, residual };
+        let second = self.problem(n, out, activation, true);
+        self.check(&second, "launches")?;
+        let problems = [Problem::SpmmCsr(first), second];
+        problems.iter().map(|problem| Ok(select(problem, backend.caps())?)).collect()
+    }
+
+    /// Bytes of [`Operands::sum`] for `n` tokens: those of `n × m` f32 for a recovered layer, else 0.
+    pub fn sum_bytes(&self, n: u32) -> u64 {
+        if self.recovered.is_some() { 4 * u64::from(n) * u64::from(self.m) } else { 0 }
+    }
+
+    /// Binds a plan of [`select`](Self::select) or [`launches`](Self::launches), or another of this
+    /// layer's problem. Packs and uploads the weight if this is the first plan that reads it in its order.
     ///
     /// Errors: [`Error::Argument`] if the plan is for another layer or an operand does not fit it;
     /// the device's.
@@ -205,7 +310,24 @@ impl<B: Backend> LinearLayer<B> {
         plan: &Plan,
         operands: &Operands<B::Buffer>,
     ) -> Result<B::Step> {
-        self.check(plan)?;
+        let n = self.check(&plan.problem, &plan.spec.to_string())?;
+        if self.recovered.is_some() && operands.sum.is_none() {
+            let expected = self.sum_bytes(n);
+            let what = format!("{}: bytes of sum, an operand of a recovered layer", plan.spec);
+            return Err(Error::Argument { what, got: 0, expected });
+        }
+        if let (Problem::SpmmCsr(_), Some(r)) = (plan.problem, &self.recovered) {
+            let bound = plan.bindings.iter().map(|binding| match binding.name {
+                "rows" => Some(r.rows.clone().into()),
+                "entries" => Some(r.entries.clone().into()),
+                "x" => Some(operands.x.clone()),
+                "residual" => operands.residual.clone(),
+                "y" => operands.sum.clone(),
+                _ => None,
+            });
+            return backend.step(plan, &Vec::from_iter(bound));
+        }
+        let added = if self.recovered.is_some() { &operands.sum } else { &operands.residual };
         let weight = self.copy(backend, plan)?;
         let bound = plan.bindings.iter().map(|binding| match binding.name {
             "values" => Some(weight.values.clone().into()),
@@ -214,7 +336,7 @@ impl<B: Backend> LinearLayer<B> {
             "w_scale" => self.w_scale.clone().map(Slice::from),
             "x_scale" => operands.x_scale.clone(),
             "bias" => self.bias.clone().map(Slice::from),
-            "residual" => operands.residual.clone(),
+            "residual" => added.clone(),
             "y" => Some(operands.y.clone()),
             "workspace" => operands.workspace.clone(),
             _ => None,
@@ -243,29 +365,53 @@ impl<B: Backend> LinearLayer<B> {
         Ok(copy)
     }
 
-    fn check(&self, plan: &Plan) -> Result<()> {
-        let Problem::Linear(p) = plan.problem else {
-            let what = format!("{}: linear layers in the plan", plan.spec);
-            return Err(Error::Argument { what, got: 0, expected: 1 });
+    /// The tokens of a problem, which must be one of this layer's. `asker` begins the error.
+    fn check(&self, problem: &Problem, asker: &str) -> Result<u32> {
+        let argument = |what: String, got, expected| Err(Error::Argument { what, got, expected });
+        let (n, dtype, sizes) = match (problem, &self.recovered) {
+            (Problem::Linear(p), recovered) => {
+                if recovered.is_some() {
+                    check_adds_last(p, asker)?;
+                }
+                let kept = ("kept of four", kept(p.weights), kept(self.weights));
+                (p.n, p.dtype, [("m", p.m, self.m), ("k", p.k, self.k), kept])
+            }
+            (Problem::SpmmCsr(p), Some(r)) => {
+                (p.n, p.dtype, [("m", p.m, self.m), ("k", p.k, self.k), ("nnz", p.nnz, r.nnz)])
+            }
+            _ => return argument(format!("{asker}: linear layers in the plan"), 0, 1),
         };
-        if p.dtype != self.dtype {
-            let what = format!("{}: plans for weights of {}", plan.spec, self.dtype);
-            return Err(Error::Argument { what, got: 0, expected: 1 });
+        if dtype != self.dtype {
+            return argument(format!("{asker}: plans for weights of {}", self.dtype), 0, 1);
         }
-        let sizes = [
-            ("m", p.m, self.m),
-            ("k", p.k, self.k),
-            ("kept of four", kept(p.weights), kept(self.weights)),
-        ];
         for (dim, got, expected) in sizes {
             if got != expected {
-                let what = format!("{}: {dim} of a plan for this layer", plan.spec);
-                let (got, expected) = (u64::from(got), u64::from(expected));
-                return Err(Error::Argument { what, got, expected });
+                let what = format!("{asker}: {dim} of a plan for this layer");
+                return argument(what, got.into(), expected.into());
             }
         }
-        Ok(())
+        Ok(n)
     }
+}
+
+/// Whether a layer's residual can be a part of its product: it is of Y's type, lies as Y does, and is
+/// added after scales and activation.
+fn check_adds_last(p: &Linear, asker: &str) -> Result<()> {
+    let Epilogue { scales, bias: _, activation, residual, transposed } = p.epilogue;
+    let rules = [
+        ("bytes of an element of Y, f32", p.out.bytes() as u64, 4),
+        ("the activation's number", activation as u64, 0),
+        ("scales", scales.into(), 0),
+        ("transposed", transposed.into(), 0),
+        ("residuals", residual.into(), 1),
+    ];
+    for (rule, got, expected) in rules {
+        if got != expected {
+            let what = format!("{asker}: {rule}, of a recovered layer's second launch");
+            return Err(Error::Argument { what, got, expected });
+        }
+    }
+    Ok(())
 }
 
 fn kept(weights: Weights) -> u32 {

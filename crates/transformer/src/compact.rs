@@ -1,9 +1,10 @@
 //! A model as it ships: f16, its pruned layers compressed to 2:4.
 
+use crate::recovered::{add, check_fraction, excess, split, within};
 use crate::weights::{Tensor, Tensors};
 use crate::{Config, Error, Kind, Weights};
 use half::f16;
-use quickpick_format::{Kind as Form, Matrix24, Order, Reader, Writer};
+use quickpick_format::{Csr, Kind as Form, Matrix24, Order, Reader, Writer};
 use quickpick_prune::Masks;
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,6 +28,14 @@ pub enum Stored {
     Dense(Vec<f16>),
     /// Two of each four.
     Sparse(Matrix24<f16>),
+    /// Two of each four, and some of the others (Weight-Recover-Prune, ACL 2024, long.347): the sum of
+    /// both.
+    Recovered {
+        /// The two.
+        matrix: Matrix24<f16>,
+        /// The others.
+        residual: Csr<f16>,
+    },
 }
 
 impl Compact {
@@ -62,25 +71,32 @@ impl Compact {
     }
 
     /// Takes a model's tensors by name from `tensor`, one at a time, rounded to f16. A block's linear
-    /// layer is compressed if at most two of each four weights in a row are not zero; any other layer
-    /// stays dense.
+    /// layer is compressed if at most two of each four weights in a row are not zero, or if no more than
+    /// the fraction `residual` of its weights is beyond that: those it keeps beside, and of each four the
+    /// two of the largest magnitude, ties to the lower column, are the 2:4 ones. Any other layer stays
+    /// dense.
     ///
-    /// Errors: `tensor`'s own; a tensor of another shape than the configuration's, a weight that is not
+    /// Errors: `tensor`'s own; a `residual` outside of 0..=1; a tensor of another shape than the configuration's, a weight that is not
     /// finite or beyond f16's range.
     pub fn from_tensors(
         config: Config,
+        residual: f64,
         mut tensor: impl FnMut(&str) -> Result<Tensor, Error>,
     ) -> Result<Self, Error> {
         config.validate()?;
+        check_fraction(residual)?;
         let mut tensors = BTreeMap::new();
         for slot in config.slots() {
             let name = slot.name;
             let wide = crate::block::checked(&name, tensor(&name)?, &slot.shape)?;
             let narrow = narrow(&name, &wide)?;
             let stored = match (slot.kind, slot.shape.as_slice()) {
-                (Kind::Linear, &[rows, cols]) if is_two_of_four(&wide, cols) => {
-                    let matrix = Matrix24::compress(&narrow, rows, cols);
-                    Stored::Sparse(matrix.map_err(|e| Error::Weights(format!("{name}: {e}")))?)
+                (Kind::Linear, &[rows, cols]) if is_nearly_24(&wide, cols, residual) => {
+                    let parts = split(&narrow, rows, cols);
+                    match parts.map_err(|e| Error::Weights(format!("{name}: {e}")))? {
+                        (matrix, rest) if rest.values().is_empty() => Stored::Sparse(matrix),
+                        (matrix, residual) => Stored::Recovered { matrix, residual },
+                    }
                 }
                 _ => Stored::Dense(narrow),
             };
@@ -125,11 +141,14 @@ impl Compact {
     pub fn dense(&self, name: &str) -> Result<&[f16], Error> {
         match self.tensor(name)? {
             Stored::Dense(values) => Ok(values),
-            Stored::Sparse(_) => Err(Error::Weights(format!("{name} must not be compressed"))),
+            Stored::Sparse(_) | Stored::Recovered { .. } => {
+                Err(Error::Weights(format!("{name} must not be compressed")))
+            }
         }
     }
 
-    /// The same numbers in f32, pruned weights as zeros: what a host's forward pass computes on.
+    /// The same numbers in f32, pruned weights as zeros: what a host's forward pass computes on. Errors: a
+    /// residual and the weight that it is added to make no f32.
     pub fn widen(&self) -> Result<Weights, Error> {
         let wide = |values: &[f16]| values.iter().map(|x| x.to_f32()).collect();
         let mut tensors = Tensors::new();
@@ -137,6 +156,12 @@ impl Compact {
             let data = match self.tensor(&slot.name)? {
                 Stored::Dense(values) => wide(values),
                 Stored::Sparse(matrix) => wide(&matrix.expand()),
+                Stored::Recovered { matrix, residual } => {
+                    let mut sum: Vec<f32> = wide(&matrix.expand());
+                    let added = add(&mut sum, residual);
+                    added.map_err(|e| Error::Weights(format!("{}: {e}", slot.name)))?;
+                    sum
+                }
             };
             tensors.insert(slot.name, Tensor { shape: slot.shape, data });
         }
@@ -164,11 +189,14 @@ impl Compact {
         Ok(8.0 * 2f64.powi(-11) * places.sqrt() * largest)
     }
 
-    /// Parameters that are stored: all of a dense tensor, half of a compressed one.
+    /// Parameters that are stored: all of a dense tensor, half of a compressed one, and what lies beside.
     pub fn kept(&self) -> usize {
         let kept = |stored: &Stored| match stored {
             Stored::Dense(values) => values.len(),
             Stored::Sparse(matrix) => matrix.rows() * matrix.cols() / 2,
+            Stored::Recovered { matrix, residual } => {
+                matrix.rows() * matrix.cols() / 2 + residual.values().len()
+            }
         };
         self.tensors.values().map(kept).sum()
     }
@@ -191,6 +219,9 @@ impl Compact {
             match self.tensor(&slot.name)? {
                 Stored::Dense(values) => writer.dense(&slot.name, values, &slot.shape),
                 Stored::Sparse(matrix) => writer.sparse(&slot.name, matrix, Order::RowMajor),
+                Stored::Recovered { matrix, residual } => writer
+                    .sparse(&slot.name, matrix, Order::RowMajor)
+                    .and_then(|()| writer.residual(&slot.name, residual)),
             }
             .map_err(|e| Error::file(path, e))?;
         }
@@ -226,7 +257,13 @@ impl Compact {
             }
             let stored = match (entry.kind, slot.kind) {
                 (Form::Dense, _) => reader.dense(&name).map(|(values, _)| Stored::Dense(values)),
-                (Form::Sparse24(_), Kind::Linear) => reader.sparse(&name).map(Stored::Sparse),
+                (Form::Sparse24(_), Kind::Linear) => {
+                    let matrix = reader.sparse(&name).map_err(|e| Error::file(path, e))?;
+                    reader.residual(&name).map(|residual| match residual {
+                        None => Stored::Sparse(matrix),
+                        Some(residual) => Stored::Recovered { matrix, residual },
+                    })
+                }
                 (Form::Sparse24(_), _) => return Err(bad(format!("{name} must be dense"))),
             };
             tensors.insert(name, stored.map_err(|e| Error::file(path, e))?);
@@ -247,10 +284,11 @@ fn narrow(name: &str, wide: &[f32]) -> Result<Vec<f16>, Error> {
     }
 }
 
-/// Whether each group of four in each row has at most two weights that are not zero.
-fn is_two_of_four(weight: &[f32], cols: usize) -> bool {
-    let few = |group: &[f32]| group.iter().filter(|&&w| w != 0.0).count() <= 2;
-    cols.is_multiple_of(4) && weight.chunks(4).all(few)
+/// Whether no more than a fraction of the weights is beyond two of each four in each row.
+fn is_nearly_24(weight: &[f32], cols: usize, fraction: f64) -> bool {
+    let beyond = excess(weight, |&w| w == 0.0);
+    let packs = beyond == 0 || cols <= Csr::<f16>::PACKED_COLUMNS;
+    cols.is_multiple_of(4) && packs && within(beyond, weight.len(), fraction)
 }
 
 #[cfg(test)]
@@ -328,7 +366,7 @@ mod tests {
         let pruned = Compact::new(&weights, &masks(&config)).unwrap();
         let mut tensors = pruned.widen().unwrap().into_tensors();
         let again = |tensors: &Tensors| {
-            Compact::from_tensors(config, |name| Ok(tensors[name].clone())).unwrap()
+            Compact::from_tensors(config, 0.0, |name| Ok(tensors[name].clone())).unwrap()
         };
         assert_eq!(again(&tensors), pruned);
         let q = crate::config::in_block(0, crate::config::Q);
@@ -338,13 +376,47 @@ mod tests {
         let data = &mut tensors.get_mut(&q).unwrap().data;
         data[8..11].fill(1e-9); // a third that f16 would round to zero is a weight all the same
         assert!(matches!(again(&tensors).tensor(&q).unwrap(), Stored::Dense(_)));
-        let why = Compact::from_tensors(config, |name| {
+        let why = Compact::from_tensors(config, 0.0, |name| {
             Ok(Tensor { data: vec![], ..tensors[name].clone() })
         });
         assert!(why.unwrap_err().to_string().contains("with 0 elements"));
         let short = pruned.clone().with_max_seq(8).unwrap();
         assert_eq!(short.config().max_seq, 8);
         assert!(short.with_max_seq(9).is_err() && pruned.with_max_seq(0).is_err());
+    }
+
+    #[test]
+    fn what_is_nearly_24_is_compressed_if_that_is_asked() {
+        let config = Config { dim: 64, layers: 1, ffn: 96, max_seq: 16, ..Config::tiny() };
+        let weights = Weights::init(config, 7).unwrap();
+        let pruned = Compact::new(&weights, &masks(&config)).unwrap();
+        let mut tensors = pruned.widen().unwrap().into_tensors();
+        let q = crate::config::in_block(0, crate::config::Q);
+        let data = &mut tensors.get_mut(&q).unwrap().data;
+        data[8..12].copy_from_slice(&[0.25, -0.5, 0.5, 0.125]);
+        data[1] = 1.0;
+        let nearly =
+            |fraction| Compact::from_tensors(config, fraction, |name| Ok(tensors[name].clone()));
+        // of 4096 weights three are beyond two of a group
+        let share = 3.0 / 4096.0;
+        let without = nearly(share * 0.99).unwrap();
+        assert!(matches!(without.tensor(&q).unwrap(), Stored::Dense(_)));
+        assert!(nearly(1.5).unwrap_err().to_string().contains("not 0..=1"));
+        let model = nearly(share).unwrap();
+        let Stored::Recovered { matrix, residual } = model.tensor(&q).unwrap() else {
+            panic!("{:?}", model.tensor(&q))
+        };
+        assert_eq!(matrix.expand()[8..12], [0.0, -0.5, 0.5, 0.0].map(f16::from_f32));
+        assert_eq!(residual.values().len(), 3);
+        assert_eq!(model.kept(), pruned.kept() + 3);
+        let k = crate::config::in_block(0, crate::config::K);
+        assert!(matches!(model.tensor(&k).unwrap(), Stored::Sparse(_)));
+        assert_eq!(model.widen().unwrap().tensors(), &tensors);
+        let folder = folder("recovered");
+        let path = folder.join("model");
+        model.save(&path).unwrap();
+        assert_eq!(Compact::load(&path).unwrap(), model);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

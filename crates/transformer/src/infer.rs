@@ -60,11 +60,16 @@ impl<'b, B: Backend> Decoder<'b, B> {
         config.validate()?;
         let buffers = Buffers::new(backend, &config)?;
         let mut device = DeviceModel::upload(backend, model)?;
+        let sum = match device.sum_bytes(CHUNKS[0].min(config.max_seq) as u32) {
+            0 => None,
+            bytes => Some(backend.buffer(bytes)?),
+        };
         let mut kernels = BTreeSet::new();
         let mut chunks = Vec::new();
         for tokens in CHUNKS.into_iter().filter(|&n| n <= config.max_seq) {
             let n = tokens as u32;
-            let mut recorder = Recorder { backend, n, steps: Vec::new(), kernels: &mut kernels };
+            let (sum, steps, kernels) = (sum.clone(), Vec::new(), &mut kernels);
+            let mut recorder = Recorder { backend, n, sum, steps, kernels };
             recorder.model(&config, &buffers, &mut device)?;
             chunks.push(Chunk { tokens, steps: recorder.steps });
         }
@@ -276,6 +281,13 @@ impl<B: Backend> DeviceModel<B> {
             head: load_linear(backend, model, config.head())?,
         })
     }
+
+    /// Bytes that every recovered layer can write its sums of `n` tokens to; 0 if there is none.
+    fn sum_bytes(&self, n: u32) -> u64 {
+        let layers =
+            self.blocks.iter().flat_map(|b| [&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down]);
+        layers.chain([&self.head]).map(|layer| layer.sum_bytes(n)).max().unwrap_or(0)
+    }
 }
 
 fn load_linear<B: Backend>(
@@ -287,6 +299,9 @@ fn load_linear<B: Backend>(
     Ok(match model.tensor(name)? {
         Stored::Dense(values) => LinearLayer::dense(backend, values, columns, None)?,
         Stored::Sparse(matrix) => LinearLayer::sparse(backend, matrix.clone(), None)?,
+        Stored::Recovered { matrix, residual } => {
+            LinearLayer::recovered(backend, matrix.clone(), residual, None)?
+        }
     })
 }
 
@@ -295,6 +310,9 @@ struct Recorder<'a, B: Backend> {
     backend: &'a B,
     /// Tokens of the chunk.
     n: u32,
+    /// f32, n × the most features of a recovered layer: what its residual makes of x. Steps run in turn,
+    /// so that one serves all layers.
+    sum: Option<B::Buffer>,
     steps: Vec<B::Step>,
     kernels: &'a mut BTreeSet<String>,
 }
@@ -363,17 +381,24 @@ impl<B: Backend> Recorder<'_, B> {
         residual: Option<&B::Buffer>,
         y: &B::Buffer,
     ) -> Result<(), Error> {
-        let residual = residual.cloned().map(Slice::from);
-        let plan =
-            w.select(self.backend, self.n, DType::F32, Activation::None, residual.is_some())?.plan;
-        let workspace = match plan.workspace_bytes() {
-            0 => None,
-            bytes => Some(Slice::from(self.backend.buffer(bytes)?)),
+        let (none, adds) = (Activation::None, residual.is_some());
+        let launches = w.launches(self.backend, self.n, DType::F32, none, adds)?;
+        let mut operands = Operands {
+            x: x.clone().into(),
+            x_scale: None,
+            residual: residual.cloned().map(Slice::from),
+            y: y.clone().into(),
+            workspace: None,
+            sum: self.sum.clone().filter(|_| w.sum_bytes(self.n) > 0).map(Slice::from),
         };
-        let (x, y) = (x.clone().into(), y.clone().into());
-        let operands = Operands { x, x_scale: None, residual, y, workspace };
-        self.steps.push(w.step(self.backend, &plan, &operands)?);
-        self.kernels.insert(plan.spec.to_string());
+        for plan in launches.into_iter().map(|selection| selection.plan) {
+            operands.workspace = match plan.workspace_bytes() {
+                0 => None,
+                bytes => Some(Slice::from(self.backend.buffer(bytes)?)),
+            };
+            self.steps.push(w.step(self.backend, &plan, &operands)?);
+            self.kernels.insert(plan.spec.to_string());
+        }
         Ok(())
     }
 

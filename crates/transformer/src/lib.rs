@@ -15,6 +15,7 @@ pub mod oneshot;
 mod ops;
 pub mod optim;
 pub mod perplexity;
+mod recovered;
 pub mod reorder;
 pub mod score;
 mod slices;

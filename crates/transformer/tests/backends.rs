@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{CONFIG, model, oracle, tokens};
+use common::{CONFIG, model, oracle, recovered, tokens};
 use quickpick::Backend;
 use quickpick_transformer::score::{largest_difference, reference};
-use quickpick_transformer::{Decoder, Sampler, generate};
+use quickpick_transformer::{Compact, Decoder, Sampler, generate};
 
 /// One suite for each backend; a backend that is not there is reported, or fails if it is required.
 macro_rules! suite {
@@ -16,14 +16,18 @@ macro_rules! suite {
             #[test]
             fn agrees_with_f64() {
                 on(stringify!($name), $open, |b| {
-                    super::agrees_with_f64(&b, false);
-                    super::agrees_with_f64(&b, true);
+                    super::agrees_with_f64(&b, "dense", &model(3, false));
+                    super::agrees_with_f64(&b, "2:4", &model(3, true));
+                    super::agrees_with_f64(&b, "recovered", &recovered(3));
                 });
             }
 
             #[test]
             fn chunks_do_not_matter() {
-                on(stringify!($name), $open, |b| super::chunks_do_not_matter(&b));
+                on(stringify!($name), $open, |b| {
+                    super::chunks_do_not_matter(&b, &model(5, true));
+                    super::chunks_do_not_matter(&b, &recovered(5));
+                });
             }
 
             #[test]
@@ -59,13 +63,12 @@ fn on<B: Backend>(name: &str, open: quickpick::Result<B>, test: impl FnOnce(B)) 
 
 /// 150 tokens go through chunks of 128, 8 and 1; the bound is the model's own.
 #[track_caller]
-fn agrees_with_f64<B: Backend>(backend: &B, sparse: bool) {
-    let model = model(3, sparse);
+fn agrees_with_f64<B: Backend>(backend: &B, kind: &str, model: &Compact) {
     let ids = tokens(150);
     let want = oracle(&model.widen().unwrap(), &ids);
-    let have = Decoder::new(backend, &model).unwrap().logits(&ids).unwrap();
+    let have = Decoder::new(backend, model).unwrap().logits(&ids).unwrap();
     let (distance, bound) = (largest_difference(&have, &want), model.logit_bound().unwrap());
-    println!("{} sparse {sparse}: {distance:.2e} of {bound:.2e}", backend.describe());
+    println!("{} {kind}: {distance:.2e} of {bound:.2e}", backend.describe());
     assert!(distance <= bound, "{distance:e} > {bound:e}");
     // the bound can fail: another token before the last moves its logits by more
     let mut other = ids;
@@ -75,11 +78,31 @@ fn agrees_with_f64<B: Backend>(backend: &B, sparse: bool) {
     assert!(moved > 2.0 * bound, "one token moves {moved:e}, the bound is {bound:e}");
 }
 
-/// Kernels, tiles and the order of sums differ between chunk sizes; what is computed does not.
-fn chunks_do_not_matter<B: Backend>(backend: &B) {
-    let model = model(5, true);
+/// What lies beside the 2:4 weights is more than the bound: whoever drops it fails.
+#[test]
+fn a_residual_moves_logits() {
+    use quickpick_transformer::{Stored, Weights};
+    let model = recovered(3);
+    let whole = model.widen().unwrap();
+    let mut tensors = whole.clone().into_tensors();
+    for (name, tensor) in &mut tensors {
+        if let Stored::Recovered { matrix, .. } = model.tensor(name).unwrap() {
+            tensor.data = matrix.expand().iter().map(|w| w.to_f32()).collect();
+        }
+    }
+    let ids = tokens(20);
+    let moved = largest_difference(
+        &oracle(&Weights::new(CONFIG, tensors).unwrap(), &ids),
+        &oracle(&whole, &ids),
+    );
     let bound = model.logit_bound().unwrap();
-    let mut decoder = Decoder::new(backend, &model).unwrap();
+    assert!(moved > 2.0 * bound, "the residuals move {moved:e}, the bound is {bound:e}");
+}
+
+/// Kernels, tiles and the order of sums differ between chunk sizes; what is computed does not.
+fn chunks_do_not_matter<B: Backend>(backend: &B, model: &Compact) {
+    let bound = model.logit_bound().unwrap();
+    let mut decoder = Decoder::new(backend, model).unwrap();
     let ids = tokens(CONFIG.max_seq);
     let whole = decoder.logits(&ids).unwrap();
     decoder.restart();
@@ -108,8 +131,7 @@ fn chunks_do_not_matter<B: Backend>(backend: &B) {
 fn writes_what_the_cpu_writes<B: Backend>(backend: &B) {
     let cpu = quickpick::Cpu::new();
     let prompt = tokens(20);
-    for sparse in [false, true] {
-        let model = model(7, sparse);
+    for model in [model(7, false), model(7, true), recovered(7)] {
         let bound = model.logit_bound().unwrap();
         let mut here = Decoder::new(backend, &model).unwrap();
         let mut there = Decoder::new(&cpu, &model).unwrap();

@@ -208,6 +208,121 @@ fn what_a_form_cannot_hold_is_an_error_with_its_place() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
+/// 8 rows of 16 columns; rows 1 and 5 each have a group of three and four.
+fn nearly(dtype: Dtype) -> Tensor {
+    let mut data: Vec<f32> = values(128).collect();
+    for row in [1, 5] {
+        data[16 * row..][..4].copy_from_slice(&[0.5, -1.0, 1.0, 1.0]);
+        data[16 * row + 4..][..3].copy_from_slice(&[3.0, 0.25, -2.0]);
+        data[16 * row + 7] = 0.0;
+    }
+    let bytes = match dtype {
+        Dtype::F16 => data.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+        Dtype::BF16 => data.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+        _ => bytemuck::cast_slice(&data).to_vec(),
+    };
+    (UP, dtype, vec![8, 16], bytes)
+}
+
+/// Weights of [`nearly`] beyond two of four, of 128.
+const BEYOND: usize = 2 * (2 + 1);
+
+fn with_residual(residual: f64) -> Conversion {
+    Conversion { residual, ..Conversion::to(Target::Quickpick) }
+}
+
+#[test]
+fn what_is_nearly_24_becomes_24_with_a_residual() {
+    let folder = folder("nearly");
+    let (path, out) = (folder.join("model.safetensors"), folder.join("out"));
+    for dtype in [Dtype::F16, Dtype::BF16] {
+        let (name, _, shape, bytes) = nearly(dtype);
+        let mut all = tensors();
+        all[0] = nearly(dtype);
+        write(&path, &all);
+        let told = run(&path, &out, &with_residual(BEYOND as f64 / 128.0)).unwrap();
+        let up = told.iter().find(|t| t.name == name).unwrap();
+        // 8 rows of k = 32: 16 values of 2 bytes, one word; 9 row pointers, an entry a word
+        let size = 8 * (32 + 4) + 4 * (9 + BEYOND as u64);
+        let says = format!("2:4 {dtype} + residual, 4.7 %");
+        assert_eq!((&up.to, up.bytes_to, &up.dense_because), (&says, size, &None));
+        let down = told.iter().find(|t| t.name == DOWN).unwrap();
+        assert_eq!(down.to, "2:4 F16", "what is 2:4 has no residual");
+
+        let source = Checkpoint::open(&out).unwrap();
+        let entry = source.entries().iter().find(|e| e.name == name).unwrap();
+        assert_eq!((&entry.stored, entry.bytes), (&says, size));
+        let raw = source.raw(name).unwrap();
+        assert_eq!((raw.dtype, raw.shape, &raw.bytes), (dtype, shape, &bytes));
+        // which of a group are the 2:4 ones: the larger, then the lower column
+        let file = quickpick_format::Reader::open(&out.join("model.safetensors")).unwrap();
+        let of_row = |row: usize| -> Vec<(usize, f32)> {
+            match dtype {
+                Dtype::F16 => {
+                    let r = file.residual::<f16>(name).unwrap().unwrap();
+                    r.row(row).map(|(c, v)| (c, v.to_f32())).collect()
+                }
+                _ => {
+                    let r = file.residual::<bf16>(name).unwrap().unwrap();
+                    r.row(row).map(|(c, v)| (c, v.to_f32())).collect()
+                }
+            }
+        };
+        assert_eq!(of_row(5), [(0, 0.5), (3, 1.0), (5, 0.25)]);
+        assert_eq!(of_row(0), []);
+
+        let report = inspect(&source, &Rules::new(Pattern::TWO_OF_FOUR), &mut |_| {}).unwrap();
+        let up = report.tensors.iter().find(|t| t.name == name).unwrap();
+        assert_eq!((&up.stored, up.bytes, &up.pattern), (&says, size, &None));
+        let nonzeros = raw.bytes.chunks(2).filter(|b| **b != [0, 0]).count() as u64;
+        assert_eq!(up.nonzeros, Some(nonzeros));
+        assert_eq!(up.bytes_24, Some(8 * (32 + 4)));
+        // back to dense, and through the same form again
+        let (back, again) = (folder.join("back"), folder.join("again"));
+        run(&out, &back, &Conversion::to(Target::Dense)).unwrap();
+        assert_eq!(fs::read(back.join("model.safetensors")).unwrap(), fs::read(&path).unwrap());
+        run(&out, &again, &with_residual(0.05)).unwrap();
+        let bytes = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+        assert_eq!(bytes(&again), bytes(&out));
+        for folder in [&out, &back, &again] {
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn what_has_no_room_for_a_residual_stays_dense_or_is_refused() {
+    let folder = folder("no-room");
+    let (path, out) = (folder.join("model.safetensors"), folder.join("out"));
+    let because = |tensor: Tensor, conversion: &Conversion| {
+        write(&path, &[tensor]);
+        let told = run(&path, &out, conversion);
+        let _ = fs::remove_dir_all(&out);
+        told.map(|told| told[0].dense_because.clone().unwrap_or_default())
+    };
+    let why = because(nearly(Dtype::F16), &with_residual(0.046)).unwrap();
+    assert_eq!(why, "not 2:4: 4.69 % beyond two of four, 4.6 % allowed");
+    let why = because(nearly(Dtype::F16), &with_residual(0.0)).unwrap();
+    assert_eq!(why, "not 2:4: row 1, columns from 0");
+    let why = because(nearly(Dtype::F32), &with_residual(0.1)).unwrap();
+    assert_eq!(why, "not 2:4, and a residual is f16 or bf16, not f32");
+    let cols = (1 << 16) + 4;
+    let wide = (UP, Dtype::F16, vec![1, cols], f16::ONE.to_le_bytes().repeat(cols));
+    let why = because(wide, &with_residual(0.5)).unwrap();
+    assert_eq!(why, "not 2:4, and a residual has 65536 columns at most");
+    for target in [Target::Dense, Target::Bitmask] {
+        let conversion = Conversion { residual: 0.1, ..Conversion::to(target) };
+        let e = because(nearly(Dtype::F16), &conversion).unwrap_err();
+        assert!(e.contains(&format!("the form {target} has no room for a residual")), "{e}");
+    }
+    for fraction in [-0.1, 1.5, f64::NAN] {
+        let e = because(nearly(Dtype::F16), &with_residual(fraction)).unwrap_err();
+        assert!(e.contains("not 0..=1"), "{e}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn casting_rounds_reals_and_leaves_integers() {
     let folder = folder("cast");
@@ -333,7 +448,7 @@ proptest! {
     /// shape says; never a panic.
     #[test]
     fn changed_bytes_never_panic(
-        form in 0usize..3,
+        form in 0usize..4,
         cut in prop_oneof![3 => Just(None), 1 => any::<prop::sample::Index>().prop_map(Some)],
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         header in any::<bool>(),
@@ -347,8 +462,12 @@ proptest! {
                 run(&folder.join("start"), &out, &Conversion::to(form)).unwrap();
                 fs::read(out.join("model.safetensors")).unwrap()
             });
+            let (path, out) = (folder.join("nearly.safetensors"), folder.join("nearly"));
+            write(&path, &[nearly(Dtype::BF16)]);
+            run(&path, &out, &with_residual(1.0)).unwrap();
+            let nearly = fs::read(out.join("model.safetensors")).unwrap();
             fs::remove_dir_all(&folder).unwrap();
-            bytes.to_vec()
+            [&bytes[..], &[nearly]].concat()
         });
         let mut bytes = files[form].clone();
         let reach = if header { bytes.len() / 2 } else { bytes.len() };

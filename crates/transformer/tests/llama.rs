@@ -131,7 +131,7 @@ fn smollm2_writes_what_the_forward_pass_writes() {
     let gguf = Gguf::open(&path).unwrap();
     let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
     let get = |name: &str| gguf.tensor(name);
-    let model = Compact::from_tensors(gguf.config().unwrap(), get).unwrap();
+    let model = Compact::from_tensors(gguf.config().unwrap(), 0.0, get).unwrap();
     let model = model.with_max_seq(64).unwrap();
     assert_eq!(model.kept(), model.config().parameters(), "no layer is 2:4 by chance");
     let prompt = tokenizer.encode(PROMPT).unwrap();

@@ -1,7 +1,7 @@
 //! Folders of shards: written, read, and everything that can be wrong with them.
 
 use half::{bf16, f16};
-use quickpick_format::{DType, Matrix24, StoredType};
+use quickpick_format::{Csr, DType, Matrix24, StoredType};
 use quickpick_transformer::Error;
 use quickpick_transformer::checkpoint::{
     Checkpoint, DEFAULT_LIMIT, Planned, ShardWriter, Source, companions,
@@ -26,7 +26,12 @@ fn dense(name: &str, dtype: StoredType, shape: &[usize]) -> Planned {
 fn plan() -> Vec<Planned> {
     vec![
         dense("embed.weight", StoredType::BF16, &[6, 4]),
-        Planned::Sparse { name: "up.weight".into(), dtype: DType::F16, shape: [1, 4] },
+        Planned::Sparse {
+            name: "up.weight".into(),
+            dtype: DType::F16,
+            shape: [1, 4],
+            residual: None,
+        },
         dense("norm.weight", StoredType::F32, &[2]),
         dense("ids", StoredType::I64, &[5]),
     ]
@@ -104,6 +109,49 @@ fn what_was_written_is_read_whatever_the_shards() {
         assert!(e.contains("ids: it is I64"), "{e}");
         assert!(model.tensor("nothing").unwrap_err().to_string().contains("there is no nothing"));
     }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_residual_is_planned_written_and_added() {
+    let folder = folder("residual");
+    let residual = |data: [f32; 4]| Csr::from_dense(&data.map(f16::from_f32), 1, 4).unwrap();
+    let planned = |residual| {
+        let (name, dtype) = ("up.weight".into(), DType::F16);
+        [Planned::Sparse { name, dtype, shape: [1, 4], residual }]
+    };
+    let write = |out: &Path, entries: Option<usize>, beside: [f32; 4]| -> Result<(), Error> {
+        let mut writer = ShardWriter::create(out, &planned(entries), DEFAULT_LIMIT)?;
+        writer.sparse("up.weight", &up())?;
+        writer.residual("up.weight", &residual(beside))?;
+        writer.finish().map(drop)
+    };
+    let read = |data: [f32; 4]| {
+        let out = folder.join("out");
+        let _ = fs::remove_dir_all(&out);
+        write(&out, Some(1), data).unwrap();
+        Checkpoint::open(&out).unwrap()
+    };
+    let model = read([0.25, 0.0, 0.0, 0.0]);
+    let entry = &model.entries()[0];
+    assert_eq!(entry.stored, "2:4 F16 + residual, 25.0 %");
+    assert_eq!((model.entries().len(), entry.bytes), (1, 32 + 4 + 8 + 4));
+    assert_eq!(model.tensor("up.weight").unwrap().data, [0.25, 1.5, 0.0, -2.0]);
+    // where both have a value it is the sum, which must be one of the type
+    assert_eq!(read([0.0, 0.5, 0.0, 0.0]).tensor("up.weight").unwrap().data, [0.0, 2.0, 0.0, -2.0]);
+    let e = read([0.0, 1e-4, 0.0, 0.0]).raw("up.weight").unwrap_err().to_string();
+    assert!(e.contains("up.weight: row 0, column 1: 1.5 and its residual 0.0001"), "{e}");
+
+    let out = folder.join("refused");
+    let e = write(&out, None, [1.0, 0.0, 0.0, 0.0]).unwrap_err().to_string();
+    assert!(e.contains("up.weight.residual is not planned"), "{e}");
+    let e = write(&out, Some(2), [1.0, 0.0, 0.0, 0.0]).unwrap_err().to_string();
+    assert!(e.contains("4 bytes, 8 wanted"), "{e}");
+    let mut writer = ShardWriter::create(&out, &planned(Some(1)), DEFAULT_LIMIT).unwrap();
+    writer.sparse("up.weight", &up()).unwrap();
+    let e = writer.finish().unwrap_err().to_string();
+    assert!(e.contains("2 tensors were not written, the first is `up.weight.residual`"), "{e}");
+    assert!(!out.exists());
     fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -166,13 +166,31 @@ pub enum FileError {
         /// Type in the file.
         have: Dtype,
     },
-    /// The metadata words are not 32-bit integers.
-    #[error("tensor `{name}` holds {have:?}; metadata words are U32 or I32")]
+    /// The words of metadata, or of a sparse residual, are not 32-bit integers.
+    #[error("tensor `{name}` holds {have:?}; its words are U32 or I32")]
     WordType {
         /// Tensor.
         name: String,
         /// Type in the file.
         have: Dtype,
+    },
+    /// The values of a sparse residual are of a type that packed entries do not hold.
+    #[error("tensor `{name}`: a sparse residual of type `{have}`; f16 and bf16 are known")]
+    ResidualType {
+        /// Tensor.
+        name: String,
+        /// Type that the index names.
+        have: String,
+    },
+    /// A sparse residual of another type than the caller asked for.
+    #[error("tensor `{name}`: its sparse residual holds {have}, {want} asked")]
+    ResidualAsked {
+        /// Tensor.
+        name: String,
+        /// Type in the file.
+        have: DType,
+        /// Type asked for.
+        want: DType,
     },
     /// The tensor has another shape than the index says, or its data another length.
     #[error("tensor `{name}` has shape {have:?}, {want:?} wanted")]
@@ -194,7 +212,7 @@ pub enum FileError {
         /// The value.
         value: f32,
     },
-    /// The parts of a 2:4 tensor make no matrix.
+    /// The parts of a 2:4 tensor, or of its sparse residual, make no matrix.
     #[error("tensor `{name}`: {source}")]
     Matrix {
         /// Tensor.

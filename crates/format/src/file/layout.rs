@@ -2,9 +2,10 @@
 
 use super::header::{Part, data_bytes, lay_out};
 use super::{
-    FileError, Index, KEY, PATTERN, Sparse, TensorWriter, VERSION, metadata_of, stored, values_of,
+    FileError, Index, KEY, Known, PATTERN, Sparse, TensorWriter, VERSION, metadata_of, residual_of,
+    residual_rows_of, stored, values_of,
 };
-use crate::{DType, Order};
+use crate::{Csr, DType, Element, Order};
 use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::io::{Seek, Write};
@@ -14,7 +15,7 @@ use std::io::{Seek, Write};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     parts: BTreeMap<String, (Dtype, Vec<usize>)>,
-    sparse: BTreeMap<String, ([usize; 2], Order)>,
+    sparse: BTreeMap<String, Known>,
     notes: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
     /// Whether the file carries our index although it may hold nothing sparse.
@@ -61,7 +62,26 @@ impl Layout {
         let words = (Dtype::U32, order.metadata_shape(dtype, rows, cols).to_vec());
         self.parts.insert(values_of(name), values);
         self.parts.insert(metadata_of(name), words);
-        self.sparse.insert(name.to_owned(), ([rows, cols], order));
+        let known = Known { shape: [rows, cols], order, residual: None };
+        self.sparse.insert(name.to_owned(), known);
+        Ok(())
+    }
+
+    /// Adds the sparse residual of a 2:4 tensor that was added before, of so many entries. Errors: no
+    /// such 2:4 tensor, a name that is taken, a type or a number of columns that cannot be packed
+    /// ([`Csr::pack`]).
+    pub fn residual(&mut self, name: &str, dtype: DType, entries: usize) -> Result<(), FileError> {
+        let Known { shape: [rows, cols], .. } = *self.known(name)?;
+        for name in [residual_rows_of(name), residual_of(name)] {
+            self.check_free(name)?;
+        }
+        crate::csr::packable(dtype, cols)
+            .map_err(|source| FileError::Matrix { name: residual_of(name), source })?;
+        self.parts.insert(residual_rows_of(name), (Dtype::U32, vec![rows + 1]));
+        self.parts.insert(residual_of(name), (Dtype::U32, vec![entries]));
+        if let Some(known) = self.sparse.get_mut(name) {
+            known.residual = Some(dtype);
+        }
         Ok(())
     }
 
@@ -70,7 +90,7 @@ impl Layout {
         self.notes.insert(key.to_owned(), text.to_owned());
     }
 
-    /// The tensors as safetensors will name them, both parts of a 2:4 one, by name.
+    /// The tensors as safetensors will name them, each part of a 2:4 one, by name.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.parts.keys().map(String::as_str)
     }
@@ -97,16 +117,31 @@ impl Layout {
     pub(super) fn lay_out(&self) -> Result<(Vec<u8>, BTreeMap<String, Part>), FileError> {
         let mut metadata = self.metadata.clone();
         if self.indexed || !self.sparse.is_empty() || !self.notes.is_empty() {
-            let sparse = self.sparse.iter().map(|(name, &(shape, order))| {
+            let sparse = self.sparse.iter().map(|(name, &Known { shape, order, residual })| {
                 let (pattern, order_version) = (PATTERN.to_owned(), order.version());
                 let order = order.name().to_owned();
-                (name.clone(), Sparse { pattern, shape, order, order_version })
+                let residual = residual.map(|dtype| dtype.to_string());
+                (name.clone(), Sparse { pattern, shape, order, order_version, residual })
             });
             let (sparse, notes) = (sparse.collect(), self.notes.clone());
             let index = serde_json::to_string(&Index { version: VERSION, sparse, notes });
             metadata.insert(KEY.to_owned(), index.map_err(FileError::Index)?);
         }
         lay_out(&self.parts, &metadata)
+    }
+
+    /// Whether a residual has the shape of its tensor.
+    pub(super) fn check_residual<T: Element>(
+        &self,
+        name: &str,
+        residual: &Csr<T>,
+    ) -> Result<(), FileError> {
+        self.known(name)?.check_residual(name, residual)
+    }
+
+    fn known(&self, name: &str) -> Result<&Known, FileError> {
+        let missing = || FileError::Missing { name: name.to_owned() };
+        self.sparse.get(name).ok_or_else(missing)
     }
 
     fn check_free(&self, name: String) -> Result<(), FileError> {

@@ -17,7 +17,7 @@ pub use safetensors::Dtype as StoredType;
 pub use stream::TensorWriter;
 pub use write::Writer;
 
-use crate::DType;
+use crate::{Csr, DType, Element, Order};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,6 +55,32 @@ struct Sparse {
     shape: [usize; 2],
     order: String,
     order_version: u32,
+    /// The type of the values of its sparse residual, which is stored as `NAME.residual_rows` and
+    /// `NAME.residual`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    residual: Option<String>,
+}
+
+/// A 2:4 tensor of a file that is being written, or was found sound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Known {
+    /// Of the dense matrix: rows, columns.
+    shape: [usize; 2],
+    order: Order,
+    /// The type of its sparse residual's values.
+    residual: Option<DType>,
+}
+
+impl Known {
+    /// Whether a residual has the tensor's shape.
+    fn check_residual<T: Element>(&self, name: &str, residual: &Csr<T>) -> Result<(), FileError> {
+        let have = [residual.rows(), residual.cols()];
+        if have != self.shape {
+            let (have, want) = (have.to_vec(), self.shape.to_vec());
+            return Err(FileError::Shape { name: residual_of(name), have, want });
+        }
+        Ok(())
+    }
 }
 
 /// Where the kept values of a 2:4 tensor lie.
@@ -65,6 +91,16 @@ fn values_of(name: &str) -> String {
 /// Where the metadata words of a 2:4 tensor lie.
 fn metadata_of(name: &str) -> String {
     format!("{name}.metadata")
+}
+
+/// Where the row pointers of a 2:4 tensor's sparse residual lie.
+fn residual_rows_of(name: &str) -> String {
+    format!("{name}.residual_rows")
+}
+
+/// Where the packed entries of a 2:4 tensor's sparse residual lie.
+fn residual_of(name: &str) -> String {
+    format!("{name}.residual")
 }
 
 /// safetensors' name of an element type.

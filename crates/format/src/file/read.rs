@@ -1,10 +1,13 @@
 //! Bytes to tensors, trusting none of them.
 
 use super::header::{Header, LENGTH, Part, header_length};
-use super::{FileError, Index, KEY, PATTERN, Sparse, VERSION, metadata_of, stored, values_of};
-use crate::{DType, Element, Matrix24, Order, Packed};
+use super::{
+    FileError, Index, KEY, Known, PATTERN, Sparse, VERSION, metadata_of, residual_of,
+    residual_rows_of, stored, values_of,
+};
+use crate::{Csr, DType, Element, Matrix24, Order, Packed};
 use safetensors::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -17,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct Reader<'a> {
     data: Data<'a>,
     header: Header,
-    sparse: BTreeMap<String, ([usize; 2], Order)>,
+    sparse: BTreeMap<String, Known>,
     notes: BTreeMap<String, String>,
 }
 
@@ -38,7 +41,10 @@ pub struct Entry {
     pub shape: Vec<usize>,
     /// How it is stored.
     pub kind: Kind,
-    /// Bytes of its data in the file, metadata included.
+    /// Of a 2:4 tensor with a sparse residual beside it ([`Reader::residual`]): the type of its values,
+    /// and how many there are.
+    pub residual: Option<(DType, usize)>,
+    /// Bytes of its data in the file, metadata and residual included.
     pub bytes: u64,
 }
 
@@ -97,27 +103,31 @@ impl<'a> Reader<'a> {
 
     /// Every tensor, by name.
     pub fn entries(&self) -> Vec<Entry> {
-        let part = |name: &str| {
-            let base = name.strip_suffix(".values").or_else(|| name.strip_suffix(".metadata"));
-            base.is_some_and(|base| self.sparse.contains_key(base))
+        let parts = |name: &str, known: &Known| {
+            let residual = known.residual.map(|_| [residual_rows_of(name), residual_of(name)]);
+            [values_of(name), metadata_of(name)].into_iter().chain(residual.into_iter().flatten())
         };
-        let dense = self.header.parts.iter().filter(|(name, _)| !part(name));
+        let of_sparse: BTreeSet<String> =
+            self.sparse.iter().flat_map(|(name, known)| parts(name, known)).collect();
+        let dense = self.header.parts.iter().filter(|(name, _)| !of_sparse.contains(*name));
         let dense = dense.map(|(name, part)| Entry {
             name: name.clone(),
             dtype: part.dtype,
             shape: part.shape.clone(),
             kind: Kind::Dense,
+            residual: None,
             bytes: part.bytes(),
         });
-        let sparse = self.sparse.iter().filter_map(|(name, &(shape, order))| {
-            let values = self.part(&values_of(name)).ok()?;
-            let metadata = self.part(&metadata_of(name)).ok()?;
+        let sparse = self.sparse.iter().filter_map(|(name, known)| {
+            let bytes = |part: String| self.part(&part).map_or(0, Part::bytes);
+            let entries = || bytes(residual_of(name)) as usize / 4;
             Some(Entry {
                 name: name.clone(),
-                dtype: values.dtype,
-                shape: shape.to_vec(),
-                kind: Kind::Sparse24(order),
-                bytes: values.bytes() + metadata.bytes(),
+                dtype: self.part(&values_of(name)).ok()?.dtype,
+                shape: known.shape.to_vec(),
+                kind: Kind::Sparse24(known.order),
+                residual: known.residual.map(|dtype| (dtype, entries())),
+                bytes: parts(name, known).map(bytes).sum(),
             })
         });
         let mut entries: Vec<Entry> = dense.chain(sparse).collect();
@@ -125,7 +135,7 @@ impl<'a> Reader<'a> {
         entries
     }
 
-    /// The tensors as safetensors names them, both parts of a 2:4 one, by name.
+    /// The tensors as safetensors names them, each part of a 2:4 one, by name.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.header.parts.keys().map(String::as_str)
     }
@@ -165,7 +175,8 @@ impl<'a> Reader<'a> {
     /// parts that make no matrix.
     pub fn sparse<T: Element>(&self, name: &str) -> Result<Matrix24<T>, FileError> {
         let missing = || FileError::Missing { name: name.to_owned() };
-        let &([rows, cols], order) = self.sparse.get(name).ok_or_else(missing)?;
+        let &Known { shape: [rows, cols], order, .. } =
+            self.sparse.get(name).ok_or_else(missing)?;
         let values = self.part(&values_of(name))?;
         check_type::<T>(name, values)?;
         let values = self.elements(values)?;
@@ -175,6 +186,24 @@ impl<'a> Reader<'a> {
             order => Packed { order, values, metadata }.unpack(rows, cols),
         };
         matrix.map_err(|source| FileError::Matrix { name: name.to_owned(), source })
+    }
+
+    /// Reads the sparse residual of a 2:4 tensor; `None` if it has none. Errors: no 2:4 tensor of that
+    /// name, another type, or parts that make no matrix.
+    pub fn residual<T: Element>(&self, name: &str) -> Result<Option<Csr<T>>, FileError> {
+        let missing = || FileError::Missing { name: name.to_owned() };
+        let &Known { shape: [rows, cols], residual, .. } =
+            self.sparse.get(name).ok_or_else(missing)?;
+        let Some(have) = residual else { return Ok(None) };
+        if have != T::DTYPE {
+            let (name, want) = (name.to_owned(), T::DTYPE);
+            return Err(FileError::ResidualAsked { name, have, want });
+        }
+        let words = |part: &str| self.elements::<u32>(self.part(part)?);
+        let (pointers, entries) = (words(&residual_rows_of(name))?, words(&residual_of(name))?);
+        Csr::unpack(pointers, &entries, rows, cols)
+            .map(Some)
+            .map_err(|source| FileError::Matrix { name: residual_of(name), source })
     }
 
     fn part(&self, name: &str) -> Result<&Part, FileError> {
@@ -205,7 +234,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the parts that the index promises are there, with the types and shapes that follow.
-    fn check(&self, name: &str, sparse: &Sparse) -> Result<([usize; 2], Order), FileError> {
+    fn check(&self, name: &str, sparse: &Sparse) -> Result<Known, FileError> {
         let owned = || name.to_owned();
         if sparse.pattern != PATTERN {
             return Err(FileError::Pattern { name: owned(), have: sparse.pattern.clone() });
@@ -228,15 +257,35 @@ impl<'a> Reader<'a> {
             .map_err(|source| FileError::Matrix { name: owned(), source })?;
         let (values, metadata) = (values_of(name), metadata_of(name));
         let kept = self.part(&values)?;
-        check_shape(&values, kept, order.values_shape(rows, cols))?;
+        check_shape(&values, kept, &order.values_shape(rows, cols))?;
         let Some(dtype) = DType::ALL.into_iter().find(|&d| stored(d) == kept.dtype) else {
             return Err(FileError::ValueType { name: values, have: kept.dtype });
         };
-        let words = self.part(&metadata)?;
-        check_shape(&metadata, words, order.metadata_shape(dtype, rows, cols))?;
-        match words.dtype {
-            Dtype::U32 | Dtype::I32 => Ok((sparse.shape, order)),
-            have => Err(FileError::WordType { name: metadata, have }),
+        let words = self.words(&metadata)?;
+        check_shape(&metadata, words, &order.metadata_shape(dtype, rows, cols))?;
+        let residual = sparse.residual.as_ref().map(|dtype| self.check_residual(name, dtype, rows));
+        Ok(Known { shape: sparse.shape, order, residual: residual.transpose()? })
+    }
+
+    /// The same of its sparse residual; the type of its values.
+    fn check_residual(&self, name: &str, dtype: &str, rows: usize) -> Result<DType, FileError> {
+        let known = [DType::F16, DType::BF16].into_iter().find(|known| known.to_string() == dtype);
+        let Some(known) = known else {
+            return Err(FileError::ResidualType { name: name.to_owned(), have: dtype.to_owned() });
+        };
+        let (pointers, entries) = (residual_rows_of(name), residual_of(name));
+        check_shape(&pointers, self.words(&pointers)?, &[rows + 1])?;
+        let words = self.words(&entries)?;
+        check_shape(&entries, words, &[words.bytes() as usize / 4])?;
+        Ok(known)
+    }
+
+    /// A part of 32-bit integers.
+    fn words(&self, name: &str) -> Result<&Part, FileError> {
+        let part = self.part(name)?;
+        match part.dtype {
+            Dtype::U32 | Dtype::I32 => Ok(part),
+            have => Err(FileError::WordType { name: name.to_owned(), have }),
         }
     }
 }
@@ -254,7 +303,7 @@ fn parse_index(json: &str) -> Result<Index, FileError> {
     }
 }
 
-fn check_shape(name: &str, part: &Part, want: [usize; 2]) -> Result<(), FileError> {
+fn check_shape(name: &str, part: &Part, want: &[usize]) -> Result<(), FileError> {
     if part.shape == want {
         return Ok(());
     }

@@ -1,8 +1,8 @@
 //! Tensors to a file, one at a time.
 
 use super::header::Part;
-use super::{FileError, metadata_of, stored, values_of};
-use crate::{Element, Matrix24, Order};
+use super::{FileError, Known, metadata_of, residual_of, residual_rows_of, stored, values_of};
+use crate::{Csr, Element, Matrix24, Order};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -11,7 +11,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 pub struct TensorWriter<W> {
     out: W,
     parts: BTreeMap<String, Part>,
-    sparse: BTreeMap<String, ([usize; 2], Order)>,
+    sparse: BTreeMap<String, Known>,
     missing: BTreeSet<String>,
 }
 
@@ -20,7 +20,7 @@ impl<W: Write + Seek> TensorWriter<W> {
         mut out: W,
         header: &[u8],
         parts: BTreeMap<String, Part>,
-        sparse: BTreeMap<String, ([usize; 2], Order)>,
+        sparse: BTreeMap<String, Known>,
     ) -> Result<Self, FileError> {
         out.write_all(header).map_err(writing("the header"))?;
         let missing = parts.keys().cloned().collect();
@@ -50,7 +50,8 @@ impl<W: Write + Seek> TensorWriter<W> {
         name: &str,
         matrix: &Matrix24<T>,
     ) -> Result<(), FileError> {
-        let &(want, order) = self.sparse.get(name).ok_or_else(|| missing(name))?;
+        let &Known { shape: want, order, .. } =
+            self.sparse.get(name).ok_or_else(|| missing(name))?;
         let have = [matrix.rows(), matrix.cols()];
         if have != want {
             let (have, want) = (have.to_vec(), want.to_vec());
@@ -71,6 +72,23 @@ impl<W: Write + Seek> TensorWriter<W> {
             .map_err(|source| FileError::Matrix { name: name.to_owned(), source })?;
         self.raw(&values, packed.value_bytes())?;
         self.raw(&metadata_of(name), packed.metadata_bytes())
+    }
+
+    /// Writes the sparse residual of a 2:4 tensor. Errors: as [`raw`](Self::raw), and a matrix of another
+    /// shape, type or number of entries than the layout's.
+    pub fn residual<T: Element>(&mut self, name: &str, residual: &Csr<T>) -> Result<(), FileError> {
+        let known = self.sparse.get(name).ok_or_else(|| missing(name))?;
+        let have = known.residual.ok_or_else(|| missing(&residual_of(name)))?;
+        known.check_residual(name, residual)?;
+        if have != T::DTYPE {
+            let (name, want) = (name.to_owned(), T::DTYPE);
+            return Err(FileError::ResidualAsked { name, have, want });
+        }
+        let entries = residual
+            .pack()
+            .map_err(|source| FileError::Matrix { name: residual_of(name), source })?;
+        self.raw(&residual_of(name), bytemuck::cast_slice(&entries))?;
+        self.raw(&residual_rows_of(name), bytemuck::cast_slice(residual.pointers()))
     }
 
     /// Whether every tensor has come.

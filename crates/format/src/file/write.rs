@@ -1,7 +1,9 @@
 //! Tensors to bytes.
 
-use super::{AtomicFile, FileError, Layout, metadata_of, stored, values_of};
-use crate::{Element, Matrix24, Order};
+use super::{
+    AtomicFile, FileError, Layout, metadata_of, residual_of, residual_rows_of, stored, values_of,
+};
+use crate::{Csr, Element, Matrix24, Order};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Seek, Write};
@@ -67,6 +69,25 @@ impl<'a> Writer<'a> {
         };
         self.data.insert(values_of(name), values);
         self.data.insert(metadata_of(name), metadata);
+        Ok(())
+    }
+
+    /// Adds the sparse residual of a 2:4 tensor that was added before. Errors: no such 2:4 tensor, or of
+    /// another shape; a name that is taken; a residual that cannot be packed ([`Csr::pack`]).
+    pub fn residual<T: Element>(
+        &mut self,
+        name: &str,
+        residual: &'a Csr<T>,
+    ) -> Result<(), FileError> {
+        self.layout.check_residual(name, residual)?;
+        self.layout.residual(name, T::DTYPE, residual.values().len())?;
+        let entries = residual
+            .pack()
+            .map_err(|source| FileError::Matrix { name: residual_of(name), source })?;
+        let rows = Cow::Borrowed(bytemuck::cast_slice(residual.pointers()));
+        let entries = Cow::Owned(bytemuck::cast_slice(&entries).to_vec());
+        self.data.insert(residual_rows_of(name), rows);
+        self.data.insert(residual_of(name), entries);
         Ok(())
     }
 

@@ -71,4 +71,5 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
     ("attention_f16_wgsl", include_str!("../../shaders/attention_f16_wgsl.wgsl")),
     ("swiglu_f16_wgsl", include_str!("../../shaders/swiglu_f16_wgsl.wgsl")),
     ("gather_f16_wgsl", include_str!("../../shaders/gather_f16_wgsl.wgsl")),
+    ("spmm_csr_f16_wgsl", include_str!("../../shaders/spmm_csr_f16_wgsl.wgsl")),
 ];

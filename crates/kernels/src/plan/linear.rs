@@ -5,14 +5,11 @@
 //! registers), x, y and residual.
 
 use super::wgmma::{self, Shares};
-use super::{Access, Binding, Plan, bytes, multiple, range, same_type, tensor_map};
+use super::{Access, Binding, MAX_DIM, Plan, bytes, multiple, range, same_type, tensor_map};
 use crate::spec::{Form, KernelSpec, Target, Tile};
 use crate::{Caps, DType, Linear, OpKind, Problem, Unsupported, Weights};
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// Largest dimension: 32-bit element indices of the kernels stay below 2³¹.
-const MAX_DIM: u32 = 1 << 24;
 
 /// Largest k whose sums an i32 holds, whatever the data: a product is at most 2¹⁴.
 const MAX_I8_K: u32 = (1 << 17) - 1;
@@ -153,6 +150,8 @@ impl KernelSpec {
             (Target::WgslPortable, OpKind::RmsNorm, Form::Rowwise { threads }) => {
                 4 * (threads + super::REDUCERS)
             }
+            // an f32 sum of each invocation
+            (Target::WgslPortable, OpKind::SpmmCsr, Form::Rowwise { threads }) => 4 * threads,
             // q; a weight of each position; four sums of each invocation; the reduction
             (Target::WgslPortable, OpKind::Attention, Form::Rowwise { threads }) => {
                 let positions = super::ATTENTION_POSITIONS * threads;

@@ -7,6 +7,7 @@
 //! the runtime's, or an empty slice; a tensor map of an absent binding is 128 zero bytes, which the kernel
 //! does not use.
 
+mod csr;
 mod linear;
 mod map_rule;
 mod rows;
@@ -16,10 +17,14 @@ mod wgmma;
 use crate::{Caps, DType, Form, KernelSpec, OpKind, Problem, Target, Unsupported, Wgmma};
 use alloc::vec::Vec;
 use core::fmt;
+pub use csr::CSR_LANES;
 pub use linear::GEMV_FEATURES;
 pub use map_rule::{MapError, MapRule};
 pub use tensor_map::TensorMap;
 pub use wgmma::{STORE_BYTES, STORE_PIECE, whole_blocks};
+
+/// Largest dimension: 32-bit element indices of the kernels stay below 2³¹.
+const MAX_DIM: u32 = 1 << 24;
 
 /// Largest head of the attention and rotary kernels, elements.
 pub const MAX_HEAD_DIM: u32 = 128;
@@ -123,6 +128,7 @@ impl KernelSpec {
             (OpKind::Attention, Problem::Attention(p)) => rows::attention(self, p),
             (OpKind::SwiGlu, Problem::SwiGlu(p)) => rows::swiglu(self, p),
             (OpKind::Gather, Problem::Gather(p)) => rows::gather(self, p),
+            (OpKind::SpmmCsr, Problem::SpmmCsr(p)) => csr::spmm(self, p),
             _ => Err(Unsupported::Operation),
         }?;
         plan.check_limits(caps)?;

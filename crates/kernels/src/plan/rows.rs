@@ -1,12 +1,10 @@
 //! Plans of the decoder's other operations: bindings, parameters, geometry.
 
-use super::{Binding, Plan, bytes, multiple, range, same_type};
+use super::{Binding, MAX_DIM, Plan, bytes, multiple, range, same_type};
 use crate::spec::{Form, KernelSpec, Target};
 use crate::{Attention, DType, Gather, Problem, RmsNorm, Rotary, SwiGlu, Unsupported};
 use alloc::vec;
 use alloc::vec::Vec;
-
-const MAX_DIM: u32 = 1 << 24;
 
 /// Bindings x, gain, y; parameters n, d, eps, out-is-f32. One workgroup per row.
 pub(super) fn rmsnorm(spec: &'static KernelSpec, p: &RmsNorm) -> Result<Plan, Unsupported> {
@@ -102,7 +100,7 @@ pub(super) fn gather(spec: &'static KernelSpec, p: &Gather) -> Result<Plan, Unsu
     Ok(build(spec, Problem::Gather(*p), [p.n, 1, 1], bindings, vec![p.n, p.d, p.vocab]))
 }
 
-fn build(
+pub(super) fn build(
     spec: &'static KernelSpec,
     problem: Problem,
     grid: [u32; 3],

@@ -12,6 +12,7 @@ mod memory;
 mod rows;
 #[allow(unsafe_code)] // intrinsics and raw loads; each block says why it is sound
 mod simd;
+mod spmm_csr;
 #[cfg(test)]
 mod tests;
 
@@ -181,9 +182,15 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             F32 => rows::gather::<f32>,
             _ => return None,
         },
+        Problem::SpmmCsr(p) => match p.dtype {
+            F16 => spmm_csr::run::<f16>,
+            BF16 => spmm_csr::run::<bf16>,
+            _ => return None,
+        },
     };
     let scratch = match problem {
         Problem::Linear(p) => linear::scratch(p, isa),
+        Problem::SpmmCsr(p) => spmm_csr::scratch(p),
         _ => 0,
     };
     Some((run, scratch))

@@ -4,7 +4,7 @@ use super::{Buffer, Cpu, Path, Step};
 use crate::backend::{Backend, Slice};
 use crate::error::Error;
 use quickpick_kernels::{
-    Activation, DType, Epilogue, Linear, Plan, Problem, SwiGlu, Weights, select,
+    Activation, DType, Epilogue, Linear, Plan, Problem, SpmmCsr, SwiGlu, Weights, select,
 };
 
 fn swiglu(cpu: &Cpu) -> Plan {
@@ -86,6 +86,23 @@ fn results_do_not_depend_on_the_number_of_threads() {
             cpu.read(&y, 0, cpu.len(&y)).unwrap()
         };
         assert_eq!(run(1), run(3), "n = {n}");
+    }
+}
+
+/// Row pointers that fall or lead nowhere, columns past the last: y is whatever, and nothing panics.
+#[test]
+fn what_is_no_sparse_residual_ends_no_process() {
+    let cpu = Cpu::new();
+    let p = SpmmCsr { m: 4, n: 2, k: 32, nnz: 3, dtype: DType::F16, residual: false };
+    for n in [1, 2, 9, 70] {
+        let plan = select(&Problem::SpmmCsr(SpmmCsr { n, ..p }), cpu.caps()).unwrap().plan;
+        let words = |words: &[u32]| Some(cpu.upload(bytemuck::cast_slice(words)).unwrap().into());
+        let rows = words(&[2, 1, u32::MAX, 0, 3]);
+        let entries = words(&[0x3C00_FFFF, u32::MAX, 32]);
+        let x = Some(cpu.buffer(64 * u64::from(n)).unwrap().into());
+        let y = cpu.buffer(16 * u64::from(n)).unwrap();
+        let steps = [cpu.step(&plan, &[rows, entries, x, None, Some(y.into())]).unwrap()];
+        cpu.run(&steps).unwrap();
     }
 }
 

@@ -3,10 +3,11 @@
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::skip::unless_open;
 use half::{bf16, f16};
-use quickpick::format::{E4m3, Element, Matrix24};
-use quickpick::kernels::reference::LinearInputs;
+use quickpick::format::{Csr, E4m3, Element, Matrix24};
+use quickpick::kernels::reference::{LinearInputs, SpmmCsrInputs};
 use quickpick::kernels::{
-    Activation, DType, Epilogue, Linear, Plan, Problem, RmsNorm, Weights, bound, reference, select,
+    Activation, DType, Epilogue, Linear, Plan, Problem, RmsNorm, SpmmCsr, Weights, bound,
+    reference, select,
 };
 use quickpick::{Backend, Error, LinearLayer, Operands, pad_columns};
 
@@ -61,6 +62,7 @@ fn operands<B: Backend>(backend: &B, plan: &Plan, x: &[f64]) -> Operands<B::Buff
         residual: None,
         y: backend.buffer(y.bytes).unwrap().into(),
         workspace: workspace.map(|bytes| backend.buffer(bytes).unwrap().into()),
+        sum: None,
     }
 }
 
@@ -149,6 +151,168 @@ fn misuse<B: Backend>(backend: &B) {
     assert!(matches!(&none, Error::NoKernel(_)) && none.to_string().contains("n = 0"), "{none}");
 }
 
+/// A dense weight, what 2:4 keeps of it, and what is recovered of the rest: nothing of row 3, all of
+/// row 5, a seventh of the others.
+fn split() -> [Vec<f64>; 3] {
+    let dense = Vec::from_iter((0..M * COLS).map(|i| f64::from(7 * i % 31 + 1) / 8.0));
+    let kept = |i: usize| (1..3).contains(&(i % 4));
+    let back = |i: usize| match i / COLS as usize {
+        3 => false,
+        5 => true,
+        _ => i.is_multiple_of(7),
+    };
+    let part = |takes: &dyn Fn(usize) -> bool| {
+        Vec::from_iter(dense.iter().enumerate().map(|(i, &w)| if takes(i) { w } else { 0.0 }))
+    };
+    let sum = part(&|i| kept(i) || back(i));
+    [part(&kept), part(&|i| !kept(i) && back(i)), sum]
+}
+
+fn recovered_layer<B: Backend>(backend: &B) -> LinearLayer<B> {
+    let [w, r, _] = split().map(|w| halves(&w));
+    let w = Matrix24::compress(&w, M as usize, COLS as usize).unwrap();
+    let r = Csr::from_dense(&r, M as usize, COLS as usize).unwrap();
+    let bias = Vec::from_iter(case(1, Weights::Dense).bias.iter().map(|&b| b as f32));
+    LinearLayer::recovered(backend, w, &r, Some(&bias)).unwrap()
+}
+
+/// Two launches are the dense layer of the sum, within the bounds of both: the oracle's, and what the
+/// same backend makes of it.
+fn recovered<B: Backend>(backend: &B) {
+    let [w, r, sum] = split();
+    let csr = Csr::from_dense(&halves(&r), M as usize, COLS as usize).unwrap();
+    let values = Vec::from_iter(csr.values().iter().map(|v| v.to_f64()));
+    let mut layer = recovered_layer(backend);
+    for (n, adds) in [(1, false), (1, true), (5, true), (80, false), (80, true)] {
+        let Case { x, bias, .. } = case(n, Weights::Dense);
+        let third = |v: &f64| f16::from_f64(v / 3.0).to_f64();
+        let x = Vec::from_iter(x.iter().map(third));
+        let residual = Vec::from_iter((0..n * M).map(|i| f64::from(13 * i % 29) / 4.0));
+        let wide = Vec::from_iter(residual.iter().map(|&v| v as f32));
+
+        let selections = layer.launches(backend, n, DType::F32, Activation::None, adds).unwrap();
+        let [first, second] = &selections[..] else { panic!("{} launches", selections.len()) };
+        let sum_bytes = layer.sum_bytes(n);
+        assert_eq!(first.plan.bindings.last().unwrap().bytes, sum_bytes);
+        let mut bound_to = operands(backend, &second.plan, &x);
+        bound_to.sum = Some(backend.buffer(sum_bytes).unwrap().into());
+        let uploaded = backend.upload(bytemuck::cast_slice(&wide)).unwrap();
+        bound_to.residual = Some(uploaded.into()).filter(|_| adds);
+        let steps = selections.iter().map(|s| layer.step(backend, &s.plan, &bound_to).unwrap());
+        let steps = Vec::from_iter(steps);
+
+        let p = Linear {
+            m: M,
+            n,
+            k: COLS,
+            weights: Weights::Dense,
+            dtype: DType::F16,
+            out: DType::F32,
+            epilogue: Epilogue { bias: true, residual: adds, ..Epilogue::NONE },
+        };
+        let whole =
+            LinearInputs { w: &sum, x: &x, bias: &bias, residual: &residual, ..Default::default() };
+        let want = reference::linear(&p, &whole);
+        let of_dense = bound::linear(&p, &whole);
+        let k = COLS;
+        let nnz = values.len() as u32;
+        let part = SpmmCsr { m: M, n, k, nnz, dtype: DType::F16, residual: adds };
+        let (rows, columns) = (csr.pointers(), csr.columns());
+        let inputs = SpmmCsrInputs { rows, columns, values: &values, x: &x, residual: &residual };
+        let (sums, of_first) =
+            (reference::spmm_csr(&part, &inputs), bound::spmm_csr(&part, &inputs));
+        let epilogue = Epilogue { residual: true, ..p.epilogue };
+        let rest = Linear { weights: Weights::Sparse24, epilogue, ..p };
+        let of_second = bound::linear(&rest, &LinearInputs { w: &w, residual: &sums, ..whole });
+
+        let mut dense = LinearLayer::dense(
+            backend,
+            &halves(&sum),
+            COLS as usize,
+            Some(&Vec::from_iter(bias.iter().map(|&b| b as f32))),
+        )
+        .unwrap();
+        let plan = dense.launches(backend, n, DType::F32, Activation::None, adds).unwrap();
+        let plan = &plan[0].plan;
+        assert_eq!(dense.sum_bytes(n), 0);
+        let mut of_dense_layer = operands(backend, plan, &x);
+        of_dense_layer.residual = bound_to.residual.clone();
+        backend.run(&[dense.step(backend, plan, &of_dense_layer).unwrap()]).unwrap();
+        let read = |operands: &Operands<B::Buffer>| -> Vec<f32> {
+            let bytes = 4 * u64::from(n * M);
+            bytemuck::pod_collect_to_vec(&backend.read(&operands.y.buffer, 0, bytes).unwrap())
+        };
+        let same = read(&of_dense_layer);
+        // what one run leaves behind must not matter to the next
+        for run in 0..2 {
+            backend.run(&steps).unwrap();
+            for (i, got) in read(&bound_to).into_iter().map(f64::from).enumerate() {
+                // the second launch rounds a sum that is off by the first one's error
+                let bound = of_second[i] + of_first[i] * (1.0 + f64::from(f32::EPSILON));
+                let at = format!("{n} tokens, run {run}, element {i}: {got}");
+                assert!((got - want[i]).abs() <= bound, "{at}, not {} ± {bound}", want[i]);
+                let off = (got - f64::from(same[i])).abs();
+                assert!(off <= bound + of_dense[i], "{at}, but {} of a dense layer", same[i]);
+            }
+        }
+    }
+}
+
+fn recovered_misuse<B: Backend>(backend: &B) {
+    let mut layer = recovered_layer(backend);
+    let no = Activation::None;
+    let said = |layer: &LinearLayer<B>, out, activation| {
+        layer.launches(backend, 2, out, activation, false).err().unwrap().to_string()
+    };
+    let one = layer.select(backend, 2, DType::F32, no, false).err().unwrap().to_string();
+    assert_eq!(one, "launches selected for a recovered layer: 1 given, 2 expected");
+    assert!(said(&layer, DType::F32, Activation::Silu).contains("activation's number"));
+    assert!(said(&layer, DType::F16, no).contains("an element of Y, f32"));
+    assert!(said(&recovered_layer(backend).transposed(), DType::F32, no).contains("transposed"));
+    let scaled = recovered_layer(backend).with_scales(backend, &[1.0; M as usize]).err().unwrap();
+    assert_eq!(scaled.to_string(), "scales of a recovered layer: 70 given, 0 expected");
+
+    let selections = layer.launches(backend, 2, DType::F32, no, false).unwrap();
+    let plans = Vec::from_iter(selections.into_iter().map(|selection| selection.plan));
+    let operands = operands(backend, &plans[1], &case(2, Weights::Dense).x);
+    let sum = |buffer: B::Buffer| Operands { sum: Some(buffer.into()), ..operands.clone() };
+    let mut step = |plan: &Plan, operands: &Operands<B::Buffer>| {
+        layer.step(backend, plan, operands).err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    for plan in &plans {
+        let said = step(plan, &operands);
+        let names = "bytes of sum, an operand of a recovered layer: 0 given, 560 expected";
+        assert!(said.contains(names), "{said}");
+    }
+    let aliased = step(&plans[1], &sum(operands.y.buffer.clone()));
+    assert!(aliased.contains("share a buffer"), "{aliased}");
+    let Problem::Linear(p) = plans[1].problem else { panic!("{}", plans[1]) };
+    let Problem::SpmmCsr(r) = plans[0].problem else { panic!("{}", plans[0]) };
+    for (problem, why) in [
+        (
+            Problem::Linear(Linear { epilogue: Epilogue { residual: false, ..p.epilogue }, ..p }),
+            "residuals",
+        ),
+        (Problem::SpmmCsr(SpmmCsr { nnz: r.nnz - 1, ..r }), "nnz of a plan for this layer"),
+    ] {
+        let other = select(&problem, backend.caps()).unwrap().plan;
+        let said = step(&other, &sum(backend.buffer(560).unwrap()));
+        assert!(said.contains(why), "{said}");
+    }
+    let mut plain = self::layer(backend, &case(2, Weights::Sparse24), Weights::Sparse24);
+    let foreign = plain.step(backend, &plans[0], &operands).err().unwrap().to_string();
+    assert!(foreign.contains("linear layers in the plan"), "{foreign}");
+
+    let w = Matrix24::compress(&[f16::ZERO; 4], 1, 4).unwrap();
+    let other = Csr::from_dense(&[f16::ONE; 8], 1, 8).unwrap();
+    let shape = LinearLayer::recovered(backend, w, &other, None).err().unwrap();
+    assert_eq!(shape.to_string(), "columns of a residual for this weight: 8 given, 4 expected");
+    let w = Matrix24::compress(&[0.0f32; 4], 1, 4).unwrap();
+    let wide = Csr::from_dense(&[1.0f32; 4], 1, 4).unwrap();
+    let wide = LinearLayer::recovered(backend, w, &wide, None).err().unwrap().to_string();
+    assert!(wide.contains("a packed entry holds f16 or bf16"), "{wide}");
+}
+
 #[test]
 fn padding_adds_zeros_to_each_row() {
     let padded = pad_columns(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], 3).unwrap();
@@ -185,6 +349,7 @@ fn scaled<T: Element, B: Backend>(backend: &B) {
         residual: None,
         y: y.clone().into(),
         workspace: None,
+        sum: None,
     };
     let missing = Operands { x_scale: None, ..operands.clone() };
     let missing = layer.step(backend, &plan, &missing).err().unwrap().to_string();
@@ -219,6 +384,8 @@ fn unscaled<B: Backend>(backend: &B) {
 #[test]
 fn on_the_cpu() {
     any_number_of_tokens(&quickpick::Cpu::new());
+    recovered(&quickpick::Cpu::new());
+    recovered_misuse(&quickpick::Cpu::new());
     misuse(&quickpick::Cpu::new());
     scaled::<i8, _>(&quickpick::Cpu::new());
     scaled::<E4m3, _>(&quickpick::Cpu::new());
@@ -230,6 +397,8 @@ fn on_the_cpu() {
 fn on_wgpu() {
     if let Some(wgpu) = unless_open("wgpu", quickpick::Wgpu::open()) {
         any_number_of_tokens(&wgpu);
+        recovered(&wgpu);
+        recovered_misuse(&wgpu);
         misuse(&wgpu);
         unscaled(&wgpu);
     }

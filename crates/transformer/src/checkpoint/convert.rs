@@ -1,12 +1,13 @@
 //! One form of a checkpoint to another, tensor by tensor.
 
 use super::bitmask::{Parts, declare, retract};
-use super::inspect::{bytes_24, element};
+use super::inspect::{bytes_24, element, stored_24};
 use super::raw::Class;
 use super::{DEFAULT_LIMIT, Planned, Raw, ShardWriter, Source, Written, companions};
 use crate::Error;
+use crate::recovered::{check_fraction, excess, split, within};
 use half::{bf16, f16};
-use quickpick_format::{DType, E4m3, Element, Matrix24, StoredType};
+use quickpick_format::{Csr, DType, E4m3, Element, StoredType};
 use quickpick_prune::{Eligibility, LayerInfo, Pattern, Rules};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -61,6 +62,9 @@ pub struct Conversion {
     /// Whether −0.0 in a layer that becomes 2:4 may turn into +0.0, which is the only zero that the
     /// form has. Otherwise it is an error.
     pub positive_zeros: bool,
+    /// The most weights, as a fraction of a layer's, that a layer may have beyond two of each four and
+    /// yet become 2:4 in Quickpick's form: they lie beside it, as a sparse residual. 0 allows none.
+    pub residual: f64,
     /// Bytes of a shard.
     pub limit: u64,
 }
@@ -68,7 +72,7 @@ pub struct Conversion {
 impl Conversion {
     /// To a form, with everything else left as it is.
     pub fn to(target: Target) -> Self {
-        Self { target, dtype: None, positive_zeros: false, limit: DEFAULT_LIMIT }
+        Self { target, dtype: None, positive_zeros: false, residual: 0.0, limit: DEFAULT_LIMIT }
     }
 }
 
@@ -98,11 +102,13 @@ pub struct Converted {
 /// twice: when it is looked at and when it is written.
 ///
 /// A matrix becomes 2:4 if the default [`Rules`] would prune it and each of its groups of four has at
-/// most two non-zeros; the others stay dense, with the reason. Dense tensors are copied bit for bit.
+/// most two non-zeros, or nearly so ([`Conversion::residual`]): then the two of the largest magnitude, ties
+/// to the lower column, are its 2:4 ones. The others stay dense, with the reason. Dense tensors are
+/// copied bit for bit.
 /// Memory holds one tensor at a time.
 ///
 /// Errors: a tensor that cannot be read or does not fit the type; NaN, an infinity or, unless allowed,
-/// −0.0 in a layer that becomes 2:4; `out` is there already; what the system refuses. Then there is no
+/// −0.0 in a layer that becomes 2:4; a residual that is asked of another form, or is no fraction; `out` is there already; what the system refuses. Then there is no
 /// `out`.
 pub fn convert(
     source: &dyn Source,
@@ -111,6 +117,11 @@ pub fn convert(
     conversion: &Conversion,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(Vec<Converted>, Written), Error> {
+    check_fraction(conversion.residual)?;
+    if conversion.residual > 0.0 && conversion.target != Target::Quickpick {
+        let why = format!("the form {} has no room for a residual", conversion.target);
+        return Err(Error::Config(why));
+    }
     let mut plan = Vec::new();
     let mut converted = Vec::new();
     let (mut zeros, mut elements) = (0u64, 0u64);
@@ -157,6 +168,8 @@ enum Fate {
     Sparse {
         dtype: DType,
         shape: [usize; 2],
+        /// Weights beyond two of each four.
+        residual: usize,
         positive_zeros: u64,
     },
 }
@@ -179,10 +192,9 @@ impl Fate {
         if conversion.target == Target::Bitmask && Parts::of_weight(name).is_none() {
             return dense("compressed-tensors compresses only `*.weight`".to_owned());
         }
-        let full = |g: &[Class]| g.iter().filter(|c| !c.is_zero()).count() > 2;
-        if let Some(group) = classes.chunks(4).position(full) {
-            let (row, col) = (4 * group / cols, 4 * group % cols);
-            return dense(format!("not 2:4: row {row}, columns from {col}"));
+        let residual = excess(&classes, |c| c.is_zero());
+        if let Some(why) = no_room(residual, dtype, cols, &classes, conversion.residual) {
+            return dense(why);
         }
         let bad = |at: usize, why: &str| {
             let (row, col) = (at / cols, at % cols);
@@ -197,7 +209,7 @@ impl Fate {
             Some(at) if !conversion.positive_zeros => {
                 bad(at, "−0.0, of which a 2:4 form would make +0.0")
             }
-            _ => Ok(Self::Sparse { dtype, shape: [rows, cols], positive_zeros }),
+            _ => Ok(Self::Sparse { dtype, shape: [rows, cols], residual, positive_zeros }),
         }
     }
 
@@ -219,7 +231,7 @@ impl Fate {
                 plan.push(dense(name.clone(), raw.dtype, &raw.shape));
                 (raw.dtype.to_string(), raw.bytes.len() as u64, why, 0)
             }
-            (Self::Sparse { dtype, shape, positive_zeros }, Some(parts))
+            (Self::Sparse { dtype, shape, residual: _, positive_zeros }, Some(parts))
                 if target == Target::Bitmask =>
             {
                 let [rows, cols] = shape;
@@ -230,10 +242,13 @@ impl Fate {
                 let bytes = rows * cols / 2 * dtype.bytes() + mask[0] * mask[1] + 16;
                 (format!("2:4 {} bitmask", raw.dtype), bytes as u64, None, positive_zeros)
             }
-            (Self::Sparse { dtype, shape, positive_zeros }, _) => {
-                plan.push(Planned::Sparse { name: name.clone(), dtype, shape });
-                let bytes = bytes_24(dtype, shape[0], shape[1]);
-                (format!("2:4 {}", raw.dtype), bytes, None, positive_zeros)
+            (Self::Sparse { dtype, shape, residual, positive_zeros }, _) => {
+                let residual = Some(residual).filter(|&n| n > 0);
+                plan.push(Planned::Sparse { name: name.clone(), dtype, shape, residual });
+                // row pointers and packed entries
+                let beside = residual.map_or(0, |n| 4 * (shape[0] as u64 + 1 + n as u64));
+                let bytes = bytes_24(dtype, shape[0], shape[1]) + beside;
+                (stored_24(raw.dtype, &shape, residual), bytes, None, positive_zeros)
             }
         };
         let (from, bytes_from) = (entry.stored.clone(), entry.bytes);
@@ -247,6 +262,37 @@ impl Fate {
             dense_because,
             positive_zeros,
         }
+    }
+}
+
+/// Why a layer with weights beyond two of each four cannot become 2:4; `None` if it can.
+fn no_room(
+    residual: usize,
+    dtype: DType,
+    cols: usize,
+    classes: &[Class],
+    fraction: f64,
+) -> Option<String> {
+    let most = Csr::<f32>::PACKED_COLUMNS;
+    let percent = |n: f64| 100.0 * n;
+    let share = residual as f64 / classes.len().max(1) as f64;
+    match dtype {
+        _ if residual == 0 => None,
+        _ if fraction == 0.0 => {
+            let full = |g: &[Class]| excess(g, |c| c.is_zero()) > 0;
+            let group = classes.chunks(4).position(full)?;
+            let (row, col) = (4 * group / cols, 4 * group % cols);
+            Some(format!("not 2:4: row {row}, columns from {col}"))
+        }
+        _ if !within(residual, classes.len(), fraction) => {
+            let (have, most) = (percent(share), percent(fraction));
+            Some(format!("not 2:4: {have:.2} % beyond two of four, {most} % allowed"))
+        }
+        DType::F16 | DType::BF16 if cols > most => {
+            Some(format!("not 2:4, and a residual has {most} columns at most"))
+        }
+        DType::F16 | DType::BF16 => None,
+        other => Some(format!("not 2:4, and a residual is f16 or bf16, not {other}")),
     }
 }
 
@@ -272,9 +318,13 @@ fn write_typed<T: Element>(
         return Err(bad(format!("{:?} is no matrix", raw.shape)));
     };
     let dense: Vec<T> = bytemuck::pod_collect_to_vec(&raw.bytes);
-    let matrix = Matrix24::compress(&dense, rows, cols).map_err(|e| bad(e.to_string()))?;
+    let (matrix, residual) = split(&dense, rows, cols).map_err(|e| bad(e.to_string()))?;
     match Parts::of_weight(name).filter(|_| target == Target::Bitmask) {
-        None => writer.sparse(name, &matrix),
+        None if residual.values().is_empty() => writer.sparse(name, &matrix),
+        None => {
+            writer.sparse(name, &matrix)?;
+            writer.residual(name, &residual)
+        }
         Some(parts) => {
             let coded = matrix.to_bitmask();
             writer.raw(&parts.values, bytemuck::cast_slice(&coded.values))?;

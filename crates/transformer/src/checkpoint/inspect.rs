@@ -31,7 +31,7 @@ pub struct TensorReport {
     pub negative_zeros: u64,
     /// Elements that are NaN or infinite, which 2:4 forms refuse.
     pub not_finite: u64,
-    /// Of a matrix: the tightest pattern that every row follows, of 1:4, 2:8, 2:4, 4:8, 8:16.
+    /// Of a matrix, its residual included: the tightest pattern that every row follows, of 1:4, 2:8, 2:4, 4:8, 8:16.
     pub pattern: Option<String>,
     /// Whether the rules would prune it.
     pub eligible: bool,
@@ -174,6 +174,15 @@ pub(super) fn element(dtype: StoredType) -> Option<DType> {
         StoredType::F8_E4M3 => DType::E4M3,
         _ => return None,
     })
+}
+
+/// How a tensor in Quickpick's 2:4 form is stored, in words, if so many entries lie beside it.
+pub(super) fn stored_24(dtype: StoredType, shape: &[usize], residual: Option<usize>) -> String {
+    let elements = shape.iter().fold(1.0, |n, &d| n * d as f64);
+    match residual {
+        None => format!("2:4 {dtype}"),
+        Some(n) => format!("2:4 {dtype} + residual, {:.1} %", 100.0 * n as f64 / elements),
+    }
 }
 
 /// Bytes of values and metadata, padding included.

@@ -31,7 +31,8 @@ pub struct Entry {
     pub name: String,
     /// Extent of each dimension of the dense tensor, outermost first.
     pub shape: Vec<usize>,
-    /// How it is stored: `F16`, `BF16`, `Q4_1`, `2:4 F16`, …
+    /// How it is stored: `F16`, `BF16`, `Q4_1`, `2:4 F16`,
+    /// `2:4 F16 + residual, 1.5 %` (of its elements), …
     pub stored: String,
     /// Bytes that it takes in its file, all its parts together.
     pub bytes: u64,

@@ -2,10 +2,12 @@
 //! compressed-tensors' `sparse-24-bitmask`.
 
 use super::bitmask::Parts;
+use super::inspect::stored_24;
 use super::{Entry, Raw, Source, in_file};
+use crate::recovered::add;
 use crate::{Error, Tensor};
 use half::{bf16, f16};
-use quickpick_format::{E4m3, Element, FileError, Kind, Matrix24, Reader, StoredType};
+use quickpick_format::{Csr, DType, E4m3, Element, FileError, Kind, Matrix24, Reader, StoredType};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,8 +44,8 @@ struct Place {
 
 enum Form {
     Dense,
-    /// Quickpick's.
-    Sparse,
+    /// Quickpick's; the type and number of its sparse residual's entries.
+    Sparse(Option<(DType, usize)>),
     /// Its mask may lie in another shard.
     Bitmask {
         parts: Parts,
@@ -96,7 +98,7 @@ impl Checkpoint {
             for e in reader.entries() {
                 let form = match e.kind {
                     Kind::Dense => Form::Dense,
-                    Kind::Sparse24(_) => Form::Sparse,
+                    Kind::Sparse24(_) => Form::Sparse(e.residual),
                 };
                 let place = Place { shard, dtype: e.dtype, shape: e.shape, form, bytes: e.bytes };
                 if let Some(other) = places.insert(e.name.clone(), place) {
@@ -109,7 +111,9 @@ impl Checkpoint {
         let entry = |(name, place): (&String, &Place)| {
             let stored = match place.form {
                 Form::Dense => place.dtype.to_string(),
-                Form::Sparse => format!("2:4 {}", place.dtype),
+                Form::Sparse(residual) => {
+                    stored_24(place.dtype, &place.shape, residual.map(|(_, count)| count))
+                }
                 Form::Bitmask { .. } => format!("2:4 {} bitmask", place.dtype),
             };
             Entry { name: name.clone(), shape: place.shape.clone(), stored, bytes: place.bytes }
@@ -180,9 +184,24 @@ impl Checkpoint {
                 Matrix24::from_bitmask(&values, &mask, place.shape[0], place.shape[1])
                     .map_err(|source| FileError::Matrix { name: name.to_owned(), source })
             }
-            Form::Dense | Form::Sparse => reader.sparse::<T>(name),
+            Form::Dense | Form::Sparse(_) => reader.sparse::<T>(name),
         };
-        Ok(bytemuck::cast_slice(&matrix.map_err(in_file(path))?.expand()).to_vec())
+        let mut dense = matrix.map_err(in_file(path))?.expand();
+        if let Form::Sparse(Some((dtype, _))) = place.form {
+            let added = match dtype {
+                DType::F16 => add(&mut dense, &self.residual::<f16>(name)?),
+                // the format knows no other
+                _ => add(&mut dense, &self.residual::<bf16>(name)?),
+            };
+            added.map_err(|why| Error::file(path, format!("{name}: {why}")))?;
+        }
+        Ok(bytemuck::cast_slice(&dense).to_vec())
+    }
+
+    fn residual<R: Element>(&self, name: &str) -> Result<Csr<R>, Error> {
+        let (_, Shard { path, reader }) = self.place(name)?;
+        let missing = || Error::file(path, format!("{name}: its residual is not there"));
+        reader.residual(name).map_err(in_file(path))?.ok_or_else(missing)
     }
 }
 

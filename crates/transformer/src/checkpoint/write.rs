@@ -3,7 +3,7 @@
 use super::in_file;
 use super::shards::{INDEX, SINGLE};
 use crate::Error;
-use quickpick_format::{DType, Element, Layout, Matrix24, Order, StoredType, TensorWriter};
+use quickpick_format::{Csr, DType, Element, Layout, Matrix24, Order, StoredType, TensorWriter};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub enum Planned {
         dtype: DType,
         /// Rows and columns of the dense matrix.
         shape: [usize; 2],
+        /// Entries of the sparse residual beside it, of the same type, if it has one.
+        residual: Option<usize>,
     },
 }
 
@@ -79,8 +81,9 @@ impl ShardWriter {
         let failed = in_file(out);
         let add = |layout: &mut Layout, tensor: &Planned| match tensor {
             Planned::Dense { name, dtype, shape } => layout.dense(name, *dtype, shape),
-            Planned::Sparse { name, dtype, shape } => {
-                layout.sparse(name, *dtype, *shape, Order::RowMajor)
+            Planned::Sparse { name, dtype, shape, residual } => {
+                layout.sparse(name, *dtype, *shape, Order::RowMajor)?;
+                residual.map_or(Ok(()), |entries| layout.residual(name, *dtype, entries))
             }
         };
         // transformers wants to know whose tensors these are
@@ -127,6 +130,13 @@ impl ShardWriter {
     /// Writes a 2:4 matrix. Errors: as [`raw`](Self::raw), and another shape or type than planned.
     pub fn sparse<T: Element>(&mut self, name: &str, matrix: &Matrix24<T>) -> Result<(), Error> {
         self.write(name, &format!("{name}.values"), |writer| writer.sparse(name, matrix))
+    }
+
+    /// Writes the sparse residual of a 2:4 matrix. Errors: as [`raw`](Self::raw), and another shape, type or
+    /// number of entries than planned.
+    pub fn residual<T: Element>(&mut self, name: &str, residual: &Csr<T>) -> Result<(), Error> {
+        let part = format!("{name}.residual");
+        self.write(&part, &part, |writer| writer.residual(name, residual))
     }
 
     fn write(

@@ -3,9 +3,9 @@
 use crate::args::ProblemArgs;
 use quickpick_kernels::{
     Attention, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Problem, RmsNorm, Rotary,
-    SwiGlu,
+    SpmmCsr, SwiGlu,
 };
-use quickpick_tests::{Case, Fill};
+use quickpick_tests::{Case, Fill, case::Rows};
 use std::path::Path;
 
 /// A problem, and the position of its first new token.
@@ -50,6 +50,7 @@ pub fn numbers(spec: &KernelSpec) -> &'static str {
         OpKind::RmsNorm | OpKind::SwiGlu => "n,d",
         OpKind::Rotary | OpKind::Attention => "n,heads,kv_heads,head_dim,max_seq,pos",
         OpKind::Gather => "n,d,vocab",
+        OpKind::SpmmCsr => "m,n,k",
     }
 }
 
@@ -61,7 +62,7 @@ pub fn asked(spec: &KernelSpec, shape: &[u32], args: &ProblemArgs) -> Result<Ask
     if args.epilogue.is_some() && !matches!(spec.op, OpKind::Linear(_)) {
         return Err(only("--epilogue"));
     }
-    if args.out.is_some() && matches!(spec.op, OpKind::Rotary | OpKind::Gather) {
+    if args.out.is_some() && matches!(spec.op, OpKind::Rotary | OpKind::Gather | OpKind::SpmmCsr) {
         return Err(only("--out"));
     }
     let mut pos = 0;
@@ -73,6 +74,11 @@ pub fn asked(spec: &KernelSpec, shape: &[u32], args: &ProblemArgs) -> Result<Ask
         (OpKind::RmsNorm, &[n, d]) => Problem::RmsNorm(RmsNorm { n, d, eps: 1e-5, out }),
         (OpKind::SwiGlu, &[n, d]) => Problem::SwiGlu(SwiGlu { n, d, out }),
         (OpKind::Gather, &[n, d, vocab]) => Problem::Gather(Gather { n, d, vocab, dtype }),
+        (OpKind::SpmmCsr, &[m, n, k]) => {
+            // an entry of fifty, as recovered layers have
+            let nnz = (u64::from(m) * u64::from(k) / 50).min(u64::from(u32::MAX)) as u32;
+            Problem::SpmmCsr(SpmmCsr { m, n, k, nnz, dtype, residual: false })
+        }
         (OpKind::Rotary, &[n, heads, kv_heads, head_dim, max_seq, from]) => {
             pos = from;
             Problem::Rotary(Rotary { n, heads, kv_heads, head_dim, max_seq, cache: dtype })
@@ -107,6 +113,7 @@ impl Asked {
             Problem::Attention(p) => Case::attention(p, self.pos, fill, seed),
             Problem::SwiGlu(p) => Case::swiglu(p, 4.0, fill, seed),
             Problem::Gather(p) => Case::gather(p, fill, seed),
+            Problem::SpmmCsr(p) => Case::spmm_csr(p, Rows::Even, fill, seed),
         }
     }
 }

@@ -1,0 +1,129 @@
+//! The product with a sparse residual. X lies in a transposed panel, as for the tiled linear layers: an
+//! entry's value multiplies the panel row of its column, the neighbouring tokens of one input feature.
+//! Tasks take rows of R; sums land in scratch memory, and the epilogue carries them to y.
+
+use super::epilogue::Epilogue;
+use super::memory::Views;
+use super::simd::linear::{MAX_DEPTH, Pack};
+use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
+use quickpick_kernels::{Epilogue as Rule, Problem, SpmmCsr};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+
+/// Tokens that one pass over R serves at most.
+const PASS: usize = 64;
+
+/// Rows of R in a task.
+const ROWS: usize = 64;
+
+/// Entries whose values are widened at a time; every number of partial sums divides it.
+const BATCH: usize = 16;
+
+/// Tokens of a panel, those past the last one zeros.
+fn width(tokens: usize) -> usize {
+    match tokens {
+        1 => 1,
+        2..=4 => 4,
+        5..=16 => 16,
+        _ => PASS,
+    }
+}
+
+/// f32s of scratch: the panel, then the sums.
+pub(super) fn scratch(p: &SpmmCsr) -> usize {
+    width(p.n as usize) * (p.k as usize + p.m as usize)
+}
+
+/// Runs the product: R's values and x of T.
+pub(super) fn run<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, scratch: &mut [f32]) {
+    let Problem::SpmmCsr(p) = problem else { return };
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let (rows, entries, x) = (v.input::<u32>(0), v.input::<u32>(1), v.input::<T>(2));
+    let (residual, y) = (v.input::<f32>(3), v.output::<f32>(4));
+    let rule = Rule { residual: p.residual, ..Rule::NONE };
+    let epilogue = Epilogue { rule, w_scale: &[], x_scale: &[], bias: &[], m, n };
+    for start in (0..n).step_by(PASS) {
+        let tokens = start..n.min(start + PASS);
+        let width = width(tokens.len());
+        let (panel, sums) = scratch.split_at_mut(k * width);
+        let (x, sums) = (&x[tokens.start * k..tokens.end * k], &mut sums[..m * width]);
+        panel.par_chunks_mut(MAX_DEPTH * width).enumerate().for_each(|(i, panel)| {
+            isa.run(Pack { x, k, start: i * MAX_DEPTH, width, panel });
+        });
+        match width {
+            1 => products::<T, 1, 8>(isa, rows, entries, panel, sums),
+            4 => products::<T, 4, 4>(isa, rows, entries, panel, sums),
+            16 => products::<T, 16, 4>(isa, rows, entries, panel, sums),
+            _ => products::<T, PASS, 1>(isa, rows, entries, panel, sums),
+        }
+        epilogue.run(isa, sums, width, tokens, residual, y, 1);
+    }
+}
+
+fn products<T: Element, const W: usize, const SUMS: usize>(
+    isa: Isa,
+    rows: &[u32],
+    entries: &[u32],
+    panel: &[f32],
+    sums: &mut [f32],
+) {
+    let (panel, _) = panel.as_chunks::<W>();
+    let (sums, _) = sums.as_chunks_mut::<W>();
+    sums.par_chunks_mut(ROWS).enumerate().for_each(|(i, sums)| {
+        let rows = &rows[i * ROWS..][..sums.len() + 1];
+        isa.run(Rows::<T, W, SUMS> { rows, entries, panel, sums, values: PhantomData });
+    });
+}
+
+/// `sums[r][t] = Σ R[r]·panel[·][t]` of W tokens. A row has as many partial sums as hide the time that
+/// an addition takes: which of them an entry goes to depends on its place in the row alone.
+struct Rows<'a, T, const W: usize, const SUMS: usize> {
+    rows: &'a [u32],
+    entries: &'a [u32],
+    panel: &'a [[f32; W]],
+    sums: &'a mut [[f32; W]],
+    values: PhantomData<T>,
+}
+
+impl<T: Element, const W: usize, const SUMS: usize> Kernel for Rows<'_, T, W, SUMS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { rows, entries, panel, sums, .. } = self;
+        let Some(last) = panel.len().checked_sub(1) else { return };
+        // the bounds hold for every matrix; what is none must not end the process
+        let column = |entry: u32| &panel[((entry & 0xFFFF) as usize).min(last)];
+        for (ends, sum) in rows.windows(2).zip(sums) {
+            let row = entries.get(ends[0] as usize..ends[1] as usize).unwrap_or_default();
+            let (batches, rest) = row.as_chunks::<BATCH>();
+            let mut parts = [[0.0; W]; SUMS];
+            for entries in batches {
+                let (bits, mut values) = (entries.map(|entry| (entry >> 16) as u16), [0.0; BATCH]);
+                s.widen::<T>(bytemuck::cast_slice(&bits), &mut values);
+                for start in (0..BATCH).step_by(SUMS) {
+                    for i in 0..SUMS {
+                        add(values[start + i], column(entries[start + i]), &mut parts[i]);
+                    }
+                }
+            }
+            let mut total = [0.0; W];
+            for entry in rest {
+                let value: T = bytemuck::cast((entry >> 16) as u16);
+                add(value.widen(), column(*entry), &mut total);
+            }
+            for part in &parts {
+                add(1.0, part, &mut total);
+            }
+            *sum = total;
+        }
+    }
+}
+
+/// `sum += value·x`, token by token.
+#[inline(always)]
+fn add<const W: usize>(value: f32, x: &[f32; W], sum: &mut [f32; W]) {
+    for (sum, x) in sum.iter_mut().zip(x) {
+        *sum += value * x;
+    }
+}
