@@ -3,7 +3,7 @@
 use crate::columns::{Side, columns};
 use crate::demo::terminal::{bold, dim, seconds};
 use crate::eval::{Evaluated, Protocol, evaluate};
-use crate::prune::{How, Setting, memory, prune};
+use crate::prune::{How, Plan, Setting, memory};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use quickpick_prune::Method;
 use quickpick_transformer::Text;
@@ -161,12 +161,13 @@ fn one(
         fs::remove_dir_all(&out).into_diagnostic()?; // a row that was killed between writing and measuring
     }
     memory::forget();
-    let report = prune(model, &args.model, &out, how, Existing::Resume)?;
+    let (report, folder) = Plan::new(model, &args.model, how)?.prune(&out, Existing::Resume)?;
     let peak_bytes = memory::peak();
     let pruned = Model::open(&out).into_diagnostic()?;
     let after = evaluate(&pruned, text, &args.protocol, name)?;
     drop(pruned);
     fs::remove_dir_all(&out).into_diagnostic()?;
+    folder.remove().into_diagnostic()?;
     let ratio = after.measured.ratio(&dense.measured).into_diagnostic()?;
     let pruned: Vec<_> =
         report.layers.iter().filter_map(|l| Some((l, l.pruned.as_ref()?))).collect();

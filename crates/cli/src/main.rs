@@ -7,9 +7,11 @@ mod convert;
 mod demo;
 mod doctor;
 mod eval;
+mod generate;
 mod html;
 mod inspect;
 mod prune;
+mod ticket;
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +33,10 @@ enum Command {
     Compare(compare::Args),
     /// Perplexity of a checkpoint on a text, with the protocol stated.
     Eval(eval::Args),
+    /// Text from a checkpoint, token by token, on a backend; its 2:4 layers run compressed.
+    Generate(generate::Args),
+    /// A lottery ticket from two checkpoints of one training: early weights under a mask of the final ones.
+    Ticket(ticket::Args),
     /// Drivers, adapters, limits, tools, and which kernel would run a shape and why.
     Doctor(doctor::Args),
     /// What a checkpoint holds: how sparse each tensor is, in which pattern, and what 2:4 would save.
@@ -45,6 +51,8 @@ fn main() -> miette::Result<()> {
         Command::Prune(args) => prune::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Ticket(args) => ticket::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -83,6 +83,8 @@ pub use solve::{
     Keep, Method, Prepared, Residual, Select, Solution, SolveError, alps, reconstruct,
     relative_error, sparse_gpt,
 };
-pub use ticket::{Found, LayerDecision, Ticket, TicketError, load_masks, save_masks};
+pub use ticket::{
+    Found, LayerDecision, Ticket, TicketError, load_masks, masks_to_bytes, save_masks,
+};
 pub use trainer::{LayerInfo, Trainer};
 pub use transposable::{Transposable, transposable};

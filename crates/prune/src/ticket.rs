@@ -166,15 +166,27 @@ impl Ticket {
 /// Writes masks as one safetensors file, by atomic rename: an I8 tensor `rows × ⌈cols/8⌉` each, of
 /// which bit j of byte i is column 8i + j, and a note with pattern and columns.
 pub fn save_masks(path: &Path, masks: &Masks) -> Result<(), TicketError> {
+    let failed = |source| TicketError::File { path: path.to_owned(), source };
+    file_of(masks, |file| file.save(path)).map_err(failed)
+}
+
+/// The bytes of what [`save_masks`] writes. Errors: a name that such a file cannot hold.
+pub fn masks_to_bytes(masks: &Masks) -> Result<Vec<u8>, FileError> {
+    file_of(masks, |file| file.to_bytes())
+}
+
+fn file_of<T>(
+    masks: &Masks,
+    use_it: impl FnOnce(&Writer) -> Result<T, FileError>,
+) -> Result<T, FileError> {
     let bits: Vec<(&String, &Mask, Vec<i8>)> =
         masks.iter().map(|(name, mask)| (name, mask, pack(mask))).collect();
     let mut file = Writer::new();
-    let failed = |source| TicketError::File { path: path.to_owned(), source };
     for (name, mask, bits) in &bits {
-        file.dense(name, bits, &[mask.rows(), mask.cols().div_ceil(8)]).map_err(failed)?;
+        file.dense(name, bits, &[mask.rows(), mask.cols().div_ceil(8)])?;
         file.note(name, &format!("{} {}", mask.pattern(), mask.cols()));
     }
-    file.save(path).map_err(failed)
+    use_it(&file)
 }
 
 /// Reads what [`save_masks`] wrote. Errors: a malformed file, or a mask that is not exactly its

@@ -91,6 +91,18 @@ pub fn generate<B: Backend>(
     count: usize,
     sampler: &mut Sampler,
 ) -> Result<Generated, Error> {
+    generate_while(decoder, prompt, count, sampler, |_| Ok(true))
+}
+
+/// As [`generate`], but stops behind the first token for which `goes_on`, which sees all new ones so far,
+/// says no. Errors: its own too.
+pub fn generate_while<B: Backend>(
+    decoder: &mut Decoder<B>,
+    prompt: &[u32],
+    count: usize,
+    sampler: &mut Sampler,
+    mut goes_on: impl FnMut(&[u32]) -> Result<bool, Error>,
+) -> Result<Generated, Error> {
     decoder.restart();
     let start = Instant::now();
     decoder.feed(prompt)?;
@@ -98,16 +110,18 @@ pub fn generate<B: Backend>(
     let prefill_seconds = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let mut tokens = Vec::with_capacity(count);
-    for i in 0..count {
+    while tokens.len() < count {
         let token = sampler.next(&logits)?;
         tokens.push(token);
-        if i + 1 < count {
-            decoder.feed(&[token])?;
-            logits = decoder.last_logits()?;
+        if !goes_on(&tokens)? || tokens.len() == count {
+            break;
         }
+        decoder.feed(&[token])?;
+        logits = decoder.last_logits()?;
     }
     let decode_seconds = start.elapsed().as_secs_f64();
-    Ok(Generated { tokens, prefill_seconds, decode_seconds, decoded: count.saturating_sub(1) })
+    let decoded = tokens.len().saturating_sub(1);
+    Ok(Generated { tokens, prefill_seconds, decode_seconds, decoded })
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use compact::{Compact, Stored};
 pub use config::{Config, Kind, Slot};
 pub use corpus::Corpus;
 pub use error::Error;
-pub use generate::{Generated, Sampler, generate};
+pub use generate::{Generated, Sampler, generate, generate_while};
 pub use infer::Decoder;
 pub use perplexity::{Perplexity, Windows, perplexity};
 pub use reorder::{BlockOrders, Orders};

@@ -149,6 +149,11 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// A token's spelling, as the vocabulary has it; none of an id without a token.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
     /// Tokens, added ones included.
     pub fn vocab(&self) -> usize {
         self.inner.get_vocab_size(true)

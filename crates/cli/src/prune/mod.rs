@@ -11,7 +11,8 @@ use quickpick_prune::{LayerInfo, Method, Pattern, Rules};
 use quickpick_transformer::Text;
 use quickpick_transformer::checkpoint::{DEFAULT_LIMIT, Model};
 use quickpick_transformer::oneshot::{
-    Existing, Job, LayerReport, Llama, Narrow, Progress, RunFolder, assemble, run as prune_blocks,
+    Companion, Existing, Job, LayerReport, Llama, Narrow, Progress, RunFolder, assemble,
+    run as prune_blocks,
 };
 use quickpick_transformer::weights::write_atomic;
 use report::{Bytes, Report};
@@ -123,12 +124,8 @@ struct Asked {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let model = Model::open(&args.model).into_diagnostic()?;
-    if args.out.exists() {
-        return Err(miette!(
-            help = "name another folder with --out, or remove this one",
-            "{} exists",
-            args.out.display()
-        ));
+    if args.out.exists() && !args.resume {
+        return Err(exists(&args.out));
     }
     let text = match args.eval.as_slice() {
         [] => None,
@@ -146,24 +143,30 @@ pub fn run(args: &Args) -> Result<()> {
         (_, true) => Existing::Discard,
         _ => Existing::Refuse,
     };
-    let mut report = prune(&model, &args.model, &args.out, &args.how, existing)?;
-    if !args.json {
-        report.facts.iter().for_each(|(name, value)| fact(name, value));
-    }
-    if let Some(text) = &text {
-        report.before = Some(measure(&model, text, &args.protocol, &args.model)?);
-        let pruned = Model::open(&args.out).into_diagnostic()?;
-        report.after = Some(measure(&pruned, text, &args.protocol, &args.out)?);
-    }
-    report.peak_bytes = memory::peak();
+    let plan = Plan::new(&model, &args.model, &args.how)?;
+    let (report, folder) = match plan.reported(&args.out)? {
+        Some(report) => (report, plan.run_folder(&args.out, existing)?),
+        None => {
+            let (mut report, folder) = plan.prune(&args.out, existing)?;
+            if let Some(text) = &text {
+                report.before = Some(measure(&model, text, &args.protocol, &args.model)?);
+                let pruned = Model::open(&args.out).into_diagnostic()?;
+                report.after = Some(measure(&pruned, text, &args.protocol, &args.out)?);
+            }
+            report.peak_bytes = memory::peak();
+            (report, folder)
+        }
+    };
     let page = args.out.join(REPORT_PAGE);
     let json = serde_json::to_string_pretty(&report).into_diagnostic()?;
     write_atomic(&args.out.join(REPORT_JSON), json.as_bytes()).into_diagnostic()?;
     write_atomic(&page, report.page().as_bytes()).into_diagnostic()?;
+    folder.remove().into_diagnostic()?; // last, so that whatever kills the run before can be made good
     if args.json {
         println!("{json}");
         return Ok(());
     }
+    report.facts.iter().for_each(|(name, value)| fact(name, value));
     println!("\n{}", report.text());
     report.findings().iter().for_each(|line| println!("  {line}"));
     println!("\n  {}  {}", dim("checkpoint"), args.out.display());
@@ -174,71 +177,135 @@ pub fn run(args: &Args) -> Result<()> {
 /// The report, beside the tensors.
 const REPORT_JSON: &str = "quickpick-report.json";
 const REPORT_PAGE: &str = "quickpick-report.html";
+/// What was asked, beside the tensors: a resumed run knows its own checkpoint by it.
+const JOB: &str = "quickpick-job.json";
 
 fn measure(model: &Model, text: &Text, protocol: &Protocol, path: &Path) -> Result<Evaluated> {
     evaluate(model, text, protocol, &path.display().to_string())
 }
 
-/// Prunes a model into a folder; an unfinished run lies beside it, under the name with `.run`.
-pub fn prune(
-    model: &Model,
-    path: &Path,
-    out: &Path,
-    how: &How,
-    existing: Existing,
-) -> Result<Report> {
-    let start = Instant::now();
-    let tokenizer = model.tokenizer().into_diagnostic()?;
-    let text = Text::read(&how.setting.calibration, tokenizer)
-        .into_diagnostic()
-        .wrap_err("--calibration")?;
-    let ids =
-        text.sequences(how.setting.sequences, how.setting.length, how.seed).into_diagnostic()?;
-    let rules = how
-        .setting
-        .leave
-        .iter()
-        .fold(Rules::new(how.setting.pattern), |rules, names| rules.leave(names));
-    misspelt(&rules, model)?;
-    let asked = Asked {
-        version: 1,
-        model: format!("{:016x}", model.digest().into_diagnostic()?),
-        method: how.method.to_string(),
-        pattern: how.setting.pattern.to_string(),
-        permute: how.permute,
-        leave: how.setting.leave.clone(),
-        calibration: format!("{:016x} {:016x}", text.digest(), text.tokenizer()),
-        sequences: how.setting.sequences,
-        length: how.setting.length,
-        seed: how.seed,
-        dtype: how.setting.dtype,
-    };
-    let folder = RunFolder::open(&run_path(out), &asked, existing).map_err(|why| {
-        miette!(help = "--resume goes on with it, --fresh throws it away", "{why}")
-    })?;
-    let stack = Llama::new(model.config(), how.setting.length).into_diagnostic()?;
-    let permute = how.permute.then_some(how.seed);
-    let job = Job { method: how.method, rules, permute, narrow: how.setting.dtype };
-    let bar = bar("prune", model.config().layers as u64);
-    let layers = watched(&bar, |progress| {
-        prune_blocks(&stack, model.source(), &ids, &job, &folder, progress).into_diagnostic()
-    })?;
-    let blocks = model.config().layers;
-    let (source, companions) = (model.source(), model.companions());
-    assemble(out, source, &folder, blocks, how.setting.dtype, companions, DEFAULT_LIMIT)
-        .into_diagnostic()?;
-    folder.remove().into_diagnostic()?;
-    Ok(Report {
-        facts: facts(path, how, &text, model),
-        method: asked.method,
-        pattern: asked.pattern,
-        bytes: bytes(&layers, how),
-        layers,
-        before: None,
-        after: None,
-        seconds: start.elapsed().as_secs_f64(),
-        peak_bytes: None,
-    })
+fn exists(out: &Path) -> miette::Report {
+    let help = "name another folder with --out, or remove this one";
+    miette!(help = help, "{} exists", out.display())
+}
+
+/// A model, and how it is pruned.
+pub struct Plan<'a> {
+    model: &'a Model,
+    path: &'a Path,
+    how: &'a How,
+    text: Text,
+    rules: Rules,
+    asked: Asked,
+}
+
+impl<'a> Plan<'a> {
+    /// Reads the calibration text and checks what is asked against the model.
+    pub fn new(model: &'a Model, path: &'a Path, how: &'a How) -> Result<Self> {
+        let tokenizer = model.tokenizer().into_diagnostic()?;
+        let Setting { pattern, leave, calibration, sequences, length, dtype } = &how.setting;
+        let text =
+            Text::read(calibration, tokenizer).into_diagnostic().wrap_err("--calibration")?;
+        let rules = leave.iter().fold(Rules::new(*pattern), |rules, names| rules.leave(names));
+        misspelt(&rules, model)?;
+        let asked = Asked {
+            version: 1,
+            model: format!("{:016x}", model.digest().into_diagnostic()?),
+            method: how.method.to_string(),
+            pattern: pattern.to_string(),
+            permute: how.permute,
+            leave: leave.clone(),
+            calibration: format!("{:016x} {:016x}", text.digest(), text.tokenizer()),
+            sequences: *sequences,
+            length: *length,
+            seed: how.seed,
+            dtype: *dtype,
+        };
+        Ok(Self { model, path, how, text, rules, asked })
+    }
+
+    /// Prunes into a folder; an unfinished run lies beside it, under the name with `.run`, and is the
+    /// caller's to remove once nothing more is to be done.
+    pub fn prune(&self, out: &Path, existing: Existing) -> Result<(Report, RunFolder)> {
+        let start = Instant::now();
+        let Setting { sequences, length, dtype, .. } = self.how.setting;
+        let there = out.exists();
+        if there && !self.made(out)? {
+            return Err(exists(out));
+        }
+        let ids = self.text.sequences(sequences, length, self.how.seed).into_diagnostic()?;
+        let folder = self.run_folder(out, existing)?;
+        let config = self.model.config();
+        let stack = Llama::new(config, length).into_diagnostic()?;
+        let permute = self.how.permute.then_some(self.how.seed);
+        let rules = self.rules.clone();
+        let job = Job { method: self.how.method, rules, permute, narrow: dtype };
+        let bar = bar("prune", config.layers as u64);
+        let source = self.model.source();
+        let layers = watched(&bar, |progress| {
+            prune_blocks(&stack, source, &ids, &job, &folder, progress).into_diagnostic()
+        })?;
+        if !there {
+            let companions = self.companions()?;
+            assemble(out, source, &folder, config.layers, dtype, &companions, DEFAULT_LIMIT)
+                .into_diagnostic()?;
+        }
+        let report = Report {
+            facts: facts(self.path, self.how, &self.text, self.model),
+            method: self.asked.method.clone(),
+            pattern: self.asked.pattern.clone(),
+            bytes: bytes(&layers, self.how),
+            layers,
+            before: None,
+            after: None,
+            seconds: start.elapsed().as_secs_f64(),
+            peak_bytes: None,
+        };
+        Ok((report, folder))
+    }
+
+    fn run_folder(&self, out: &Path, existing: Existing) -> Result<RunFolder> {
+        RunFolder::open(&run_path(out), &self.asked, existing).map_err(|why| {
+            miette!(help = "--resume goes on with it, --fresh throws it away", "{why}")
+        })
+    }
+
+    /// Whether a checkpoint came of the same model and the same wishes, and so is this plan's own.
+    fn made(&self, out: &Path) -> Result<bool> {
+        match read(&out.join(JOB))? {
+            None => Ok(false),
+            Some(bytes) => {
+                Ok(serde_json::from_slice::<Asked>(&bytes).is_ok_and(|a| a == self.asked))
+            }
+        }
+    }
+
+    /// The report of this plan's checkpoint, if it was finished.
+    fn reported(&self, out: &Path) -> Result<Option<Report>> {
+        match (self.made(out)?, read(&out.join(REPORT_JSON))?) {
+            (true, Some(bytes)) => serde_json::from_slice(&bytes)
+                .into_diagnostic()
+                .wrap_err_with(|| out.join(REPORT_JSON).display().to_string()),
+            _ => Ok(None),
+        }
+    }
+
+    /// The model's, without what an earlier pruning left there, and the job.
+    fn companions(&self) -> Result<Vec<Companion>> {
+        let ours = |name: &Path| [JOB, REPORT_JSON, REPORT_PAGE].map(Path::new).contains(&name);
+        let theirs = self.model.companions().iter().filter(|(name, _)| !ours(name));
+        let job = serde_json::to_vec_pretty(&self.asked).into_diagnostic()?;
+        Ok(theirs.cloned().chain([(PathBuf::from(JOB), job)]).collect())
+    }
+}
+
+/// A file's bytes; none if there is no such file.
+fn read(file: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).into_diagnostic().wrap_err_with(|| file.display().to_string()),
+    }
 }
 
 /// Runs with a bar that shows the block and what is done there.

@@ -8,6 +8,7 @@ mod inspect;
 mod model;
 mod raw;
 mod shards;
+mod special;
 mod write;
 
 pub use companions::companions;

@@ -1,14 +1,14 @@
 //! A model as its maker left it: tensors, configuration, tokenizer.
 
 use super::gguf::Gguf;
-use super::{Checkpoint, Entry, Source, companions};
+use super::{Checkpoint, Entry, Source, companions, special};
 use crate::{Config, Error, Tokenizer};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-const CONFIG: &str = "config.json";
-const TOKENIZER: &str = "tokenizer.json";
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
 
 /// A Llama-style model, of which only headers are in memory.
 pub struct Model {
@@ -34,16 +34,7 @@ impl Model {
         let gguf = Gguf::open(path)?;
         let config = gguf.config()?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
-        let mut json = config.to_hugging_face()?;
-        // as transformers writes them; it reads what the tensors' files say
-        json["torch_dtype"] = "float16".into();
-        let pretty = |json: &serde_json::Value| {
-            serde_json::to_vec_pretty(json).map_err(|e| Error::file(Path::new(CONFIG), e))
-        };
-        let files = vec![
-            (PathBuf::from(CONFIG), pretty(&json)?),
-            (PathBuf::from(TOKENIZER), tokenizer.json().as_bytes().to_vec()),
-        ];
+        let files = special::files(&gguf, &config, &tokenizer)?;
         Ok(Self { source: Box::new(gguf), config, tokenizer: Some(tokenizer), files })
     }
 
@@ -86,6 +77,13 @@ impl Model {
     /// What belongs beside the tensors of a model made from it: names and bytes.
     pub fn companions(&self) -> &[(PathBuf, Vec<u8>)] {
         &self.files
+    }
+
+    /// The tokens that end a text: `eos_token_id` of `generation_config.json`, else of `config.json`, and
+    /// `<|im_end|>`, which ends a turn. Ascending; none if nobody says. Errors: an id that is none of the
+    /// vocabulary.
+    pub fn end_tokens(&self) -> Result<Vec<u32>, Error> {
+        special::end_tokens(&self.files, self.tokenizer.as_ref(), self.config.vocab)
     }
 
     /// Identifies the model: FNV-1a of names, shapes, forms, and of every vector's numbers, which stand in

@@ -49,7 +49,7 @@ pub struct Written {
 
 /// A folder being filled: give it every planned tensor, in any order (in the planned one at most two
 /// files are open at a time), then [`finish`](Self::finish). Until then everything lies in a folder
-/// beside, which is removed if the writer is dropped.
+/// beside, `OUT.tmp`, which is removed if the writer is dropped and taken over if it was killed.
 pub struct ShardWriter {
     staging: Staging,
     shards: Vec<Shard>,
@@ -75,8 +75,8 @@ impl ShardWriter {
     /// filled in the order of `tensors`, and their index. Types and shapes decide everything, so the
     /// same plan and tensors make the same bytes.
     ///
-    /// Errors: `out` exists and is not an empty folder, a name that comes twice, a tensor that the
-    /// file form does not have, what the system refuses.
+    /// Errors: `out` exists and is not an empty folder, another process writes it, a name that comes
+    /// twice, a tensor that the file form does not have, what the system refuses.
     pub fn create(out: &Path, tensors: &[Planned], limit: u64) -> Result<Self, Error> {
         let failed = in_file(out);
         let add = |layout: &mut Layout, tensor: &Planned| match tensor {
@@ -219,11 +219,13 @@ impl Shard {
     }
 }
 
-/// A folder beside its name.
+/// A folder beside its name: `OUT.tmp`. A writer that was killed leaves it; the next one takes it over.
 struct Staging {
     beside: PathBuf,
     path: PathBuf,
     committed: bool,
+    /// Held while this writer lives; the system lets go of it with the process.
+    _lock: Option<File>,
 }
 
 impl Staging {
@@ -243,10 +245,15 @@ impl Staging {
             fs::create_dir_all(parent).map_err(Error::io(parent))?;
         }
         let mut beside = name.to_owned();
-        beside.push(format!(".{}.tmp", std::process::id()));
+        beside.push(".tmp");
         let beside = out.with_file_name(beside);
-        fs::create_dir(&beside).map_err(Error::io(&beside))?;
-        Ok(Self { beside, path: out.to_owned(), committed: false })
+        match fs::create_dir(&beside) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(Error::io(&beside))?,
+        }
+        let lock = lock(&beside)?;
+        empty(&beside)?;
+        Ok(Self { beside, path: out.to_owned(), committed: false, _lock: lock })
     }
 
     fn commit(mut self) -> Result<PathBuf, Error> {
@@ -270,6 +277,42 @@ impl Drop for Staging {
             let _ = fs::remove_dir_all(&self.beside);
         }
     }
+}
+
+/// Keeps other writers out of a folder, where folders can be locked: on Unix. Errors: another one writes
+/// there, or has just given the folder its name.
+#[cfg(unix)]
+fn lock(folder: &Path) -> Result<Option<File>, Error> {
+    use std::os::unix::fs::MetadataExt;
+    let file = File::open(folder).map_err(Error::io(folder))?;
+    let busy = || Error::file(folder, "is being written by another process");
+    file.try_lock().map_err(|e| match e {
+        fs::TryLockError::WouldBlock => busy(),
+        fs::TryLockError::Error(e) => Error::io(folder)(e),
+    })?;
+    let place = |m: fs::Metadata| (m.dev(), m.ino());
+    let held = file.metadata().map(place).map_err(Error::io(folder))?;
+    match fs::metadata(folder).map(place) {
+        Ok(named) if named == held => Ok(Some(file)),
+        _ => Err(busy()),
+    }
+}
+
+#[cfg(not(unix))]
+fn lock(_: &Path) -> Result<Option<File>, Error> {
+    Ok(None)
+}
+
+/// Removes what a writer that was killed has left.
+fn empty(folder: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        let path = entry.path();
+        let is_folder = entry.file_type().map_err(Error::io(&path))?.is_dir();
+        let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(Error::io(&path))?;
+    }
+    Ok(())
 }
 
 /// Makes a folder's new names last. Elsewhere than on Unix a folder cannot be opened, nor need be.

@@ -126,8 +126,15 @@ impl RunFolder {
         Ok((tensors, layers))
     }
 
-    /// Removes the folder, once its result is elsewhere.
+    /// Removes the folder, once its result is elsewhere; `job.json` last, so that whoever resumes what is left
+    /// of it knows whose it is.
     pub fn remove(self) -> Result<(), Error> {
+        for entry in fs::read_dir(&self.path).map_err(Error::io(&self.path))? {
+            let file = entry.map_err(Error::io(&self.path))?.path();
+            if file.is_file() && !file.ends_with(JOB) {
+                fs::remove_file(&file).map_err(Error::io(&file))?;
+            }
+        }
         fs::remove_dir_all(&self.path).map_err(Error::io(&self.path))
     }
 }
