@@ -33,9 +33,7 @@ pub fn run(root: &Path, out: &Path) -> Result<()> {
     for file in ["run.sh", "peers.py"] {
         copy(&root.join("benches/kit").join(file), &partial.join(file))?;
     }
-    for folder in ["ptx", "shaders"] {
-        copy_all(&root.join(folder), &partial.join(folder))?;
-    }
+    pack(root, &["ptx", "shaders"], &partial.join("sources.tar.gz"))?;
     // what the demo trains on there: there are no dependencies' sources
     copy_all(&root.join("codegen/src"), &partial.join("corpus"))?;
     let revision = revision(root)?;
@@ -70,6 +68,15 @@ fn strip(program: &Path) -> Result<()> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => failed(format!("strip {}: {status}", program.display())),
         Err(why) => failed(format!("strip (of binutils) does not start: {why}")),
+    }
+}
+
+/// What people read there, not programs, which hold it all: ten times smaller packed.
+fn pack(root: &Path, folders: &[&str], to: &Path) -> Result<()> {
+    match Command::new("tar").arg("czf").arg(to).args(folders).current_dir(root).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => failed(format!("tar czf {}: {status}", to.display())),
+        Err(why) => failed(format!("tar does not start: {why}")),
     }
 }
 
