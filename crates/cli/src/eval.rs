@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct Protocol {
     /// Tokens of a window.
     #[arg(long, default_value_t = 512)]
-    context: usize,
+    pub context: usize,
     /// Tokens from one window's start to the next's; as long as a window if not said.
     #[arg(long)]
     stride: Option<usize>,
@@ -25,7 +25,7 @@ pub struct Protocol {
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A GGUF file or a Hugging Face folder.
+    /// A GGUF file or a Hugging Face folder, of the Llama family.
     model: PathBuf,
     /// Plain text, which no model has been calibrated on; several are read one after the other.
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
@@ -113,6 +113,7 @@ fn open(path: &Path, text: &[PathBuf], protocol: &Protocol) -> Result<Evaluated>
 
 /// Measures a model, with a bar.
 pub fn evaluate(model: &Model, text: &Text, protocol: &Protocol, name: &str) -> Result<Evaluated> {
+    let config = model.architecture().decoder().into_diagnostic()?;
     let windows = Windows {
         context: protocol.context,
         stride: protocol.stride.unwrap_or(protocol.context),
@@ -121,7 +122,7 @@ pub fn evaluate(model: &Model, text: &Text, protocol: &Protocol, name: &str) -> 
     let bar = bar("perplexity", 1);
     bar.set_message(name.to_owned());
     let tensor = |name: &str| -> std::result::Result<_, Error> { model.source().tensor(name) };
-    let measured = perplexity(model.config(), &tensor, text, windows, &mut |done, of| {
+    let measured = perplexity(config, &tensor, text, windows, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     })

@@ -48,9 +48,10 @@ pub fn run(args: &Args) -> Result<()> {
     let sampler = Sampler::new(args.temperature, args.seed).into_diagnostic()?;
     let opened = quickpick::open(args.backend).into_diagnostic()?;
     let model = Model::open(&args.model).into_diagnostic()?;
+    let config = model.architecture().decoder().into_diagnostic()?;
     let tokenizer = model.tokenizer().into_diagnostic()?;
     let prompt = tokenizer.encode(&args.prompt).into_diagnostic()?;
-    let max_seq = args.max_seq.min(model.config().max_seq);
+    let max_seq = args.max_seq.min(config.max_seq);
     // the last token is written, but not fed
     let longest = prompt.len() + args.tokens.saturating_sub(1);
     if prompt.is_empty() || longest > max_seq {
@@ -62,10 +63,9 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     let ends = model.end_tokens().into_diagnostic()?;
-    let compact =
-        Compact::from_tensors(*model.config(), RECOVERED, |name| model.source().tensor(name))
-            .and_then(|compact| compact.with_max_seq(max_seq))
-            .into_diagnostic()?;
+    let compact = Compact::from_tensors(*config, RECOVERED, |name| model.source().tensor(name))
+        .and_then(|compact| compact.with_max_seq(max_seq))
+        .into_diagnostic()?;
     let weights = Weights::of(&compact).into_diagnostic()?;
     if !args.json {
         println!();

@@ -10,6 +10,7 @@ mod eval;
 mod generate;
 mod html;
 mod inspect;
+mod metric;
 mod prune;
 mod ticket;
 
@@ -29,7 +30,7 @@ enum Command {
     Demo(demo::Args),
     /// Make a checkpoint 2:4 sparse, one shot, block by block; a killed run goes on with --resume.
     Prune(prune::Args),
-    /// Prune by several methods, and compare perplexity, error, time and memory.
+    /// Prune by several methods, and compare perplexity or embeddings, error, time and memory.
     Compare(compare::Args),
     /// Perplexity of a checkpoint on a text, with the protocol stated.
     Eval(eval::Args),

@@ -12,11 +12,10 @@
 //! meet before the next stage runs on them: what a layer is pruned for is then what the pruned layers
 //! before it really put out.
 
+use crate::attention::{Heads, attend};
 use crate::config::{self, Config, in_block};
-use crate::slices::{add_linear, cross_entropy, exponents, gated, linear, max, rms_norm};
+use crate::slices::{add_linear, cross_entropy, gated, linear, rms_norm};
 use crate::{Error, Tensor};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Where the inputs of a block's linear layers are seen; layers with one input share a site.
@@ -145,6 +144,38 @@ fn finite(name: &str, data: &[f32]) -> Result<(), Error> {
     }
 }
 
+/// Errors: ids that are no whole sequences of `len`, or outside the vocabulary.
+pub(crate) fn sequences(ids: &[u32], len: usize, vocab: usize) -> Result<(), Error> {
+    if ids.is_empty() || !ids.len().is_multiple_of(len) {
+        let have = ids.len();
+        return Err(Error::Inference(format!("{have} tokens are no sequences of {len}")));
+    }
+    match ids.iter().find(|id| **id as usize >= vocab) {
+        None => Ok(()),
+        Some(id) => {
+            Err(Error::Inference(format!("token {id} is outside the vocabulary of {vocab}")))
+        }
+    }
+}
+
+/// Rows of `x`, if they are whole sequences of `len`.
+pub(crate) fn rows(x: &[f32], columns: usize, len: usize) -> Result<usize, Error> {
+    match x.len() {
+        have if have > 0 && have.is_multiple_of(columns * len) => Ok(have / columns),
+        have => Err(Error::Inference(format!(
+            "{have} activations are no sequences of {len} × {columns}"
+        ))),
+    }
+}
+
+/// Errors: other rows than `n`.
+pub(crate) fn same_rows(n: usize, x: &[f32], columns: usize, len: usize) -> Result<(), Error> {
+    match rows(x, columns, len)? {
+        have if have == n => Ok(()),
+        have => Err(Error::Inference(format!("inputs of {have} tokens for a stream of {n}"))),
+    }
+}
+
 /// The forward pass over sequences of one length. Activations are row-major, a row a token, sequence
 /// after sequence.
 ///
@@ -183,15 +214,7 @@ impl Forward {
             let have = table.len();
             return Err(Error::Weights(format!("an embedding of {have}, not {vocab} × {dim}")));
         }
-        if ids.is_empty() || !ids.len().is_multiple_of(self.len) {
-            let (have, len) = (ids.len(), self.len);
-            return Err(Error::Inference(format!("{have} tokens are no sequences of {len}")));
-        }
-        if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
-            return Err(Error::Inference(format!(
-                "token {id} is outside the vocabulary of {vocab}"
-            )));
-        }
+        sequences(ids, self.len, vocab)?;
         Ok(ids.iter().flat_map(|&id| &table[id as usize * dim..][..dim]).copied().collect())
     }
 
@@ -209,7 +232,14 @@ impl Forward {
         let v = linear(h, &block.v, n);
         self.rotate(&mut q, self.config.dim);
         self.rotate(&mut k, self.config.kv_dim());
-        Ok(self.attend(&q, &k, &v, n))
+        let Config { heads, kv_heads, .. } = self.config;
+        let heads = Heads {
+            count: heads,
+            key_value: kv_heads,
+            width: self.config.head_dim(),
+            causal: true,
+        };
+        Ok(attend(&q, &k, &v, n, self.len, heads))
     }
 
     /// Adds o's outputs to x; then the inputs of gate and up, `n × dim`. `y`: the inputs of o.
@@ -258,23 +288,12 @@ impl Forward {
         self.finish(block, x, &a)
     }
 
-    /// Rows of `x`, if they are whole sequences.
     fn rows(&self, x: &[f32], columns: usize) -> Result<usize, Error> {
-        if x.is_empty() || !x.len().is_multiple_of(columns * self.len) {
-            return Err(Error::Inference(format!(
-                "{} activations are no sequences of {} × {columns}",
-                x.len(),
-                self.len
-            )));
-        }
-        Ok(x.len() / columns)
+        rows(x, columns, self.len)
     }
 
     fn same_rows(&self, n: usize, x: &[f32], columns: usize) -> Result<(), Error> {
-        match self.rows(x, columns)? {
-            have if have == n => Ok(()),
-            have => Err(Error::Inference(format!("inputs of {have} tokens for a stream of {n}"))),
-        }
+        same_rows(n, x, columns, self.len)
     }
 
     /// Turns the halves of each head by its position's angles, in place. `width`: of a row.
@@ -291,65 +310,6 @@ impl Forward {
             }
         });
     }
-
-    /// Causal attention of each sequence, `n × dim`: `softmax(q·kᵀ/√head_dim)·v`, query head h reading
-    /// key-value head `h / (heads/kv_heads)`. A task is a head of a sequence.
-    fn attend(&self, q: &[f32], k: &[f32], v: &[f32], n: usize) -> Vec<f32> {
-        let Config { dim, heads, .. } = self.config;
-        let (hd, kv, len) = (self.config.head_dim(), self.config.kv_dim(), self.len);
-        let q = MatRef::from_row_major_slice(q, n, dim);
-        let k = MatRef::from_row_major_slice(k, n, kv);
-        let v = MatRef::from_row_major_slice(v, n, kv);
-        let head = |task: usize| {
-            let (row, head) = (task / heads * len, task % heads);
-            let shared = head / (heads / self.config.kv_heads) * hd;
-            let q = q.submatrix(row, head * hd, len, hd);
-            let k = k.submatrix(row, shared, len, hd);
-            let v = v.submatrix(row, shared, len, hd);
-            attend_head(q, k, v)
-        };
-        let parts: Vec<Vec<f32>> = (0..n / len * heads).into_par_iter().map(head).collect();
-        let mut y = vec![0.0; n * dim];
-        y.par_chunks_mut(dim).enumerate().for_each(|(row, y)| {
-            for (head, y) in y.chunks_exact_mut(hd).enumerate() {
-                y.copy_from_slice(&parts[row / len * heads + head][row % len * hd..][..hd]);
-            }
-        });
-        y
-    }
-}
-
-/// Queries that meet the keys at once: their scores stay in the cache.
-const QUERIES: usize = 64;
-
-/// Causal attention of one head, `len × head_dim`.
-fn attend_head(q: MatRef<f32>, k: MatRef<f32>, v: MatRef<f32>) -> Vec<f32> {
-    let (len, hd) = (q.nrows(), q.ncols());
-    let scale = 1.0 / (hd as f32).sqrt();
-    let mut y = vec![0.0; len * hd];
-    let mut scores = vec![0.0; QUERIES.min(len) * len];
-    for (block, y) in y.chunks_mut(QUERIES * hd).enumerate() {
-        let (first, count) = (block * QUERIES, y.len() / hd);
-        let seen = first + count;
-        let scores = &mut scores[..count * seen];
-        let p = MatMut::from_row_major_slice_mut(&mut *scores, count, seen);
-        let (q, k) = (q.subrows(first, count), k.subrows(0, seen));
-        matmul(p, Accum::Replace, q, k.transpose(), scale, Par::Seq);
-        let mut sums = [0.0; QUERIES];
-        for (i, row) in scores.chunks_exact_mut(seen).enumerate() {
-            let (row, hidden) = row.split_at_mut(first + i + 1);
-            let shift = max(row);
-            sums[i] = exponents(row, shift);
-            hidden.fill(0.0);
-        }
-        let p = MatRef::from_row_major_slice(&*scores, count, seen);
-        let out = MatMut::from_row_major_slice_mut(&mut *y, count, hd);
-        matmul(out, Accum::Replace, p, v.subrows(0, seen), 1.0, Par::Seq);
-        for (row, sum) in y.chunks_exact_mut(hd).zip(sums) {
-            row.iter_mut().for_each(|y| *y /= sum);
-        }
-    }
-    y
 }
 
 /// The model after its blocks: the last norm and the head.

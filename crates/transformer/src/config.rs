@@ -2,7 +2,7 @@
 //!
 //! Names and keys are those of Hugging Face's Llama, so that files are usable elsewhere.
 
-mod hugging_face;
+pub(crate) mod hugging_face;
 
 use crate::Error;
 use serde::{Deserialize, Serialize};

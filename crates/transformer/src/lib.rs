@@ -1,12 +1,15 @@
 //! Llama decoders: a small byte-level one to train; checkpoints of other people's making to prune, block
-//! by block, and to measure; generation on any backend.
+//! by block, and to measure; generation on any backend. BERT encoders, to prune and to measure.
 #![forbid(unsafe_code)]
 
+mod architecture;
+mod attention;
 pub mod block;
 pub mod checkpoint;
 pub mod compact;
 pub mod config;
 pub mod corpus;
+pub mod encoder;
 mod error;
 pub mod generate;
 pub mod infer;
@@ -24,6 +27,7 @@ mod tokenizer;
 pub mod train;
 pub mod weights;
 
+pub use architecture::Architecture;
 pub use block::{Block, Forward, Head, Site};
 pub use compact::{Compact, Stored};
 pub use config::{Config, Kind, Slot};

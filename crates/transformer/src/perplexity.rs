@@ -169,16 +169,24 @@ impl Perplexity {
         Ok(self.exponential(&pairs.map(|(a, b)| a - b).collect::<Vec<f64>>()))
     }
 
-    /// `e^` of the mean of the windows' values, by the ratio estimator's variance
-    /// `n/(n−1) · Σ cᵢ²(xᵢ − mean)² / (Σ cᵢ)²`.
+    /// `e^` of the mean of the windows' values.
     fn exponential(&self, values: &[f64]) -> Estimate {
         let counts: Vec<f64> = self.predictions.iter().map(|&c| c as f64).collect();
+        let Estimate { value, low, high } = Estimate::mean(values, &counts);
+        Estimate { value: value.exp(), low: low.exp(), high: high.exp() }
+    }
+}
+
+impl Estimate {
+    /// The mean of independent values that weigh `counts`, by the ratio estimator's variance
+    /// `n/(n−1) · Σ cᵢ²(xᵢ − mean)² / (Σ cᵢ)²` and Student's t.
+    pub(crate) fn mean(values: &[f64], counts: &[f64]) -> Self {
         let (n, all) = (counts.len() as f64, counts.iter().sum::<f64>());
-        let mean = values.iter().zip(&counts).map(|(x, c)| x * c).sum::<f64>() / all;
-        let squares = values.iter().zip(&counts).map(|(x, c)| (c * (x - mean)).powi(2));
+        let mean = values.iter().zip(counts).map(|(x, c)| x * c).sum::<f64>() / all;
+        let squares = values.iter().zip(counts).map(|(x, c)| (c * (x - mean)).powi(2));
         let error = (n / (n - 1.0) * squares.sum::<f64>()).sqrt() / all;
         let reach = student(counts.len().saturating_sub(1)) * error;
-        Estimate { value: mean.exp(), low: (mean - reach).exp(), high: (mean + reach).exp() }
+        Self { value: mean, low: mean - reach, high: mean + reach }
     }
 }
 

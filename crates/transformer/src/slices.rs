@@ -84,6 +84,45 @@ pub fn rms_norm(x: &[f32], gain: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
+/// `(x[i] − mean)·gain/√(variance + eps) + bias` for each row, in place.
+pub fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
+    let d = gain.len();
+    x.par_chunks_mut((TASK / d).max(1) * d).for_each(|x| {
+        for x in x.chunks_exact_mut(d) {
+            let mean = fold(x, 0.0, |a, x| a + x, |a, b| a + b) / d as f32;
+            x.iter_mut().for_each(|x| *x -= mean);
+            let squares = fold(x, 0.0, |a, x| a + x * x, |a, b| a + b);
+            let scale = 1.0 / (squares / d as f32 + eps).sqrt();
+            for ((x, gain), bias) in x.iter_mut().zip(gain).zip(bias) {
+                *x = *x * scale * gain + bias;
+            }
+        }
+    });
+}
+
+/// `x·Φ(x)` in place, by `max(x, 0) − |x|/2·erfc(|x|/√2)`: GELU (arXiv 1606.08415), its erfc within 1.5e-7
+/// by Abramowitz and Stegun 7.1.26.
+pub fn gelu(x: &mut [f32]) {
+    x.par_chunks_mut(TASK).for_each(|x| {
+        for x in x.iter_mut() {
+            let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+            let t = 1.0 / (1.0 + 0.327_591_1 * z);
+            let series = 1.061_405_4 * t - 1.453_152;
+            let series = series * t + 1.421_413_7;
+            let series = series * t - 0.284_496_74;
+            let series = series * t + 0.254_829_6;
+            *x = x.max(0.0) - 0.5 * x.abs() * (series * t * exp(-z * z));
+        }
+    });
+}
+
+/// Adds a bias to each row.
+pub fn add_bias(x: &mut [f32], bias: &[f32]) {
+    for x in x.chunks_exact_mut(bias.len()) {
+        x.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+    }
+}
+
 /// `x·wᵀ`, `n × m`: x `n × k`, w `m × k`.
 pub fn linear(x: &[f32], w: &[f32], n: usize) -> Vec<f32> {
     let mut y = vec![0.0; n * (w.len() / (x.len() / n))];
@@ -176,6 +215,22 @@ mod tests {
         assert!(worst <= 2.0, "{worst}");
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(f32::NEG_INFINITY), exp(-87.0));
+    }
+
+    #[test]
+    fn gelu_is_x_times_the_normal_distribution() {
+        let x: Vec<f32> = (-800..=800).map(|i| i as f32 * 1e-2).collect();
+        let mut y = x.clone();
+        gelu(&mut y);
+        for (x, y) in x.iter().map(|&x| f64::from(x)).zip(y) {
+            // Φ by Simpson's rule of its density
+            let (steps, h) = (2000, x / 2000.0);
+            let density = |t: f64| (-0.5 * t * t).exp() / std::f64::consts::TAU.sqrt();
+            let weight = |i| if i == 0 || i == steps { 1.0 } else { 2.0 + 2.0 * f64::from(i % 2) };
+            let area: f64 = (0..=steps).map(|i| weight(i) * density(f64::from(i) * h)).sum();
+            let want = x * (0.5 + area * h / 3.0);
+            assert!((f64::from(y) - want).abs() <= 1e-6, "{x}: {y}, not {want}");
+        }
     }
 
     #[test]

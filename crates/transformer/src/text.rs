@@ -29,20 +29,8 @@ impl Text {
     ///
     /// Errors: no path, a file that cannot be read or is no UTF-8, a file that is given twice.
     pub fn read(paths: &[PathBuf], tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let mut text = String::new();
-        let mut names = Vec::new();
-        for path in paths {
-            text += &fs::read_to_string(path).map_err(Error::io(path))?;
-            let name = path.display().to_string();
-            if names.contains(&name) {
-                return Err(Error::Corpus(format!("{name} is given twice")));
-            }
-            names.push(name);
-        }
-        if names.is_empty() {
-            return Err(Error::Corpus("there is no text file".into()));
-        }
-        Self::new(&text, &names.join(", "), tokenizer)
+        let (text, source) = read(paths)?;
+        Self::new(&text, &source, tokenizer)
     }
 
     /// The token ids, in order.
@@ -87,6 +75,24 @@ impl Text {
         }
         Ok(ids)
     }
+}
+
+/// What plain text files hold, one after the other, and their names. Errors: as [`Text::read`].
+pub(crate) fn read(paths: &[PathBuf]) -> Result<(String, String), Error> {
+    let mut text = String::new();
+    let mut names = Vec::new();
+    for path in paths {
+        text += &fs::read_to_string(path).map_err(Error::io(path))?;
+        let name = path.display().to_string();
+        if names.contains(&name) {
+            return Err(Error::Corpus(format!("{name} is given twice")));
+        }
+        names.push(name);
+    }
+    if names.is_empty() {
+        return Err(Error::Corpus("there is no text file".into()));
+    }
+    Ok((text, names.join(", ")))
 }
 
 #[cfg(test)]

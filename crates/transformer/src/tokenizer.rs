@@ -36,7 +36,9 @@ impl Tokenizer {
 
     /// The contents of a `tokenizer.json`.
     pub fn from_json(json: String) -> Result<Self, Error> {
-        let inner: tokenizers::Tokenizer = json.parse().map_err(fault)?;
+        let mut inner: tokenizers::Tokenizer = json.parse().map_err(fault)?;
+        // a sentence encoder's cuts and fills up every text
+        inner.with_padding(None).with_truncation(None).map_err(fault)?;
         let parsed: serde_json::Value = serde_json::from_str(&json).map_err(fault)?;
         let byte_level =
             parsed["decoder"]["type"] == "ByteLevel" && parsed["model"]["unk_token"].is_null();
@@ -132,6 +134,17 @@ impl Tokenizer {
             return Err(Error::Tokenizer(format!("there is no token for byte {byte} at {at}")));
         }
         Ok(self.inner.encode_fast(text, false).map_err(fault)?.get_ids().to_vec())
+    }
+
+    /// The two tokens that its post-processor puts around a text, such as `[CLS]` and `[SEP]`. Errors: it puts
+    /// none, or others.
+    pub fn frame(&self) -> Result<[u32; 2], Error> {
+        let ids = self.inner.encode_fast("", true).map_err(fault)?.get_ids().to_vec();
+        <[u32; 2]>::try_from(ids).map_err(|ids| {
+            Error::Tokenizer(format!(
+                "puts {ids:?} around a text, not a token before and one after"
+            ))
+        })
     }
 
     /// The text of ids, special tokens spelled out; bytes that are no UTF-8 become U+FFFD.

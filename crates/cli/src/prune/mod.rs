@@ -11,7 +11,7 @@ use quickpick_prune::{LayerInfo, Method, Pattern, Rules};
 use quickpick_transformer::Text;
 use quickpick_transformer::checkpoint::{DEFAULT_LIMIT, Model};
 use quickpick_transformer::oneshot::{
-    Companion, Existing, Job, LayerReport, Llama, Narrow, Progress, RunFolder, assemble,
+    Companion, Existing, Job, LayerReport, Narrow, Progress, RunFolder, assemble,
     run as prune_blocks,
 };
 use quickpick_transformer::weights::write_atomic;
@@ -23,14 +23,14 @@ use std::time::Instant;
 /// What to prune, and how.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A GGUF file or a Hugging Face folder, of the Llama family.
+    /// A GGUF file or a Hugging Face folder, of the Llama or the BERT family.
     model: PathBuf,
     /// The pruned checkpoint's folder; must not exist yet.
     #[arg(long)]
     out: PathBuf,
     #[command(flatten)]
     how: How,
-    /// Plain text to measure perplexity on, before and after; not the calibration text.
+    /// Plain text to measure a decoder's perplexity on, before and after; not the calibration text.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     eval: Vec<PathBuf>,
     #[command(flatten)]
@@ -129,11 +129,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let text = match args.eval.as_slice() {
         [] => None,
-        files => Some(
-            Text::read(files, model.tokenizer().into_diagnostic()?)
-                .into_diagnostic()
-                .wrap_err("--eval")?,
-        ),
+        files => {
+            model.architecture().decoder().into_diagnostic().wrap_err("--eval")?;
+            let tokenizer = model.tokenizer().into_diagnostic()?;
+            Some(Text::read(files, tokenizer).into_diagnostic().wrap_err("--eval")?)
+        }
     };
     if !args.json {
         println!("\n  {}\n", bold("Quickpick prune"));
@@ -233,21 +233,24 @@ impl<'a> Plan<'a> {
         if there && !self.made(out)? {
             return Err(exists(out));
         }
-        let ids = self.text.sequences(sequences, length, self.how.seed).into_diagnostic()?;
+        let (architecture, seed) = (self.model.architecture(), self.how.seed);
+        let tokenizer = self.model.tokenizer().into_diagnostic()?;
+        let ids = architecture
+            .sequences(&self.text, tokenizer, sequences, length, seed)
+            .into_diagnostic()?;
+        let stack = architecture.stack(length).into_diagnostic()?;
         let folder = self.run_folder(out, existing)?;
-        let config = self.model.config();
-        let stack = Llama::new(config, length).into_diagnostic()?;
-        let permute = self.how.permute.then_some(self.how.seed);
+        let permute = self.how.permute.then_some(seed);
         let rules = self.rules.clone();
         let job = Job { method: self.how.method, rules, permute, narrow: dtype };
-        let bar = bar("prune", config.layers as u64);
+        let bar = bar("prune", stack.blocks() as u64);
         let source = self.model.source();
         let layers = watched(&bar, |progress| {
-            prune_blocks(&stack, source, &ids, &job, &folder, progress).into_diagnostic()
+            prune_blocks(&*stack, source, &ids, &job, &folder, progress).into_diagnostic()
         })?;
         if !there {
             let companions = self.companions()?;
-            assemble(out, source, &folder, config.layers, dtype, &companions, DEFAULT_LIMIT)
+            assemble(out, source, &folder, stack.blocks(), dtype, &companions, DEFAULT_LIMIT)
                 .into_diagnostic()?;
         }
         let report = Report {
@@ -339,18 +342,8 @@ fn run_path(out: &Path) -> PathBuf {
 }
 
 fn facts(path: &Path, how: &How, text: &Text, model: &Model) -> Vec<(String, String)> {
-    let c = model.config();
     [
-        (
-            "model",
-            format!(
-                "{}: {} blocks, {} wide, vocabulary of {}",
-                path.display(),
-                c.layers,
-                c.dim,
-                c.vocab
-            ),
-        ),
+        ("model", format!("{}: {}", path.display(), model.architecture())),
         (
             "method",
             format!(

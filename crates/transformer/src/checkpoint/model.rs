@@ -2,7 +2,7 @@
 
 use super::gguf::Gguf;
 use super::{Checkpoint, Entry, Source, companions, special};
-use crate::{Config, Error, Tokenizer};
+use crate::{Architecture, Error, Tokenizer};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 
-/// A Llama-style model, of which only headers are in memory.
+/// A model, of which only headers are in memory.
 pub struct Model {
     source: Box<dyn Source>,
-    config: Config,
+    architecture: Architecture,
     tokenizer: Option<Tokenizer>,
     files: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -35,7 +35,8 @@ impl Model {
         let config = gguf.config()?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         let files = special::files(&gguf, &config, &tokenizer)?;
-        Ok(Self { source: Box::new(gguf), config, tokenizer: Some(tokenizer), files })
+        let architecture = Architecture::Llama(config);
+        Ok(Self { source: Box::new(gguf), architecture, tokenizer: Some(tokenizer), files })
     }
 
     fn of_folder(path: &Path) -> Result<Self, Error> {
@@ -46,7 +47,9 @@ impl Model {
         let file = folder.join(CONFIG);
         let json = fs::read(&file).map_err(Error::io(&file))?;
         let json = serde_json::from_slice(&json).map_err(|e| Error::file(&file, e))?;
-        let config = Config::from_hugging_face(&json).map_err(|e| Error::file(&file, e))?;
+        let has = |name: &str| checkpoint.entries().iter().any(|entry| entry.name == name);
+        let architecture =
+            Architecture::from_hugging_face(&json, has).map_err(|e| Error::file(&file, e))?;
         let file = folder.join(TOKENIZER);
         let tokenizer = file.is_file().then(|| Tokenizer::from_file(&file)).transpose()?;
         let mut files = Vec::new();
@@ -55,7 +58,7 @@ impl Model {
             let bytes = fs::read(&file).map_err(Error::io(&file))?;
             files.push((name, bytes));
         }
-        Ok(Self { source: Box::new(checkpoint), config, tokenizer, files })
+        Ok(Self { source: Box::new(checkpoint), architecture, tokenizer, files })
     }
 
     /// Its tensors.
@@ -63,9 +66,9 @@ impl Model {
         &*self.source
     }
 
-    /// Its shape.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// Its kind and shape.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
     }
 
     /// Its tokenizer. Errors: the folder has no `tokenizer.json`.
@@ -81,9 +84,10 @@ impl Model {
 
     /// The tokens that end a text: `eos_token_id` of `generation_config.json`, else of `config.json`, and
     /// `<|im_end|>`, which ends a turn. Ascending; none if nobody says. Errors: an id that is none of the
-    /// vocabulary.
+    /// vocabulary; an encoder has none.
     pub fn end_tokens(&self) -> Result<Vec<u32>, Error> {
-        special::end_tokens(&self.files, self.tokenizer.as_ref(), self.config.vocab)
+        let vocab = self.architecture.decoder()?.vocab;
+        special::end_tokens(&self.files, self.tokenizer.as_ref(), vocab)
     }
 
     /// Identifies the model: FNV-1a of names, shapes, forms, and of every vector's numbers, which stand in

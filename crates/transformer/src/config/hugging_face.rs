@@ -18,25 +18,17 @@ impl Config {
             }
             None => return fail("there is no model_type; only llama is supported".into()),
         }
-        // keys that change the model's arithmetic, and the value that is implemented, which is also
-        // what an absent key means
-        for (key, want) in [
-            ("hidden_act", json!("silu")),
-            ("attention_bias", json!(false)),
-            ("mlp_bias", json!(false)),
-            ("pretraining_tp", json!(1)),
-            ("partial_rotary_factor", json!(1.0)),
-            ("sliding_window", Value::Null),
-        ] {
-            let have = json.get(key).unwrap_or(&Value::Null);
-            let equal = match (have.as_f64(), want.as_f64()) {
-                (Some(have), Some(want)) => have == want,
-                _ => *have == want,
-            };
-            if !have.is_null() && !equal {
-                return fail(format!("{key} is {have}; only {want} is implemented"));
-            }
-        }
+        only(
+            json,
+            &[
+                ("hidden_act", json!("silu")),
+                ("attention_bias", json!(false)),
+                ("mlp_bias", json!(false)),
+                ("pretraining_tp", json!(1)),
+                ("partial_rotary_factor", json!(1.0)),
+                ("sliding_window", Value::Null),
+            ],
+        )?;
         // transformers 5 gathers rope's settings under one key
         let parameters = json.get("rope_parameters").filter(|v| !v.is_null());
         let scaling = parameters.or_else(|| json.get("rope_scaling").filter(|v| !v.is_null()));
@@ -99,11 +91,27 @@ fn rope_scaling(json: &Value) -> Result<Option<RopeScaling>, Error> {
     }
 }
 
-fn count(json: &Value, key: &str) -> Result<usize, Error> {
+/// Keys that change the model's arithmetic, and the value that is implemented, which is also what an absent key
+/// means. Errors: another value.
+pub(crate) fn only(json: &Value, keys: &[(&str, Value)]) -> Result<(), Error> {
+    for (key, want) in keys {
+        let have = json.get(key).unwrap_or(&Value::Null);
+        let equal = match (have.as_f64(), want.as_f64()) {
+            (Some(have), Some(want)) => have == want,
+            _ => have == want,
+        };
+        if !have.is_null() && !equal {
+            return Err(Error::Config(format!("{key} is {have}; only {want} is implemented")));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn count(json: &Value, key: &str) -> Result<usize, Error> {
     optional_count(json, key)?.ok_or_else(|| Error::Config(format!("there is no {key}")))
 }
 
-fn optional_count(json: &Value, key: &str) -> Result<Option<usize>, Error> {
+pub(crate) fn optional_count(json: &Value, key: &str) -> Result<Option<usize>, Error> {
     match json.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
@@ -113,7 +121,7 @@ fn optional_count(json: &Value, key: &str) -> Result<Option<usize>, Error> {
     }
 }
 
-fn number(key: &str, value: Option<&Value>) -> Result<Option<f32>, Error> {
+pub(crate) fn number(key: &str, value: Option<&Value>) -> Result<Option<f32>, Error> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_f64() {

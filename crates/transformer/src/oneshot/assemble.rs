@@ -67,9 +67,11 @@ pub fn assemble(
     writer.finish()
 }
 
-/// The element type that an entry is stored in; none if in blocks of a quantisation.
+/// The element type that an entry is stored in; none if in blocks of a quantisation. Integers are no weights, but
+/// indices (BERT's position_ids).
 fn element(stored: &str) -> Option<StoredType> {
-    let all = [StoredType::F32, StoredType::F16, StoredType::BF16];
+    use StoredType as S;
+    let all = [S::F32, S::F16, S::BF16, S::I64, S::I32, S::U8, S::BOOL];
     all.into_iter().find(|dtype| dtype.to_string() == stored)
 }
 

@@ -9,6 +9,7 @@
 //! of them and ends in the same bytes, since what the text became is computed again from what ships.
 
 mod assemble;
+mod bert;
 mod folder;
 mod llama;
 mod order;
@@ -16,6 +17,7 @@ mod report;
 mod stack;
 
 pub use assemble::{Companion, assemble};
+pub use bert::Bert;
 pub use folder::{Existing, RunFolder};
 pub use llama::Llama;
 pub use report::{LayerReport, Narrow, Pruned};
