@@ -3,7 +3,7 @@
 use crate::columns::{Side, columns};
 use crate::demo::terminal::{bold, dim, seconds};
 use crate::metric::{self, Dense, Metric, Outcome};
-use crate::prune::{How, Plan, Setting, memory};
+use crate::prune::{How, Plan, Setting, process};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use quickpick_prune::Method;
 use quickpick_transformer::checkpoint::Model;
@@ -59,6 +59,7 @@ struct Row {
     /// Bytes of the pruned layers, compressed, over dense.
     bytes: f64,
     seconds: f64,
+    cpu_seconds: Option<f64>,
     peak_bytes: Option<u64>,
 }
 
@@ -144,9 +145,9 @@ fn one(args: &Args, model: &Model, metric: &Metric, how: &How, name: &str) -> Re
     if out.exists() {
         fs::remove_dir_all(&out).into_diagnostic()?; // a row that was killed between writing and measuring
     }
-    memory::forget();
+    process::forget_peak();
     let (report, folder) = Plan::new(model, &args.model, how)?.prune(&out, Existing::Resume)?;
-    let peak_bytes = memory::peak();
+    let peak_bytes = process::peak();
     let pruned = Model::open(&out).into_diagnostic()?;
     let outcome = metric.outcome(&pruned, name)?;
     drop(pruned);
@@ -164,13 +165,15 @@ fn one(args: &Args, model: &Model, metric: &Metric, how: &How, name: &str) -> Re
         recovered: recovered as f64 / weights.max(1) as f64,
         bytes: report.bytes.compressed as f64 / report.bytes.dense.max(1) as f64,
         seconds: report.seconds,
+        cpu_seconds: report.cpu_seconds,
         peak_bytes,
     })
 }
 
 fn head(record: &Record) -> Vec<(&'static str, Side)> {
     let measured = record.dense.head().iter().copied();
-    let others = ["layer error", "bytes", "pruning", "peak"].map(|name| (name, Side::Right));
+    let others =
+        ["layer error", "bytes", "pruning, core time", "peak"].map(|name| (name, Side::Right));
     [("method", Side::Left), ("seed", Side::Right)]
         .into_iter()
         .chain(measured)
@@ -195,7 +198,7 @@ fn cells(record: &Record) -> Vec<Vec<String>> {
         let last = [
             format!("{:.4}", row.error),
             format!("{:.4}×", row.bytes),
-            seconds(row.seconds),
+            row.cpu_seconds.map_or("–".into(), seconds),
             row.peak_bytes.map_or("–".into(), |b| format!("{:.2} GB", b as f64 / 1e9)),
         ];
         around([method, row.seed.to_string()], row.outcome.cells(), last)

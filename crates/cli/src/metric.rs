@@ -69,6 +69,7 @@ impl<'a> Metric<'a> {
         let Args { eval, protocol, sentences } = args;
         let tokenizer = model.tokenizer().into_diagnostic()?;
         match model.architecture() {
+            Architecture::Other(why) => Err(miette!("--eval: {why}")),
             Architecture::Llama(_) => {
                 let text = Text::read(eval, tokenizer).into_diagnostic().wrap_err("--eval")?;
                 let dense = match known {
@@ -114,8 +115,8 @@ impl<'a> Metric<'a> {
                 let agreement = agreement(dense, &after, *dim).into_diagnostic()?;
                 Ok(Outcome::Embeddings { agreement })
             }
-            (Self::Embeddings { .. }, Architecture::Llama(_)) => {
-                Err(miette!("{name} is a decoder, the dense model an encoder"))
+            (Self::Embeddings { .. }, _) => {
+                Err(miette!("{name} is no encoder, as the dense model is"))
             }
             (Self::Perplexity { text, protocol, dense }, _) => {
                 let after = evaluate(pruned, text, protocol, name)?;

@@ -36,6 +36,8 @@ pub enum Reason {
     Empty,
     /// The caller wants it dense: the rule that says so.
     Excluded(String),
+    /// It is among the most sensitive layers, and the budget allows it.
+    Budget,
 }
 
 impl fmt::Display for Eligibility {
@@ -60,6 +62,7 @@ impl fmt::Display for Reason {
             }
             Self::Empty => f.write_str("no elements"),
             Self::Excluded(rule) => write!(f, "excluded by `{rule}`"),
+            Self::Budget => f.write_str("the budget spares it"),
         }
     }
 }

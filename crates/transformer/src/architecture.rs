@@ -6,12 +6,14 @@ use serde_json::Value;
 use std::fmt;
 
 /// A model's kind and shape.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
     /// A decoder of the Llama family.
     Llama(Config),
     /// An encoder of the BERT family.
     Bert(encoder::Config),
+    /// One that cannot be run here, and why; its tensors can be read all the same.
+    Other(String),
 }
 
 impl Architecture {
@@ -41,15 +43,17 @@ impl Architecture {
                 let why = "this takes a decoder; the model is an encoder (bert), which predicts no next token";
                 Err(Error::Config(why.into()))
             }
+            Self::Other(why) => Err(Error::Config(why.clone())),
         }
     }
 
     /// What one-shot pruning walks, for calibration sequences of `len` tokens. Errors: a length that the model
-    /// does not take.
+    /// does not take, a model that cannot be run.
     pub fn stack(&self, len: usize) -> Result<Box<dyn Stack>, Error> {
         Ok(match self {
             Self::Llama(config) => Box::new(Llama::new(config, len)?),
             Self::Bert(config) => Box::new(Bert::new(config, len)?),
+            Self::Other(why) => return Err(Error::Config(why.clone())),
         })
     }
 
@@ -65,6 +69,7 @@ impl Architecture {
     ) -> Result<Vec<u32>, Error> {
         match self {
             Self::Llama(_) => text.sequences(count, len, seed),
+            Self::Other(why) => Err(Error::Config(why.clone())),
             Self::Bert(_) => {
                 let [start, end] = tokenizer.frame()?;
                 let inner = len.saturating_sub(2);
@@ -80,6 +85,7 @@ impl fmt::Display for Architecture {
         let (layers, dim, vocab) = match self {
             Self::Llama(c) => (c.layers, c.dim, c.vocab),
             Self::Bert(c) => (c.layers, c.dim, c.vocab),
+            Self::Other(_) => return f.write_str("matrices alone"),
         };
         write!(f, "{layers} blocks, {dim} wide, vocabulary of {vocab}")
     }

@@ -197,7 +197,13 @@ fn an_encoder_is_pruned_from_folder_to_folder() {
     let mut cosines = Vec::new();
     for (method, permute) in [("magnitude", None), ("alps", None), ("alps", Some(1))] {
         let rules = Rules::new(Pattern::TWO_OF_FOUR);
-        let job = Job { method: method.parse().unwrap(), rules, permute, narrow: Narrow::F32 };
+        let job = Job {
+            method: method.parse().unwrap(),
+            rules,
+            permute,
+            narrow: Narrow::F32,
+            given: Default::default(),
+        };
         let run_folder = RunFolder::open(&out.with_extension("run"), &1, Existing::Refuse).unwrap();
         let source = model.source();
         let layers = run(&*stack, source, &ids, &job, &run_folder, &mut |_| {}).unwrap();

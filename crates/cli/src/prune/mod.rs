@@ -1,11 +1,14 @@
 //! `quickpick prune`: a checkpoint becomes N:M sparse, one shot, block by block.
 
-pub mod memory;
+mod budget;
+mod inputs;
+pub mod process;
 pub mod report;
 
 use crate::demo::terminal::{bar, bold, dim, fact};
 use crate::eval::{Evaluated, Protocol, evaluate};
 use indicatif::ProgressBar;
+use inputs::Inputs;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use quickpick_prune::{LayerInfo, Method, Pattern, Rules};
 use quickpick_transformer::Text;
@@ -17,6 +20,7 @@ use quickpick_transformer::oneshot::{
 use quickpick_transformer::weights::write_atomic;
 use report::{Bytes, Report};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -72,9 +76,19 @@ pub struct Setting {
     /// Leave these layers dense; `*` stands for any text. May be given more than once.
     #[arg(long, value_name = "NAMES")]
     leave: Vec<String>,
-    /// Plain text that shows the layers' inputs.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    /// Plain text that shows the layers' inputs, of a Llama or BERT.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
     calibration: Vec<PathBuf>,
+    /// XᵀX of each layer's inputs, as another framework made it, of any model: see README.
+    #[arg(long, value_name = "FILE", conflicts_with = "calibration")]
+    grams: Option<PathBuf>,
+    /// Most of the pruned layers' weights that may stay: the most sensitive layers are spared until it is
+    /// reached.
+    #[arg(long, value_name = "SHARE")]
+    density: Option<f64>,
+    /// With --density, patterns that a layer may get instead before it is spared, such as 6:8.
+    #[arg(long, value_name = "N:M", requires = "density")]
+    soften: Vec<Pattern>,
     /// Sequences of calibration text.
     #[arg(long, default_value_t = 64)]
     sequences: usize,
@@ -94,14 +108,21 @@ impl Setting {
             [] => String::new(),
             names => format!(", but {}", names.join(", ")),
         };
-        format!(
-            "{} in {}{left}; calibrated on {} sequences of {} tokens of {}",
-            self.pattern,
-            self.dtype,
-            self.sequences,
-            self.length,
-            files.join(", ")
-        )
+        let budget = self.density.map_or(String::new(), |density| {
+            let softer: Vec<_> = self.soften.iter().map(|p| format!("{p}, ")).collect();
+            format!(", {}or dense until {density} of the weights stay", softer.concat())
+        });
+        let inputs = match &self.grams {
+            Some(file) => format!("calibrated by {}", file.display()),
+            None if files.is_empty() => "not calibrated".to_owned(),
+            None => format!(
+                "calibrated on {} sequences of {} tokens of {}",
+                self.sequences,
+                self.length,
+                files.join(", ")
+            ),
+        };
+        format!("{}{budget} in {}{left}; {inputs}", self.pattern, self.dtype)
     }
 }
 
@@ -114,6 +135,8 @@ struct Asked {
     pattern: String,
     permute: bool,
     leave: Vec<String>,
+    density: Option<f64>,
+    soften: Vec<String>,
     calibration: String,
     sequences: usize,
     length: usize,
@@ -153,7 +176,7 @@ pub fn run(args: &Args) -> Result<()> {
                 let pruned = Model::open(&args.out).into_diagnostic()?;
                 report.after = Some(measure(&pruned, text, &args.protocol, &args.out)?);
             }
-            report.peak_bytes = memory::peak();
+            report.peak_bytes = process::peak();
             (report, folder)
         }
     };
@@ -194,18 +217,17 @@ pub struct Plan<'a> {
     model: &'a Model,
     path: &'a Path,
     how: &'a How,
-    text: Text,
+    inputs: Inputs,
     rules: Rules,
     asked: Asked,
 }
 
 impl<'a> Plan<'a> {
-    /// Reads the calibration text and checks what is asked against the model.
+    /// Reads what shows the inputs and checks what is asked against the model.
     pub fn new(model: &'a Model, path: &'a Path, how: &'a How) -> Result<Self> {
-        let tokenizer = model.tokenizer().into_diagnostic()?;
-        let Setting { pattern, leave, calibration, sequences, length, dtype } = &how.setting;
-        let text =
-            Text::read(calibration, tokenizer).into_diagnostic().wrap_err("--calibration")?;
+        let inputs = Inputs::read(how, model)?;
+        let Setting { pattern, leave, sequences, length, dtype, density, soften, .. } =
+            &how.setting;
         let rules = leave.iter().fold(Rules::new(*pattern), |rules, names| rules.leave(names));
         misspelt(&rules, model)?;
         let asked = Asked {
@@ -215,36 +237,40 @@ impl<'a> Plan<'a> {
             pattern: pattern.to_string(),
             permute: how.permute,
             leave: leave.clone(),
-            calibration: format!("{:016x} {:016x}", text.digest(), text.tokenizer()),
+            density: *density,
+            soften: soften.iter().map(Pattern::to_string).collect(),
+            calibration: inputs.identity(),
             sequences: *sequences,
             length: *length,
             seed: how.seed,
             dtype: *dtype,
         };
-        Ok(Self { model, path, how, text, rules, asked })
+        Ok(Self { model, path, how, inputs, rules, asked })
     }
 
     /// Prunes into a folder; an unfinished run lies beside it, under the name with `.run`, and is the
     /// caller's to remove once nothing more is to be done.
     pub fn prune(&self, out: &Path, existing: Existing) -> Result<(Report, RunFolder)> {
         let start = Instant::now();
-        let Setting { sequences, length, dtype, .. } = self.how.setting;
+        let (cpu, dtype) = (process::cpu_seconds(), self.how.setting.dtype);
         let there = out.exists();
         if there && !self.made(out)? {
             return Err(exists(out));
         }
-        let (architecture, seed) = (self.model.architecture(), self.how.seed);
-        let tokenizer = self.model.tokenizer().into_diagnostic()?;
-        let ids = architecture
-            .sequences(&self.text, tokenizer, sequences, length, seed)
-            .into_diagnostic()?;
-        let stack = architecture.stack(length).into_diagnostic()?;
+        let (stack, ids) = self.inputs.stack(self.how, self.model)?;
         let folder = self.run_folder(out, existing)?;
-        let permute = self.how.permute.then_some(seed);
+        let permute = self.how.permute.then_some(self.how.seed);
         let rules = self.rules.clone();
-        let job = Job { method: self.how.method, rules, permute, narrow: dtype };
+        let given = BTreeMap::new();
+        let mut job = Job { method: self.how.method, rules, permute, narrow: dtype, given };
         let bar = bar("prune", stack.blocks() as u64);
         let source = self.model.source();
+        if let Some(density) = self.how.setting.density {
+            let soften = &self.how.setting.soften;
+            job.given = watched(&bar, |progress| {
+                budget::spend(density, soften, &*stack, source, &ids, &job, progress)
+            })?;
+        }
         let layers = watched(&bar, |progress| {
             prune_blocks(&*stack, source, &ids, &job, &folder, progress).into_diagnostic()
         })?;
@@ -254,7 +280,7 @@ impl<'a> Plan<'a> {
                 .into_diagnostic()?;
         }
         let report = Report {
-            facts: facts(self.path, self.how, &self.text, self.model),
+            facts: facts(self.path, self.how, &self.inputs, self.model),
             method: self.asked.method.clone(),
             pattern: self.asked.pattern.clone(),
             bytes: bytes(&layers, self.how),
@@ -262,6 +288,7 @@ impl<'a> Plan<'a> {
             before: None,
             after: None,
             seconds: start.elapsed().as_secs_f64(),
+            cpu_seconds: process::cpu_seconds().zip(cpu).map(|(now, then)| now - then),
             peak_bytes: None,
         };
         Ok((report, folder))
@@ -341,7 +368,7 @@ fn run_path(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
-fn facts(path: &Path, how: &How, text: &Text, model: &Model) -> Vec<(String, String)> {
+fn facts(path: &Path, how: &How, inputs: &Inputs, model: &Model) -> Vec<(String, String)> {
     [
         ("model", format!("{}: {}", path.display(), model.architecture())),
         (
@@ -354,16 +381,7 @@ fn facts(path: &Path, how: &How, text: &Text, model: &Model) -> Vec<(String, Str
                 how.setting.dtype
             ),
         ),
-        (
-            "inputs",
-            format!(
-                "{} sequences of {} tokens, seed {}, of {}",
-                how.setting.sequences,
-                how.setting.length,
-                how.seed,
-                text.source()
-            ),
-        ),
+        ("inputs", inputs.describe(how)),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
@@ -379,7 +397,7 @@ fn bytes(layers: &[LayerReport], how: &How) -> Bytes {
         let dense = rows * cols * element;
         sum.dense += dense;
         sum.compressed += match &layer.pruned {
-            Some(p) if how.setting.pattern == Pattern::TWO_OF_FOUR => {
+            Some(p) if p.pattern == Pattern::TWO_OF_FOUR.to_string() => {
                 let words = rows * cols.div_ceil(32);
                 let residual = match p.recovered as u64 {
                     0 => 0,

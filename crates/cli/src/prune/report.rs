@@ -26,8 +26,10 @@ pub struct Report {
     pub before: Option<Evaluated>,
     /// Of the pruned checkpoint, read back.
     pub after: Option<Evaluated>,
-    /// Wall clock of pruning: calibration and solving, without evaluation.
+    /// Wall clock of pruning: calibration and solving, without evaluation; since it was resumed, if it was.
     pub seconds: f64,
+    /// What all cores together worked in that time, where the system tells.
+    pub cpu_seconds: Option<f64>,
     /// The process's largest resident memory, where the system tells.
     pub peak_bytes: Option<u64>,
 }

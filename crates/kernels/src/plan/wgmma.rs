@@ -146,7 +146,7 @@ mod tests {
         {
             let Shares { groups, split, share } = shares(cluster, shape);
             let tiles_of_k = shape.2 / 64;
-            let mut slots = alloc::vec::Vec::new();
+            let mut slots = Vec::new();
             for group in 0..groups {
                 let (mut unit, end) =
                     (group * share, ((group + 1) * share).min(split * tiles_of_k));

@@ -72,6 +72,15 @@ impl Method {
         }
     }
 
+    /// Whether it looks at a layer's inputs, and not at its weights alone.
+    pub fn needs_inputs(&self) -> bool {
+        let by_weight = matches!(
+            self.select,
+            Select::Score(Criterion::Magnitude | Criterion::Ria { exponent: 0.0 })
+        );
+        !by_weight || self.reconstruct
+    }
+
     fn recover(
         &self,
         problem: &LayerProblem<'_>,

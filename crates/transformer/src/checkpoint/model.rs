@@ -21,8 +21,9 @@ pub struct Model {
 impl Model {
     /// Opens a GGUF file, or a Hugging Face folder (or a safetensors file in it).
     ///
-    /// Errors: no such file, a malformed one, an architecture or setting that is not implemented. A folder
-    /// without `tokenizer.json` is none: see [`tokenizer`](Self::tokenizer).
+    /// Errors: no such file, a malformed one; of GGUF files also an architecture or setting that is not
+    /// implemented, which in a folder makes an [`Architecture::Other`]. A folder without `tokenizer.json` is
+    /// none: see [`tokenizer`](Self::tokenizer).
     pub fn open(path: &Path) -> Result<Self, Error> {
         match is_gguf(path)? {
             true => Self::of_gguf(path),
@@ -41,15 +42,16 @@ impl Model {
 
     fn of_folder(path: &Path) -> Result<Self, Error> {
         let checkpoint = Checkpoint::open(path)?;
-        let alone = || Error::file(path, "is no model's folder: there is no config.json");
-        let folder = checkpoint.folder().ok_or_else(alone)?.to_owned();
+        let Some(folder) = checkpoint.folder().map(Path::to_owned) else {
+            let why =
+                Error::file(path, "lies beside no config.json, which says how the model is run");
+            let architecture = Architecture::Other(why.to_string());
+            let source = Box::new(checkpoint);
+            return Ok(Self { source, architecture, tokenizer: None, files: Vec::new() });
+        };
         let folder = folder.as_path();
-        let file = folder.join(CONFIG);
-        let json = fs::read(&file).map_err(Error::io(&file))?;
-        let json = serde_json::from_slice(&json).map_err(|e| Error::file(&file, e))?;
-        let has = |name: &str| checkpoint.entries().iter().any(|entry| entry.name == name);
-        let architecture =
-            Architecture::from_hugging_face(&json, has).map_err(|e| Error::file(&file, e))?;
+        let architecture = architecture(&folder.join(CONFIG), &checkpoint)
+            .unwrap_or_else(|why| Architecture::Other(why.to_string()));
         let file = folder.join(TOKENIZER);
         let tokenizer = file.is_file().then(|| Tokenizer::from_file(&file)).transpose()?;
         let mut files = Vec::new();
@@ -73,7 +75,7 @@ impl Model {
 
     /// Its tokenizer. Errors: the folder has no `tokenizer.json`.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        let missing = || Error::Config(format!("the model's folder has no {TOKENIZER}"));
+        let missing = || Error::Config(format!("there is no {TOKENIZER} beside the tensors"));
         self.tokenizer.as_ref().ok_or_else(missing)
     }
 
@@ -97,11 +99,18 @@ impl Model {
         for Entry { name, shape, stored, .. } in self.source.entries() {
             bytes.extend(format!("{name} {shape:?} {stored};").into_bytes());
             if shape.len() == 1 {
-                bytes.extend(self.source.tensor(name)?.data.iter().flat_map(|x| x.to_le_bytes()));
+                bytes.extend(self.source.raw(name)?.bytes);
             }
         }
         Ok(crate::corpus::fnv1a(&bytes))
     }
+}
+
+fn architecture(file: &Path, checkpoint: &Checkpoint) -> Result<Architecture, Error> {
+    let json = fs::read(file).map_err(Error::io(file))?;
+    let json = serde_json::from_slice(&json).map_err(|e| Error::file(file, e))?;
+    let has = |name: &str| checkpoint.entries().iter().any(|entry| entry.name == name);
+    Architecture::from_hugging_face(&json, has).map_err(|e| Error::file(file, e))
 }
 
 /// Whether a file begins as GGUF files do.

@@ -68,11 +68,12 @@ pub fn assemble(
 }
 
 /// The element type that an entry is stored in; none if in blocks of a quantisation. Integers are no weights, but
-/// indices (BERT's position_ids).
+/// indices (BERT's position_ids) or masks (GPT-2's).
 fn element(stored: &str) -> Option<StoredType> {
     use StoredType as S;
-    let all = [S::F32, S::F16, S::BF16, S::I64, S::I32, S::U8, S::BOOL];
-    all.into_iter().find(|dtype| dtype.to_string() == stored)
+    let real = [S::F64, S::F32, S::F16, S::BF16, S::F8_E4M3, S::F8_E5M2];
+    let whole = [S::I64, S::I32, S::I16, S::I8, S::U64, S::U32, S::U16, S::U8, S::BOOL];
+    real.into_iter().chain(whole).find(|dtype| dtype.to_string() == stored)
 }
 
 /// Little-endian bytes of numbers that are of that type already.

@@ -9,25 +9,31 @@
 //! of them and ends in the same bytes, since what the text became is computed again from what ships.
 
 mod assemble;
+mod bare;
 mod bert;
 mod folder;
 mod llama;
 mod order;
 mod report;
+mod sensitivity;
 mod stack;
 
 pub use assemble::{Companion, assemble};
+pub use bare::{Bare, Grams};
 pub use bert::Bert;
 pub use folder::{Existing, RunFolder};
 pub use llama::Llama;
 pub use report::{LayerReport, Narrow, Pruned};
+pub use sensitivity::sensitivity;
 pub use stack::{Flow, Free, Stack};
 
 use crate::checkpoint::Source;
 use crate::{Error, Tensor, Tensors};
 use quickpick_prune::{
-    Eligibility, Gram, LayerInfo, LayerProblem, Method, Prepared, Rules, relative_error,
+    Eligibility, Gram, LayerInfo, LayerProblem, Method, Pattern, Prepared, Reason, Rules,
+    relative_error,
 };
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -42,6 +48,9 @@ pub struct Job {
     pub permute: Option<u64>,
     /// The type in which they ship.
     pub narrow: Narrow,
+    /// Layers that a budget gives another pattern than the rules', by name; one that keeps all leaves them
+    /// dense.
+    pub given: BTreeMap<String, Pattern>,
 }
 
 /// Where a run is.
@@ -122,7 +131,8 @@ impl Walk<'_> {
                 names.iter().map(|name| self.decide(name)).collect::<Result<Vec<_>, _>>()?;
             let first = layers.iter().find(|(_, _, decision)| *decision == Eligibility::Prune);
             // what follows from the inputs alone serves all layers of the stage
-            let mut gram = first.map(|(_, [_, k], _)| self.gram(*k)).transpose()?;
+            let gram = first.map(|(name, [_, k], _)| self.stack.gram(name, *k, self.flow));
+            let mut gram = gram.transpose()?;
             let efficacy = match &mut gram {
                 Some(gram) => self.permute(stage, names, gram, &mut pruned)?,
                 None => None,
@@ -207,14 +217,11 @@ impl Walk<'_> {
         let tensor = self.matrix(name)?;
         let shape = [tensor.shape[0], tensor.shape[1]];
         let decision = self.job.rules.decide(&LayerInfo::new(name.as_str(), shape));
-        Ok((name, shape, decision))
-    }
-
-    /// Of the inputs at hand.
-    fn gram(&self, k: usize) -> Result<Gram, Error> {
-        let mut gram = Gram::new(k);
-        gram.add(&self.flow.inputs).map_err(|e| self.failed(&e))?;
-        Ok(gram)
+        let whole = self.job.given.get(name).is_some_and(|p| p.kept() == p.group());
+        match decision {
+            Eligibility::Prune if whole => Ok((name, shape, Eligibility::Leave(Reason::Budget))),
+            decision => Ok((name, shape, decision)),
+        }
     }
 
     fn prepare<'g>(&self, gram: &'g Gram) -> Result<Prepared<'g>, Error> {
@@ -238,7 +245,7 @@ fn solve(
     let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
     let gram = inputs.gram();
     let problem = LayerProblem::new(&tensor.data, rows, cols, gram).map_err(|e| failed(&e))?;
-    let pattern = job.rules.pattern();
+    let pattern = job.given.get(name).copied().unwrap_or(job.rules.pattern());
     let solution = job.method.solve(&problem, inputs, pattern).map_err(|e| failed(&e))?;
     let mut data = solution.dense();
     job.narrow.round(name, &mut data)?;

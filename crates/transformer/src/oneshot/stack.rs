@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Source;
 use crate::{Error, Tensors};
+use quickpick_prune::Gram;
 
 /// Calibration text on its way through the blocks: f32, row-major, a row a token, sequence after sequence.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,4 +56,13 @@ pub trait Stack: Sync {
         weights: &Tensors,
         flow: &mut Flow,
     ) -> Result<(), Error>;
+
+    /// The gram of the inputs that a stage's layers share, of which `layer` is one and has k features.
+    ///
+    /// Errors: inputs that do not fit, or are not known.
+    fn gram(&self, layer: &str, k: usize, flow: &Flow) -> Result<Gram, Error> {
+        let mut gram = Gram::new(k);
+        gram.add(&flow.inputs).map_err(|e| Error::Prune(format!("{layer}: {e}")))?;
+        Ok(gram)
+    }
 }
