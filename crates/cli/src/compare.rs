@@ -222,6 +222,22 @@ fn markdown(record: &Record) -> String {
 mod tests {
     use super::*;
 
+    /// The committed ones: a decoder's and an encoder's.
+    #[test]
+    fn records_are_read_back_and_make_their_tables() {
+        let pruning = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/pruning");
+        for (model, measure) in [("smollm2-135m", "perplexity"), ("minilm-l6", "cosine")] {
+            let read = |name| fs::read(pruning.join(model).join(name)).unwrap();
+            let bytes = read("compare.json");
+            let record: Record = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(serde_json::to_vec_pretty(&record).unwrap(), bytes, "{model}");
+            assert_eq!(markdown(&record).as_bytes(), read("table.md"), "{model}");
+            let head = head(&record);
+            assert_eq!(head[2].0, measure);
+            assert!(cells(&record).iter().all(|row| row.len() == head.len()), "{model}");
+        }
+    }
+
     #[test]
     fn methods_are_read_with_and_without_their_orders() {
         let (name, permute, method) = parse("permute:wanda+recover=0.2").unwrap();

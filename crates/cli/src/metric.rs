@@ -29,7 +29,7 @@ pub struct Args {
 #[serde(untagged)]
 pub enum Dense {
     /// Perplexity.
-    Decoder(Evaluated),
+    Decoder(Box<Evaluated>),
     /// An encoder agrees with itself.
     Encoder {
         /// The sentences, in words.
@@ -44,7 +44,7 @@ pub enum Outcome {
     /// Of a decoder.
     Perplexity {
         /// Its perplexity.
-        after: Evaluated,
+        after: Box<Evaluated>,
         /// Perplexity over the dense model's, by windows in pairs.
         ratio: Estimate,
     },
@@ -58,7 +58,7 @@ pub enum Outcome {
 /// A measure, taken of the dense model already.
 pub enum Metric<'a> {
     /// A decoder's.
-    Perplexity { text: Text, protocol: &'a Protocol, dense: Evaluated },
+    Perplexity { text: Text, protocol: &'a Protocol, dense: Box<Evaluated> },
     /// An encoder's.
     Embeddings { sentences: Sentences, dense: Vec<f32>, dim: usize },
 }
@@ -74,7 +74,7 @@ impl<'a> Metric<'a> {
                 let text = Text::read(eval, tokenizer).into_diagnostic().wrap_err("--eval")?;
                 let dense = match known {
                     Some(Dense::Decoder(dense)) => dense.clone(),
-                    _ => evaluate(model, &text, protocol, "dense")?,
+                    _ => Box::new(evaluate(model, &text, protocol, "dense")?),
                 };
                 Ok(Self::Perplexity { text, protocol, dense })
             }
@@ -121,7 +121,7 @@ impl<'a> Metric<'a> {
             (Self::Perplexity { text, protocol, dense }, _) => {
                 let after = evaluate(pruned, text, protocol, name)?;
                 let ratio = after.measured.ratio(&dense.measured).into_diagnostic()?;
-                Ok(Outcome::Perplexity { after, ratio })
+                Ok(Outcome::Perplexity { after: Box::new(after), ratio })
             }
         }
     }

@@ -142,6 +142,18 @@ fn candle_transformers_reads_the_same_model() {
             let distance = largest_difference(&x, &want);
             assert!(distance <= 2e-5, "{prefix} {len}: {distance:e}");
         }
+        // sentences of several lengths, the same one apart from its like
+        let sentence = |len: u32| (0..len).map(|i| (i * i + len) % 58).collect();
+        let sentences: Vec<Vec<u32>> = [7, 30, 8, 7].map(sentence).to_vec();
+        let have = embed(&config, model.source(), &sentences, &mut |_| {}).unwrap();
+        for (ids, have) in sentences.into_iter().zip(have.chunks(config.dim)) {
+            let input = Tensor::from_vec(ids.clone(), (1, ids.len()), &Device::Cpu).unwrap();
+            let states = theirs.forward(&input, &input.zeros_like().unwrap(), None).unwrap();
+            let mean: Vec<f32> = states.mean((0, 1)).unwrap().to_vec1().unwrap();
+            let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let want: Vec<f32> = mean.iter().map(|x| x / norm).collect();
+            assert!(largest_difference(have, &want) <= 2e-5, "{prefix}");
+        }
         let why = Forward::new(&config, MAX_SEQ + 1).err().unwrap().to_string();
         assert!(why.contains("not 1..=80"), "{why}");
         assert!(model.architecture().decoder().unwrap_err().to_string().contains("encoder"));
