@@ -4,14 +4,18 @@
 //! [`PASS`] at a time, packed into transposed panels, and tasks take (panel, rows of W). Either way
 //! sums land in scratch memory, by output feature, and the epilogue carries them to y.
 //!
+//! bf16 goes the way of tiles by pairs of inputs, where the processor multiplies those (`simd/pairs.rs`).
 //! 8-bit integers go another way to their sums: `integer.rs`.
 
 use super::epilogue::Epilogue;
 use super::integer;
 use super::memory::Views;
 use super::simd::linear::{Dot, MAX_DEPTH, Pack, Rows, Tile};
+#[cfg(target_arch = "x86_64")]
+use super::simd::pairs::{PackPairs, Pairs, TilePairs, pairs_of_group};
 use super::simd::{Element, Isa, Widen};
 use bytemuck::Pod;
+use half::bf16;
 use quickpick_kernels::{DType, Linear, Problem, Weights};
 use rayon::prelude::*;
 
@@ -42,7 +46,13 @@ pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
     if p.dtype == DType::I8 {
         return n.min(PASS) * m;
     }
-    let tokens = if n <= dot_tokens(p.weights) { n } else { padded(n.min(PASS), isa) };
+    #[cfg(target_arch = "x86_64")]
+    if by_pairs(p, isa).is_some() {
+        let tokens = padded(n.min(PASS), 4 * isa.lanes(), isa);
+        return tokens * k / 4 * pairs_of_group(p.weights == Weights::Sparse24) + tokens * m;
+    }
+    let tokens =
+        if n <= dot_tokens(p.weights) { n } else { padded(n.min(PASS), 4 * isa.lanes(), isa) };
     // the sums start at a cache line
     (tokens * k).next_multiple_of(16) + tokens * m
 }
@@ -115,7 +125,7 @@ pub(super) fn run<T: Element, O: Element>(
     let panel = 4 * isa.lanes();
     for start in (0..n).step_by(PASS) {
         let tokens = start..n.min(start + PASS);
-        let padded = padded(tokens.len(), isa);
+        let padded = padded(tokens.len(), panel, isa);
         let (panels, sums) = scratch.split_at_mut((padded * k).next_multiple_of(16));
         let (panels, sums) = (&mut panels[..padded * k], &mut sums[..padded * m]);
         let x = &x[tokens.start * k..tokens.end * k];
@@ -124,9 +134,87 @@ pub(super) fn run<T: Element, O: Element>(
     }
 }
 
-/// Tokens after padding the last panel to 1, 2 or 4 vectors.
-fn padded(tokens: usize, isa: Isa) -> usize {
-    let panel = 4 * isa.lanes();
+/// Most tokens of bf16 for which each output is a dot product even where pairs can be multiplied.
+#[cfg(target_arch = "x86_64")]
+const PAIR_DOT_TOKENS: u32 = 4;
+
+/// Rows of W in a task by pairs: enough that a panel block, brought to the first cache, serves many.
+#[cfg(target_arch = "x86_64")]
+const PAIR_ROWS: usize = 192;
+
+#[cfg(target_arch = "x86_64")]
+fn by_pairs(p: &Linear, isa: Isa) -> Option<Pairs> {
+    isa.pairs().filter(|_| p.dtype == DType::BF16 && p.n > PAIR_DOT_TOKENS)
+}
+
+/// Runs a layer of bf16, y and residual of O.
+pub(super) fn run_bf16<O: Element>(
+    isa: Isa,
+    problem: &Problem,
+    views: &mut Views<'_>,
+    scratch: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Problem::Linear(p) = problem
+        && let Some(pairs) = by_pairs(p, isa)
+    {
+        return run_pairs::<O>(pairs, isa, p, views, scratch);
+    }
+    run::<bf16, O>(isa, problem, views, scratch)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn run_pairs<O: Element>(
+    pairs: Pairs,
+    isa: Isa,
+    p: &Linear,
+    views: &mut Views<'_>,
+    scratch: &mut [f32],
+) {
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let Operands { weights, x, epilogue, residual, y } = Operands::<bf16, O>::take(p, views);
+    let sparse = p.weights == Weights::Sparse24;
+    // words of a panel for each token
+    let words = k / 4 * pairs_of_group(sparse);
+    for start in (0..n).step_by(PASS) {
+        let tokens = start..n.min(start + PASS);
+        // under 2:4 weights, eight vectors share a broadcast, where no more tokens are padded for it
+        let [four, eight] = [4, 8].map(|vectors| vectors * isa.lanes());
+        let padded_to = |panel| padded(tokens.len(), panel, isa);
+        let wide = sparse && padded_to(eight) == padded_to(four);
+        let panel = if wide { eight } else { four };
+        let padded = padded_to(four);
+        let (panels, sums) = scratch.split_at_mut(padded * words);
+        let (panels, sums) =
+            (bytemuck::cast_slice_mut::<f32, u32>(panels), &mut sums[..padded * m]);
+        let x = &x[tokens.start * k..tokens.end * k];
+        panels.par_chunks_mut(panel * words).zip(x.par_chunks(panel * k)).for_each(|(panel, x)| {
+            let width = panel.len() / words;
+            let part = PACK_COLUMNS / 4 * pairs_of_group(sparse) * width;
+            panel.par_chunks_mut(part).enumerate().for_each(|(i, panel)| {
+                pairs.pack(PackPairs { x, k, start: i * PACK_COLUMNS, width, sparse, panel });
+            });
+        });
+        let panels = &*panels;
+        sums.par_chunks_mut(panel * m).zip(panels.par_chunks(panel * words)).for_each(
+            |(acc, panel)| {
+                let width = acc.len() / m;
+                acc.par_chunks_mut(PAIR_ROWS * width).enumerate().for_each(|(i, acc)| {
+                    let weights = weights.part(i * PAIR_ROWS, acc.len() / width, k);
+                    pairs.tile(TilePairs { weights, panel, k, acc });
+                });
+            },
+        );
+        epilogue.run(isa, sums, panel, tokens, residual, y, EPILOGUE_TOKENS);
+    }
+}
+
+/// Columns of x in a task of packing pairs.
+#[cfg(target_arch = "x86_64")]
+const PACK_COLUMNS: usize = 512;
+
+/// Tokens after padding the last panel to 1, 2, 4 … vectors.
+fn padded(tokens: usize, panel: usize, isa: Isa) -> usize {
     let rest = (tokens % panel).div_ceil(isa.lanes()).next_power_of_two() * isa.lanes();
     tokens / panel * panel + if tokens % panel == 0 { 0 } else { rest }
 }

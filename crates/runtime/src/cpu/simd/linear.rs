@@ -30,7 +30,7 @@ impl<'a, T> Rows<'a, T> {
         }
     }
 
-    fn check(self, rows: usize, k: usize) {
+    pub(super) fn check(self, rows: usize, k: usize) {
         assert_eq!(k % 32, 0, "k of a packed matrix");
         match self {
             Self::Dense(w) => assert_eq!(w.len(), rows * k, "elements of W"),

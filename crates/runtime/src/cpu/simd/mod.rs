@@ -12,6 +12,8 @@ mod elements;
 pub(super) mod linear;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod pairs;
 mod portable;
 
 pub(super) use elements::Element;
@@ -22,6 +24,8 @@ use std::sync::OnceLock;
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
+    /// 16 lanes, and products of bf16 by pairs: AVX-512 F, BW, VL, DQ, BF16.
+    Avx512Bf16,
     /// 16 lanes: AVX-512 F, BW, VL, DQ.
     Avx512,
     /// 8 lanes: AVX2, FMA, F16C.
@@ -34,7 +38,8 @@ pub enum Path {
 
 impl Path {
     /// All of them, best first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+    pub const ALL: [Self; 5] =
+        [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
 
     /// Those that this processor and build have, best first.
     pub fn available() -> impl Iterator<Item = Self> {
@@ -44,6 +49,7 @@ impl Path {
     /// What the processor must have, in words.
     pub const fn needs(self) -> &'static str {
         match self {
+            Self::Avx512Bf16 => "x86-64 with AVX-512 F, BW, VL, DQ, BF16, and FMA, F16C",
             Self::Avx512 => "x86-64 with AVX-512 F, BW, VL, DQ, and FMA, F16C",
             Self::Avx2 => "x86-64 with AVX2, FMA, F16C",
             Self::Neon => "aarch64",
@@ -55,6 +61,7 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Avx512Bf16 => "AVX-512 with BF16",
             Self::Avx512 => "AVX-512",
             Self::Avx2 => "AVX2",
             Self::Neon => "NEON",
@@ -66,6 +73,8 @@ impl fmt::Display for Path {
 /// An instruction set that the processor is known to have.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(avx512::Avx512, pairs::Pairs),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
     #[cfg(target_arch = "x86_64")]
@@ -79,6 +88,10 @@ impl Isa {
     /// The set, if the processor and this build have it.
     pub(super) fn new(path: Path) -> Option<Self> {
         match path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Bf16 => {
+                Some(Self::Avx512Bf16(avx512::Avx512::detect()?, pairs::Pairs::detect()?))
+            }
             #[cfg(target_arch = "x86_64")]
             Path::Avx512 => avx512::Avx512::detect().map(Self::Avx512),
             #[cfg(target_arch = "x86_64")]
@@ -103,12 +116,23 @@ impl Isa {
     pub(super) fn path(self) -> Path {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(..) => Path::Avx512Bf16,
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => Path::Avx512,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => Path::Avx2,
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => Path::Neon,
             Self::Portable(_) => Path::Portable,
+        }
+    }
+
+    /// Products of bf16 by pairs, if the set has them.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn pairs(self) -> Option<pairs::Pairs> {
+        match self {
+            Self::Avx512Bf16(_, pairs) => Some(pairs),
+            _ => None,
         }
     }
 
@@ -128,6 +152,8 @@ impl Isa {
     /// Runs a kernel compiled for this set.
     pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(s, _) => s.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(s) => s.run(kernel),
             #[cfg(target_arch = "x86_64")]
