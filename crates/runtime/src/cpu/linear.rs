@@ -4,15 +4,15 @@
 //! [`PASS`] at a time, packed into transposed panels, and tasks take (panel, rows of W). Either way
 //! sums land in scratch memory, by output feature, and the epilogue carries them to y.
 //!
-//! bf16 goes the way of tiles by pairs of inputs, where the processor multiplies those (`simd/pairs.rs`).
-//! 8-bit integers go another way to their sums: `integer.rs`.
+//! bf16 and i8 go the way of tiles by pairs of inputs, where the processor multiplies those (`simd/pairs.rs`);
+//! elsewhere 8-bit integers go another way to their sums: `integer.rs`.
 
 use super::epilogue::Epilogue;
 use super::integer;
 use super::memory::Views;
 use super::simd::linear::{Dot, MAX_DEPTH, Pack, Rows, Tile};
 #[cfg(target_arch = "x86_64")]
-use super::simd::pairs::{PackPairs, Pairs, TilePairs, pairs_of_group};
+use super::simd::pairs::{PackPairs, Pair, Pairs, TilePairs, pairs_of_group};
 use super::simd::{Element, Isa, Widen};
 use bytemuck::Pod;
 use half::bf16;
@@ -43,13 +43,13 @@ const EPILOGUE_TOKENS: usize = 16;
 /// f32s of scratch: x as f32, then the sums.
 pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    if p.dtype == DType::I8 {
-        return n.min(PASS) * m;
-    }
     #[cfg(target_arch = "x86_64")]
     if by_pairs(p, isa).is_some() {
         let tokens = padded(n.min(PASS), 4 * isa.lanes(), isa);
         return tokens * k / 4 * pairs_of_group(p.weights == Weights::Sparse24) + tokens * m;
+    }
+    if p.dtype == DType::I8 {
+        return n.min(PASS) * m;
     }
     let tokens =
         if n <= dot_tokens(p.weights) { n } else { padded(n.min(PASS), 4 * isa.lanes(), isa) };
@@ -87,7 +87,7 @@ impl<'a, T: Pod, O: Pod> Operands<'a, T, O> {
     }
 }
 
-/// Runs a layer of I8: sums in i32, exact.
+/// Runs a layer of I8: sums in i32, exact, rounded once.
 pub(super) fn run_i8<O: Element>(
     isa: Isa,
     problem: &Problem,
@@ -95,6 +95,10 @@ pub(super) fn run_i8<O: Element>(
     scratch: &mut [f32],
 ) {
     let Problem::Linear(p) = problem else { return };
+    #[cfg(target_arch = "x86_64")]
+    if let Some(pairs) = by_pairs(p, isa) {
+        return run_pairs::<i8, O>(pairs, isa, p, views, scratch);
+    }
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
     let Operands { weights, x, epilogue, residual, y } = Operands::<i8, O>::take(p, views);
     for start in (0..n).step_by(PASS) {
@@ -144,7 +148,10 @@ const PAIR_ROWS: usize = 192;
 
 #[cfg(target_arch = "x86_64")]
 fn by_pairs(p: &Linear, isa: Isa) -> Option<Pairs> {
-    isa.pairs().filter(|_| p.dtype == DType::BF16 && p.n > PAIR_DOT_TOKENS)
+    isa.pairs().filter(|_| match p.dtype {
+        DType::BF16 => p.n > PAIR_DOT_TOKENS,
+        other => other == DType::I8,
+    })
 }
 
 /// Runs a layer of bf16, y and residual of O.
@@ -158,13 +165,13 @@ pub(super) fn run_bf16<O: Element>(
     if let Problem::Linear(p) = problem
         && let Some(pairs) = by_pairs(p, isa)
     {
-        return run_pairs::<O>(pairs, isa, p, views, scratch);
+        return run_pairs::<bf16, O>(pairs, isa, p, views, scratch);
     }
     run::<bf16, O>(isa, problem, views, scratch)
 }
 
 #[cfg(target_arch = "x86_64")]
-fn run_pairs<O: Element>(
+fn run_pairs<T: Pair, O: Element>(
     pairs: Pairs,
     isa: Isa,
     p: &Linear,
@@ -172,7 +179,7 @@ fn run_pairs<O: Element>(
     scratch: &mut [f32],
 ) {
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    let Operands { weights, x, epilogue, residual, y } = Operands::<bf16, O>::take(p, views);
+    let Operands { weights, x, epilogue, residual, y } = Operands::<T, O>::take(p, views);
     let sparse = p.weights == Weights::Sparse24;
     // words of a panel for each token
     let words = k / 4 * pairs_of_group(sparse);

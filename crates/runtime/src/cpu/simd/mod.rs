@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
-    /// 16 lanes, and products of bf16 by pairs: AVX-512 F, BW, VL, DQ, BF16.
+    /// 16 lanes, and products of bf16 and i8 by pairs: AVX-512 F, BW, VL, DQ, BF16, VNNI.
     Avx512Bf16,
     /// 16 lanes: AVX-512 F, BW, VL, DQ.
     Avx512,
@@ -49,7 +49,7 @@ impl Path {
     /// What the processor must have, in words.
     pub const fn needs(self) -> &'static str {
         match self {
-            Self::Avx512Bf16 => "x86-64 with AVX-512 F, BW, VL, DQ, BF16, and FMA, F16C",
+            Self::Avx512Bf16 => "x86-64 with AVX-512 F, BW, VL, DQ, BF16, VNNI, and FMA, F16C",
             Self::Avx512 => "x86-64 with AVX-512 F, BW, VL, DQ, and FMA, F16C",
             Self::Avx2 => "x86-64 with AVX2, FMA, F16C",
             Self::Neon => "aarch64",
@@ -127,7 +127,7 @@ impl Isa {
         }
     }
 
-    /// Products of bf16 by pairs, if the set has them.
+    /// Products by pairs, if the set has them.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn pairs(self) -> Option<pairs::Pairs> {
         match self {
