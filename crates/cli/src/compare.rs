@@ -173,7 +173,7 @@ fn one(args: &Args, model: &Model, metric: &Metric, how: &How, name: &str) -> Re
 fn head(record: &Record) -> Vec<(&'static str, Side)> {
     let measured = record.dense.head().iter().copied();
     let others =
-        ["layer error", "bytes", "pruning, core time", "peak"].map(|name| (name, Side::Right));
+        ["layer error", "bytes", "pruning", "core time", "peak"].map(|name| (name, Side::Right));
     [("method", Side::Left), ("seed", Side::Right)]
         .into_iter()
         .chain(measured)
@@ -182,13 +182,13 @@ fn head(record: &Record) -> Vec<(&'static str, Side)> {
 }
 
 fn cells(record: &Record) -> Vec<Vec<String>> {
-    let around = |first: [String; 2], measured: Vec<String>, last: [String; 4]| {
+    let around = |first: [String; 2], measured: Vec<String>, last: [String; 5]| {
         first.into_iter().chain(measured).chain(last).collect()
     };
     let dense = around(
         ["dense", ""].map(String::from),
         record.dense.cells(),
-        ["0", "1", "", ""].map(String::from),
+        ["0", "1", "", "", ""].map(String::from),
     );
     let row = |row: &Row| {
         let method = match row.recovered {
@@ -198,6 +198,7 @@ fn cells(record: &Record) -> Vec<Vec<String>> {
         let last = [
             format!("{:.4}", row.error),
             format!("{:.4}×", row.bytes),
+            seconds(row.seconds),
             row.cpu_seconds.map_or("–".into(), seconds),
             row.peak_bytes.map_or("–".into(), |b| format!("{:.2} GB", b as f64 / 1e9)),
         ];

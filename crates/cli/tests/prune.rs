@@ -246,6 +246,9 @@ fn a_budget_spares_and_softens_the_most_sensitive_layers() {
     for report in [&spared, &softened] {
         assert!((0.55..=0.6).contains(&share(report)), "{}", share(report));
     }
+    let page = fs::read_to_string(scratch.path("softened/quickpick-report.html")).unwrap();
+    assert!(page.contains("2:4 runs on sparse tensor cores"));
+    assert!(page.contains("No hardware runs 6:8"));
     // and the bytes count each layer as what it is
     let bytes = |report: &serde_json::Value| report["bytes"]["compressed"].as_u64().unwrap();
     assert!(bytes(&plain) < bytes(&spared));

@@ -35,6 +35,12 @@ impl Pattern {
         self.m
     }
 
+    /// Whether every matrix of this pattern is 2:4 too, and so runs on sparse tensor cores and compressed: 2:4, 1:4
+    /// and 1:2.
+    pub const fn runs_as_two_of_four(self) -> bool {
+        4 % self.m == 0 && self.n * (4 / self.m) <= 2
+    }
+
     /// The fraction of weights that stays.
     pub fn density(self) -> f64 {
         self.n as f64 / self.m as f64

@@ -138,3 +138,11 @@ fn what_is_no_mask_says_why() {
     // infinities have a place in the order
     assert!(project(&[f32::INFINITY, f32::INFINITY, 0.0, f32::NEG_INFINITY], 1, 4, p).is_ok());
 }
+
+#[test]
+fn hardware_runs_what_is_two_of_four_as_well() {
+    let runs = |text: &str| text.parse::<Pattern>().unwrap().runs_as_two_of_four();
+    assert!(["2:4", "1:4", "1:2"].into_iter().all(runs));
+    let others = ["3:4", "4:4", "4:8", "2:8", "6:8", "2:2", "1:1", "1:3", "1:16"];
+    assert!(!others.into_iter().any(runs));
+}

@@ -387,8 +387,8 @@ fn facts(path: &Path, how: &How, inputs: &Inputs, model: &Model) -> Vec<(String,
     .to_vec()
 }
 
-/// Of a 2:4 matrix: half the values and 2 bits for each of them, rows in whole words of 32 columns. Other
-/// patterns ship dense. A recovered weight takes its value and a column of 16 bits, and each row a start.
+/// Of a 2:4 matrix: half the values and 2 bits for each of them, rows in whole words of 32 columns. Patterns that
+/// are not 2:4 as well ship dense. A recovered weight takes its value and a column of 16 bits, and each row a start.
 fn bytes(layers: &[LayerReport], how: &How) -> Bytes {
     let element = if how.setting.dtype == Narrow::F32 { 4 } else { 2 };
     let mut sum = Bytes::default();
@@ -397,7 +397,7 @@ fn bytes(layers: &[LayerReport], how: &How) -> Bytes {
         let dense = rows * cols * element;
         sum.dense += dense;
         sum.compressed += match &layer.pruned {
-            Some(p) if p.pattern == Pattern::TWO_OF_FOUR.to_string() => {
+            Some(p) if report::on_hardware(&p.pattern) => {
                 let words = rows * cols.div_ceil(32);
                 let residual = match p.recovered as u64 {
                     0 => 0,

@@ -5,6 +5,7 @@ use crate::demo::report::thousands;
 use crate::demo::terminal;
 use crate::eval::Evaluated;
 use crate::html;
+use quickpick_prune::Pattern;
 use quickpick_transformer::oneshot::LayerReport;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -81,6 +82,14 @@ impl Report {
             thousands(compressed),
             compressed as f64 / dense.max(1) as f64
         ));
+        let mut patterns: Vec<&str> =
+            self.layers.iter().filter_map(|l| Some(l.pruned.as_ref()?.pattern.as_str())).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        lines.extend(patterns.into_iter().map(|pattern| match on_hardware(pattern) {
+            true => format!("{pattern} runs on sparse tensor cores, and compressed everywhere."),
+            false => format!("No hardware runs {pattern}: such layers ship dense, zeros included."),
+        }));
         if let (Some(before), Some(after)) = (&self.before, &self.after) {
             lines.push(format!(
                 "Perplexity {} before, {} after: {}.",
@@ -179,6 +188,11 @@ fn notes(after: Option<&Evaluated>) -> Vec<String> {
     ];
     notes.extend(after.map(|e| e.protocol.clone()));
     notes
+}
+
+/// Whether layers of a pattern, N:M, run compressed.
+pub fn on_hardware(pattern: &str) -> bool {
+    pattern.parse::<Pattern>().is_ok_and(Pattern::runs_as_two_of_four)
 }
 
 /// `self_attn.q_proj.weight` of `model.layers.3.self_attn.q_proj.weight`.
