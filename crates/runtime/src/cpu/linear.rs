@@ -144,7 +144,7 @@ const PAIR_DOT_TOKENS: u32 = 4;
 
 /// Rows of W in a task by pairs: enough that a panel block, brought to the first cache, serves many.
 #[cfg(target_arch = "x86_64")]
-const PAIR_ROWS: usize = 192;
+const PAIR_ROWS: usize = 96;
 
 #[cfg(target_arch = "x86_64")]
 fn by_pairs(p: &Linear, isa: Isa) -> Option<Pairs> {

@@ -2,26 +2,47 @@
 
 use crate::backend::{Slice, check_range};
 use crate::error::{Error, Result};
-use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut};
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use memmap2::MmapMut;
 use quickpick_kernels::{Access, Plan};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A cache line: what buffers are made of, so that they are aligned to one.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub(super) struct Line([u8; 64]);
+/// Zeroed memory in pages of its own, and so aligned to every vector. Huge pages, where the system gives such: a
+/// layer's weights stream through for each token, and pages of 4 KB would have to be looked up each time.
+pub(super) struct Memory(MmapMut);
 
-/// Zeroed memory, rounded up to whole lines.
-pub(super) fn lines(bytes: u64) -> Result<Vec<Line>> {
-    let failed = || Error::Device {
-        backend: "cpu",
-        what: format!("allocating {bytes} bytes"),
-        why: "out of memory".into(),
-    };
-    let count = usize::try_from(bytes.div_ceil(64)).map_err(|_| failed())?;
-    bytemuck::allocation::try_zeroed_vec(count).map_err(|()| failed())
+impl Memory {
+    pub(super) fn zeroed(bytes: u64) -> Result<Self> {
+        let failed = |why: &dyn std::fmt::Display| Error::Device {
+            backend: "cpu",
+            what: format!("allocating {bytes} bytes"),
+            why: why.to_string(),
+        };
+        // whole cache lines, and never none
+        let len = usize::try_from(bytes).ok().and_then(|b| b.max(1).checked_next_multiple_of(64));
+        let len = len.ok_or_else(|| failed(&"out of memory"))?;
+        let map = MmapMut::map_anon(len).map_err(|why| failed(&why))?;
+        #[cfg(target_os = "linux")]
+        if len >= HUGE {
+            // a wish; small pages serve as well, if slower
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Ok(Self(map))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
 }
+
+/// A huge page of x86-64, and of AArch64 with pages of 4 KB.
+#[cfg(target_os = "linux")]
+const HUGE: usize = 2 << 20;
 
 /// Memory on the host; clones share it.
 #[derive(Clone)]
@@ -29,12 +50,12 @@ pub struct Buffer(Arc<Storage>);
 
 struct Storage {
     bytes: u64,
-    lines: RwLock<Vec<Line>>,
+    memory: RwLock<Memory>,
 }
 
 impl Buffer {
     pub(super) fn zeroed(bytes: u64) -> Result<Self> {
-        Ok(Self(Arc::new(Storage { bytes, lines: RwLock::new(lines(bytes)?) })))
+        Ok(Self(Arc::new(Storage { bytes, memory: RwLock::new(Memory::zeroed(bytes)?) })))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -48,13 +69,13 @@ impl Buffer {
 
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let range = self.range("write", offset, bytes.len() as u64)?;
-        cast_slice_mut(self.write_lock().as_mut_slice())[range].copy_from_slice(bytes);
+        self.write_lock().bytes_mut()[range].copy_from_slice(bytes);
         Ok(())
     }
 
     pub(super) fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
         let range = self.range("read", offset, len)?;
-        Ok(cast_slice(self.read_lock().as_slice())[range].to_vec())
+        Ok(self.read_lock().bytes()[range].to_vec())
     }
 
     fn range(&self, what: &str, offset: u64, len: u64) -> Result<Range<usize>> {
@@ -63,12 +84,12 @@ impl Buffer {
     }
 
     // A panic elsewhere leaves bytes, which are always valid, behind a poisoned lock.
-    fn read_lock(&self) -> RwLockReadGuard<'_, Vec<Line>> {
-        self.0.lines.read().unwrap_or_else(PoisonError::into_inner)
+    fn read_lock(&self) -> RwLockReadGuard<'_, Memory> {
+        self.0.memory.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_lock(&self) -> RwLockWriteGuard<'_, Vec<Line>> {
-        self.0.lines.write().unwrap_or_else(PoisonError::into_inner)
+    fn write_lock(&self) -> RwLockWriteGuard<'_, Memory> {
+        self.0.memory.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,8 +117,8 @@ pub(super) enum View<'a> {
 }
 
 enum Guard<'a> {
-    Shared(RwLockReadGuard<'a, Vec<Line>>),
-    Exclusive(RwLockWriteGuard<'a, Vec<Line>>),
+    Shared(RwLockReadGuard<'a, Memory>),
+    Exclusive(RwLockWriteGuard<'a, Memory>),
 }
 
 impl Bound {
@@ -135,14 +156,14 @@ impl Bound {
         let mut views = Views::default();
         for (guard, lock) in guards.iter_mut().flatten().zip(&self.0) {
             match guard {
-                Guard::Shared(lines) => {
+                Guard::Shared(memory) => {
                     for (i, range) in &lock.operands {
-                        views.0[*i] = View::Shared(&cast_slice(lines.as_slice())[range.clone()]);
+                        views.0[*i] = View::Shared(&memory.bytes()[range.clone()]);
                     }
                 }
-                Guard::Exclusive(lines) => {
+                Guard::Exclusive(memory) => {
                     if let [(i, range)] = lock.operands.as_slice() {
-                        let bytes = cast_slice_mut(lines.as_mut_slice());
+                        let bytes = memory.bytes_mut();
                         views.0[*i] = View::Exclusive(&mut bytes[range.clone()]);
                     }
                 }

@@ -19,7 +19,7 @@ mod tests;
 use crate::backend::{Backend, Slice, check_operands};
 use crate::error::{Error, Result};
 pub use memory::Buffer;
-use memory::{Bound, Line, Views};
+use memory::{Bound, Memory, Views};
 use quickpick_kernels::{Caps, DType, Plan, Problem};
 use simd::Isa;
 pub use simd::Path;
@@ -70,7 +70,7 @@ pub struct Step {
     problem: Problem,
     run: Run,
     operands: Bound,
-    scratch: Mutex<Vec<Line>>,
+    scratch: Mutex<Memory>,
 }
 
 impl Backend for Cpu {
@@ -115,7 +115,7 @@ impl Backend for Cpu {
             problem: plan.problem,
             run,
             operands: Bound::new(plan, operands)?,
-            scratch: Mutex::new(memory::lines(4 * scratch as u64)?),
+            scratch: Mutex::new(Memory::zeroed(4 * scratch as u64)?),
         })
     }
 
@@ -124,7 +124,7 @@ impl Backend for Cpu {
         rayon::scope(|_| {
             for step in steps {
                 let mut scratch = step.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-                let scratch = bytemuck::cast_slice_mut(scratch.as_mut_slice());
+                let scratch = bytemuck::cast_slice_mut(scratch.bytes_mut());
                 step.operands.with(|views| (step.run)(self.isa, &step.problem, views, scratch));
             }
         });
