@@ -51,7 +51,7 @@ impl Layout {
         let parts = self.store_parts();
         let tokens = self.tile.n / parts;
         let trip = self.threads() / (self.tile.m / WIDE) * TOKENS;
-        self.warps.1 % parts == 0
+        self.warps.1.is_multiple_of(parts)
             && trip > 0
             && tokens.is_multiple_of(trip)
             && 4 * self.staged_row() * tokens <= self.bytes

@@ -4,7 +4,7 @@ use super::pieces::{self, Use};
 use super::writer::Writer;
 
 /// x, bias, residual and y as every linear layer binds them, after its weights.
-pub(super) fn operands<'a>(x: &'a str) -> [(&'a str, &'a str, Use); 4] {
+pub(super) fn operands(x: &str) -> [(&str, &str, Use); 4] {
     [
         ("x", x, Use::Read),
         ("bias", "array<f32>", Use::Read),

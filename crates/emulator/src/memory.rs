@@ -269,7 +269,7 @@ impl Shared {
 }
 
 pub(crate) fn aligned(address: u64, bytes: usize) -> Result<(), Fault> {
-    if bytes.is_power_of_two() && address % bytes as u64 != 0 {
+    if bytes.is_power_of_two() && !address.is_multiple_of(bytes as u64) {
         return Err(Fault::Misaligned { address, bytes: bytes as u64 });
     }
     Ok(())

@@ -413,7 +413,7 @@ impl<'a> Cluster<'a> {
 
     /// `setmaxnreg` (ISA 9.7.19.5): a multiple of 8 from 24 to 256.
     pub fn set_max_registers(&mut self, count: u32) -> Done {
-        if !(24..=256).contains(&count) || count % 8 != 0 {
+        if !(24..=256).contains(&count) || !count.is_multiple_of(8) {
             let what = format!("setmaxnreg {count}: a multiple of 8 in 24..=256 is wanted");
             return Err(Fault::Rule(what).into());
         }

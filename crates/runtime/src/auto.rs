@@ -158,7 +158,7 @@ impl Device {
 
 #[cfg(feature = "cpu")]
 fn cpu() -> Result<Device> {
-    Ok(Device::Cpu(Box::new(crate::Cpu::new())))
+    Ok(Device::Cpu(Box::default()))
 }
 
 #[cfg(feature = "wgpu")]

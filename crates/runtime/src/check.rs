@@ -10,10 +10,10 @@ use quickpick_kernels::{Access, Plan};
 /// multiple of 4.
 pub(crate) fn check_range(what: &str, has: u64, offset: u64, len: u64) -> Result<()> {
     let argument = |what: String, got, expected| Err(Error::Argument { what, got, expected });
-    if offset % 4 != 0 {
+    if !offset.is_multiple_of(4) {
         return argument(format!("{what}: remainder of the offset by 4"), offset % 4, 0);
     }
-    if len % 4 != 0 {
+    if !len.is_multiple_of(4) {
         return argument(format!("{what}: remainder of the length by 4"), len % 4, 0);
     }
     match offset.checked_add(len) {

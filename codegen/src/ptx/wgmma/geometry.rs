@@ -147,7 +147,7 @@ impl Geometry {
             64 => 2,
             _ => 3,
         };
-        [1 << 16, swizzle << 30 | 8 * row / 16]
+        [1 << 16, (swizzle << 30) | (8 * row / 16)]
     }
     pub fn element(&self) -> Type {
         match self.dtype {
@@ -213,7 +213,10 @@ mod tests {
         for spec in KERNELS.iter().filter(|s| s.target == Target::Sm90a) {
             let g = Geometry::new(spec).expect("a row of sm_90a is of this form");
             assert!(accepts(&g), "{spec}");
-            assert!(g.a_box_bytes() % 1024 == 0 && g.b_box_bytes() % 1024 == 0, "{spec}");
+            assert!(
+                g.a_box_bytes().is_multiple_of(1024) && g.b_box_bytes().is_multiple_of(1024),
+                "{spec}"
+            );
             assert!(
                 g.turn(Wgmma::CONSUMERS) as u32 <= spec.shared_bytes(),
                 "{spec}: the plan's map"

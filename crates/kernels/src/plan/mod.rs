@@ -200,7 +200,7 @@ pub(crate) fn bytes(dtype: DType, elements: u64) -> u64 {
 }
 
 pub(crate) fn multiple(dim: &'static str, size: u32, of: u32) -> Result<(), Unsupported> {
-    if size % of != 0 { Err(Unsupported::Multiple { dim, size, of }) } else { Ok(()) }
+    if !size.is_multiple_of(of) { Err(Unsupported::Multiple { dim, size, of }) } else { Ok(()) }
 }
 
 pub(crate) fn range(dim: &'static str, size: u32, min: u32, max: u32) -> Result<(), Unsupported> {

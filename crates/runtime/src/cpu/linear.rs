@@ -223,7 +223,7 @@ const PACK_COLUMNS: usize = 512;
 /// Tokens after padding the last panel to 1, 2, 4 … vectors.
 fn padded(tokens: usize, panel: usize, isa: Isa) -> usize {
     let rest = (tokens % panel).div_ceil(isa.lanes()).next_power_of_two() * isa.lanes();
-    tokens / panel * panel + if tokens % panel == 0 { 0 } else { rest }
+    tokens / panel * panel + if tokens.is_multiple_of(panel) { 0 } else { rest }
 }
 
 fn dot<T: Element>(

@@ -28,7 +28,7 @@ pub(super) fn silu(x: f32) -> f32 {
 /// The tanh form of GELU. x/2·(1 + tanh s) = x / (1 + e⁻²ˢ), which does not cancel.
 #[inline(always)]
 pub(super) fn gelu(x: f32) -> f32 {
-    const ROOT: f32 = 0.797_884_56; // √(2/π)
+    const ROOT: f32 = 0.797_884_6; // √(2/π)
     let s = ROOT * (x + 0.044715 * x * x * x);
     x / (1.0 + exp(-2.0 * s))
 }

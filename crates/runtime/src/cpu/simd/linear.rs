@@ -7,6 +7,8 @@
 //! weight is broadcast and multiplied with the panel row of its column, so that 2:4 weights do half
 //! the multiply-adds of dense ones.
 
+#![allow(clippy::needless_range_loop)] // indices name registers
+
 use super::{Element, Kernel, Simd, SimdExt};
 
 /// Some rows of W, row-major without gaps.

@@ -5,6 +5,8 @@
 //! Of a group of four, a row of 2:4 weights keeps one of six pairs, so a panel holds all six; the two kept weights
 //! lie side by side, 32 bits as well. That makes one multiply-add a group, where dense weights take two.
 
+#![allow(clippy::needless_range_loop)] // indices name registers
+
 use super::linear::Rows;
 use bytemuck::Pod;
 use core::arch::x86_64::*;
@@ -94,8 +96,8 @@ impl Pair for bf16 {
     unsafe fn add(sum: __m512i, w: __m512i, x: __m512i) -> __m512i {
         // SAFETY: the caller's promise; the types are the same 512 bits
         unsafe {
-            let (w, x): (__m512bh, __m512bh) = (core::mem::transmute(w), core::mem::transmute(x));
-            _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), w, x))
+            let pairs = |x| core::mem::transmute::<__m512i, __m512bh>(x);
+            _mm512_castps_si512(_mm512_dpbf16_ps(_mm512_castsi512_ps(sum), pairs(w), pairs(x)))
         }
     }
 
@@ -425,11 +427,12 @@ fn two<T: Pair, const R: usize>(
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn load_acc<const R: usize, const V: usize>(acc: *const f32) -> [[__m512i; V]; R] {
-    // SAFETY: the caller's promise
-    let row = |r| {
-        core::array::from_fn(|v| unsafe { _mm512_loadu_si512(acc.add((r * V + v) * LANES).cast()) })
-    };
-    core::array::from_fn(row)
+    core::array::from_fn(|r| {
+        core::array::from_fn(|v| {
+            // SAFETY: the caller's promise
+            unsafe { _mm512_loadu_si512(acc.add((r * V + v) * LANES).cast()) }
+        })
+    })
 }
 
 /// # Safety
