@@ -2,7 +2,7 @@
 
 use super::gguf::Gguf;
 use super::{Checkpoint, Entry, Source, companions, special};
-use crate::{Config, Error, Tokenizer};
+use crate::{Config, Error, Tensors, Tokenizer, Weights};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,13 @@ impl Model {
     /// Its shape.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// All its weights, in memory. Errors: a tensor that is missing, malformed or of another shape.
+    pub fn weights(&self) -> Result<Weights, Error> {
+        let read = |name: String| Ok((name.clone(), self.source.tensor(&name)?));
+        let names = self.config.slots().into_iter().map(|slot| slot.name);
+        Weights::new(self.config, names.map(read).collect::<Result<Tensors, Error>>()?)
     }
 
     /// Its tokenizer. Errors: the folder has no `tokenizer.json`.
