@@ -7,6 +7,7 @@
 //!
 //! Throughout, `g` is the gradient of the loss by the operation's result.
 
+use crate::slices::{exp, exponents, max, sum_of_exponents};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor,
     bail,
@@ -209,7 +210,7 @@ impl CustomOp2 for SwiGlu {
 }
 
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
 /// Rotary embedding of q and k, then causal attention: `softmax(q·kᵀ/√head_dim)·v`, query head h
@@ -282,12 +283,9 @@ impl Attention {
         let mut p = to_vec(scores)?;
         for (i, row) in p.chunks_exact_mut(self.len).enumerate() {
             let (seen, hidden) = row.split_at_mut(i % self.len + 1);
-            let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0;
-            for x in seen.iter_mut() {
-                *x = ((*x - max) * scale).exp();
-                sum += *x;
-            }
+            seen.iter_mut().for_each(|x| *x *= scale);
+            let shift = max(seen);
+            let sum = exponents(seen, shift);
             for x in seen {
                 *x /= sum;
             }
@@ -369,8 +367,8 @@ impl CustomOp1 for CrossEntropy {
         }
         let rows = logits.chunks_exact(vocab).zip(&self.targets);
         let loss = rows.map(|(row, target)| {
-            let (max, sum) = exponents(row);
-            sum.ln() + max - row[*target as usize]
+            let shift = max(row);
+            sum_of_exponents(row, shift).ln() + shift - row[*target as usize]
         });
         Ok((CpuStorage::F32(loss.collect()), n.into()))
     }
@@ -380,20 +378,13 @@ impl CustomOp1 for CrossEntropy {
         let (mut logits, g) = (to_vec(logits_in)?, to_vec(g)?);
         let rows = logits.chunks_exact_mut(logits_in.dim(1)?);
         for ((row, target), g) in rows.zip(&self.targets).zip(g) {
-            let (max, sum) = exponents(row);
-            for x in row.iter_mut() {
-                *x = g * (*x - max).exp() / sum;
-            }
+            let shift = max(row);
+            let scale = g / exponents(row, shift);
+            row.iter_mut().for_each(|x| *x *= scale);
             row[*target as usize] -= g;
         }
         Ok(Some(like(logits, logits_in)?))
     }
-}
-
-/// A row's maximum m and `Σ exp(x − m)`.
-fn exponents(row: &[f32]) -> (f32, f32) {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    (max, row.iter().map(|x| (x - max).exp()).sum())
 }
 
 #[cfg(test)]

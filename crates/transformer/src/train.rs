@@ -3,8 +3,8 @@
 //! A step's shards each run on one thread, from end to end. candle splits what has 2¹⁶ elements or
 //! more over a pool of its own, for which shards then queue, spinning: set `CANDLE_NUM_THREADS=1`
 //! where a shard's sequences × width reach that ([`Settings::tiny`] stays below it). And it reads the
-//! number of cores from the system before every product unless `RAYON_NUM_THREADS` is set, which
-//! costs a tenth. Neither changes a bit of the result.
+//! number of cores from the system before every product of attention unless `RAYON_NUM_THREADS` is
+//! set. Neither changes a bit of the result.
 
 use crate::corpus::{Corpus, splitmix64};
 use crate::optim::{AdamW, Param};

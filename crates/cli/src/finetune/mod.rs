@@ -142,7 +142,8 @@ struct Asked {
     version: u32,
     origin: String,
     pattern: String,
-    settings: Settings,
+    /// As text: JSON's floats need not come back as they went.
+    settings: String,
 }
 
 /// In the run's folder: the trainer's state, and the losses so far.
@@ -180,7 +181,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut trainer =
         FineTuner::new(student, &masks, teacher, &text, settings).into_diagnostic()?;
     let origin = trainer.origin().to_owned();
-    let asked = Asked { version: 1, origin, pattern: pattern.to_string(), settings };
+    let (pattern, settings) = (pattern.to_string(), format!("{settings:?}"));
+    let asked = Asked { version: 1, origin, pattern, settings };
     let existing = match (args.resume, args.fresh) {
         (true, _) => Existing::Resume,
         (_, true) => Existing::Discard,

@@ -8,7 +8,7 @@
 //! T² keeps the second part's gradient as large as the first's, whatever T.
 
 use crate::ops::{elements, like, to_vec};
-use crate::slices::{exp, max, sum_of_exponents};
+use crate::slices::{exp, fold, max, sum_of_pairs};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 /// Applied to the student's logits `n × vocab`; the result is the loss of each row in nats.
@@ -31,12 +31,8 @@ struct Softmax {
 
 impl Softmax {
     fn new(row: &[f32], temperature: f32) -> Self {
-        let inverse = 1.0 / temperature;
-        let shift = max(row);
-        let sum = match temperature {
-            1.0 => sum_of_exponents(row, shift),
-            _ => row.iter().map(|x| exp((x - shift) * inverse)).sum(),
-        };
+        let (inverse, shift) = (1.0 / temperature, max(row));
+        let sum = fold(row, 0.0, |a, x| a + exp((x - shift) * inverse), |a, b| a + b);
         Self { log_sum: sum.ln() + shift * inverse, inverse }
     }
 
@@ -82,13 +78,10 @@ impl CustomOp1 for Distillation {
             bail!("{n}×{vocab} logits, {teacher} of the teacher, {targets} targets");
         }
         let loss = self.rows(logits, vocab).map(|row| {
-            let pairs = row.student.iter().zip(row.teacher);
-            // summed in groups, as long sums in f32 lose digits
-            let terms = pairs.map(|(z, t)| {
-                let p = row.heard.log(*t);
-                exp(p) * (p - row.soft.log(*z))
+            let divergence = sum_of_pairs(row.student, row.teacher, |z, t| {
+                let p = row.heard.log(t);
+                exp(p) * (p - row.soft.log(z))
             });
-            let divergence = terms.map(f64::from).sum::<f64>() as f32;
             let missed = -row.hard.log(row.student[row.target]);
             (1.0 - self.share) * missed + self.share * self.temperature.powi(2) * divergence
         });

@@ -168,12 +168,11 @@ impl FineTuner {
                 }
             }
         }
-        let nothing = vec![None; params.len()];
         let mut trainer = Self {
             rotary: config.rotary_rows(settings.length).into(),
             threads: Threads::new(settings.shards)?,
             patterns: vec![None; params.len()],
-            masks: nothing,
+            masks: vec![None; params.len()],
             step: 0,
             config,
             settings,
@@ -183,11 +182,11 @@ impl FineTuner {
             text,
             origin,
         };
-        let aligned = trainer.aligned(masks)?;
         match settings.sparsity {
             Sparsity::Frozen => trainer.hold(masks)?,
             Sparsity::SrSte { .. } => {
-                trainer.patterns = aligned.iter().map(|m| m.as_ref().map(Mask::pattern)).collect();
+                let pattern = |mask: &Option<Mask>| mask.as_ref().map(Mask::pattern);
+                trainer.patterns = trainer.aligned(masks)?.iter().map(pattern).collect();
             }
         }
         Ok(trainer)
