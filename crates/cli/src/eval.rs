@@ -4,7 +4,7 @@ use crate::demo::terminal::{bar, dim, fact};
 use miette::{IntoDiagnostic, Result};
 use quickpick_transformer::checkpoint::Model;
 use quickpick_transformer::perplexity::{Estimate, Perplexity, Windows, perplexity};
-use quickpick_transformer::{Error, Text};
+use quickpick_transformer::{Config, Error, Tensor, Text};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -114,6 +114,18 @@ fn open(path: &Path, text: &[PathBuf], protocol: &Protocol) -> Result<Evaluated>
 /// Measures a model, with a bar.
 pub fn evaluate(model: &Model, text: &Text, protocol: &Protocol, name: &str) -> Result<Evaluated> {
     let config = model.architecture().decoder().into_diagnostic()?;
+    let tensor = |name: &str| model.source().tensor(name);
+    evaluate_tensors(config, &tensor, text, protocol, name)
+}
+
+/// Measures the model whose tensors `tensor` gives by name, with a bar.
+pub fn evaluate_tensors(
+    config: &Config,
+    tensor: &dyn Fn(&str) -> std::result::Result<Tensor, Error>,
+    text: &Text,
+    protocol: &Protocol,
+    name: &str,
+) -> Result<Evaluated> {
     let windows = Windows {
         context: protocol.context,
         stride: protocol.stride.unwrap_or(protocol.context),
@@ -121,8 +133,7 @@ pub fn evaluate(model: &Model, text: &Text, protocol: &Protocol, name: &str) -> 
     };
     let bar = bar("perplexity", 1);
     bar.set_message(name.to_owned());
-    let tensor = |name: &str| -> std::result::Result<_, Error> { model.source().tensor(name) };
-    let measured = perplexity(config, &tensor, text, windows, &mut |done, of| {
+    let measured = perplexity(config, tensor, text, windows, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     })

@@ -7,6 +7,7 @@ mod convert;
 mod demo;
 mod doctor;
 mod eval;
+mod finetune;
 mod generate;
 mod html;
 mod inspect;
@@ -30,6 +31,8 @@ enum Command {
     Demo(demo::Args),
     /// Make a checkpoint 2:4 sparse, one shot, block by block; a killed run goes on with --resume.
     Prune(prune::Args),
+    /// Train a pruned checkpoint while it stays sparse; a killed run goes on with --resume.
+    Finetune(finetune::Args),
     /// Prune by several methods, and compare perplexity or embeddings, error, time and memory.
     Compare(compare::Args),
     /// Perplexity of a checkpoint on a text, with the protocol stated.
@@ -50,6 +53,7 @@ fn main() -> miette::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Prune(args) => prune::run(&args),
+        Command::Finetune(args) => finetune::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Generate(args) => generate::run(&args),

@@ -3,7 +3,8 @@
 use crate::Error;
 use crate::config::{self, Config, in_block};
 use crate::ops::{Attention, cross_entropy, linear, rms_norm, swiglu};
-use candle_core::{Device, Tensor};
+use crate::optim::Param;
+use candle_core::{Device, Tensor, Var};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,9 +19,30 @@ pub fn losses<T: Copy + Into<u32>>(
     rotary: &Arc<[f32]>,
     rows: &[&[T]],
 ) -> Result<Tensor, Error> {
-    let inputs: Vec<&[T]> = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
-    let targets = rows.iter().flat_map(|row| row.iter().skip(1).map(|&t| t.into())).collect();
+    let (inputs, targets) = shifted(rows);
     Ok(cross_entropy(&forward(config, params, rotary, &inputs)?, targets)?)
+}
+
+/// What is read of each row, all but its last token, and what is predicted, all but the first.
+pub fn shifted<'a, T: Copy + Into<u32>>(rows: &[&'a [T]]) -> (Vec<&'a [T]>, Vec<u32>) {
+    let inputs = rows.iter().map(|row| &row[..row.len().saturating_sub(1)]).collect();
+    let targets = rows.iter().flat_map(|row| row.iter().skip(1).map(|&t| t.into())).collect();
+    (inputs, targets)
+}
+
+/// A loss and its gradients by `vars`, which stand for `params`, in their order.
+pub fn backward(
+    loss: &Tensor,
+    params: &[Param],
+    vars: &[Var],
+) -> Result<(f32, Vec<Vec<f32>>), Error> {
+    let mut store = loss.backward()?;
+    let gradient = |(p, var): (&Param, &Var)| match store.remove(var.as_tensor()) {
+        Some(g) => Ok(g.flatten_all()?.to_vec1()?),
+        None => Err(Error::Training(format!("{} has no gradient", p.slot.name))),
+    };
+    let gradients = params.iter().zip(vars).map(gradient).collect::<Result<_, _>>()?;
+    Ok((loss.to_scalar()?, gradients))
 }
 
 /// Logits `rows·len × vocab` of token sequences of one length; `rotary` is [`Config::rotary_table`].

@@ -7,13 +7,16 @@
 //!
 //! Throughout, `g` is the gradient of the loss by the operation's result.
 
-use candle_core::backend::BackendStorage;
+use crate::slices::{exp, exponents, max, sum_of_exponents};
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor,
+    bail,
 };
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 use std::sync::Arc;
 
-/// `x[n×k] · w[m×k]ᵀ`, or so for each of a batch.
+/// `x[n×k] · w[m×k]ᵀ`, on this thread.
 pub fn linear(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     x.apply_op2(w, Linear)
 }
@@ -34,19 +37,37 @@ pub fn cross_entropy(logits: &Tensor, targets: Vec<u32>) -> Result<Tensor> {
 }
 
 /// The elements of a tensor without gaps.
-fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
         None => bail!("a tensor with gaps: {layout:?}"),
     }
 }
 
-fn to_vec(t: &Tensor) -> Result<Vec<f32>> {
+pub(crate) fn to_vec(t: &Tensor) -> Result<Vec<f32>> {
     t.flatten_all()?.to_vec1()
 }
 
-fn like(values: Vec<f32>, t: &Tensor) -> Result<Tensor> {
+pub(crate) fn like(values: Vec<f32>, t: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(values, t.shape(), &Device::Cpu)
+}
+
+/// `f` of the elements of a tensor without gaps.
+fn with<T>(t: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+    let (storage, layout) = t.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => f(elements(storage, layout)?),
+        _ => bail!("a tensor that is not on the CPU"),
+    }
+}
+
+/// `a·b` on this thread, by faer, whose kernels use AVX-512 where candle's stop at AVX2.
+fn product(a: MatRef<f32>, b: MatRef<f32>) -> Vec<f32> {
+    let (n, m) = (a.nrows(), b.ncols());
+    let mut y = vec![0.0; n * m];
+    let into = MatMut::from_row_major_slice_mut(&mut y, n, m);
+    matmul(into, Accum::Replace, a, b, 1.0, Par::Seq);
+    y
 }
 
 struct Linear;
@@ -64,20 +85,32 @@ impl CustomOp2 for Linear {
         w_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (n, k) = x_layout.shape().dims2()?;
-        let (m, _) = w_layout.shape().dims2()?;
-        let y = x.matmul(w, (1, n, m, k), x_layout, &w_layout.transpose(0, 1)?)?;
-        Ok((y, (n, m).into()))
+        let (m, inputs) = w_layout.shape().dims2()?;
+        if k != inputs {
+            bail!("{n}×{k} meets a layer of {m}×{inputs}");
+        }
+        let x = MatRef::from_row_major_slice(elements(x, x_layout)?, n, k);
+        let w = MatRef::from_row_major_slice(elements(w, w_layout)?, m, k);
+        Ok((CpuStorage::F32(product(x, w.transpose())), (n, m).into()))
     }
 
-    /// `dx = g·w`, `dw = gᵀ·x`.
+    /// `dx = g·w`, `dw = gᵀ·x`; neither for what no gradient is asked of.
     fn bwd(
         &self,
-        x: &Tensor,
-        w: &Tensor,
+        x_in: &Tensor,
+        w_in: &Tensor,
         _: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(g.matmul(w)?), Some(g.t()?.matmul(x)?)))
+        let ((n, k), m) = (x_in.dims2()?, w_in.dim(0)?);
+        let g = to_vec(g)?;
+        let g = MatRef::from_row_major_slice(&g, n, m);
+        let dx = || with(w_in, |w| like(product(g, MatRef::from_row_major_slice(w, m, k)), x_in));
+        let dw = || {
+            let into = |x: &[f32]| product(g.transpose(), MatRef::from_row_major_slice(x, n, k));
+            with(x_in, |x| like(into(x), w_in))
+        };
+        Ok((x_in.track_op().then(dx).transpose()?, w_in.track_op().then(dw).transpose()?))
     }
 }
 
@@ -177,7 +210,7 @@ impl CustomOp2 for SwiGlu {
 }
 
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
 /// Rotary embedding of q and k, then causal attention: `softmax(q·kᵀ/√head_dim)·v`, query head h
@@ -250,12 +283,9 @@ impl Attention {
         let mut p = to_vec(scores)?;
         for (i, row) in p.chunks_exact_mut(self.len).enumerate() {
             let (seen, hidden) = row.split_at_mut(i % self.len + 1);
-            let max = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0;
-            for x in seen.iter_mut() {
-                *x = ((*x - max) * scale).exp();
-                sum += *x;
-            }
+            seen.iter_mut().for_each(|x| *x *= scale);
+            let shift = max(seen);
+            let sum = exponents(seen, shift);
             for x in seen {
                 *x /= sum;
             }
@@ -337,8 +367,8 @@ impl CustomOp1 for CrossEntropy {
         }
         let rows = logits.chunks_exact(vocab).zip(&self.targets);
         let loss = rows.map(|(row, target)| {
-            let (max, sum) = exponents(row);
-            sum.ln() + max - row[*target as usize]
+            let shift = max(row);
+            sum_of_exponents(row, shift).ln() + shift - row[*target as usize]
         });
         Ok((CpuStorage::F32(loss.collect()), n.into()))
     }
@@ -348,20 +378,13 @@ impl CustomOp1 for CrossEntropy {
         let (mut logits, g) = (to_vec(logits_in)?, to_vec(g)?);
         let rows = logits.chunks_exact_mut(logits_in.dim(1)?);
         for ((row, target), g) in rows.zip(&self.targets).zip(g) {
-            let (max, sum) = exponents(row);
-            for x in row.iter_mut() {
-                *x = g * (*x - max).exp() / sum;
-            }
+            let shift = max(row);
+            let scale = g / exponents(row, shift);
+            row.iter_mut().for_each(|x| *x *= scale);
             row[*target as usize] -= g;
         }
         Ok(Some(like(logits, logits_in)?))
     }
-}
-
-/// A row's maximum m and `Σ exp(x − m)`.
-fn exponents(row: &[f32]) -> (f32, f32) {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    (max, row.iter().map(|x| (x - max).exp()).sum())
 }
 
 #[cfg(test)]

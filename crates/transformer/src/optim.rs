@@ -3,6 +3,7 @@
 
 use crate::{Kind, Slot};
 use quickpick_prune::Mask;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// AdamW (Loshchilov & Hutter 2019, algorithm 2) under a warm-up and a cosine.
@@ -57,7 +58,7 @@ impl Param {
     }
 }
 
-fn drop_masked(values: &mut [f32], mask: &Mask) {
+pub(crate) fn drop_masked(values: &mut [f32], mask: &Mask) {
     for (x, kept) in values.iter_mut().zip(mask.kept()) {
         if !kept {
             *x = 0.0;
@@ -86,19 +87,20 @@ impl AdamW {
         mut grads: Vec<Vec<f32>>,
         masks: &[Option<Mask>],
     ) {
-        let mut norm = 0.0;
-        for (grad, mask) in grads.iter_mut().zip(masks) {
+        let masked = grads.par_iter_mut().zip(masks).map(|(grad, mask)| {
             if let Some(mask) = mask {
                 drop_masked(grad, mask);
             }
-            norm += grad.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>();
-        }
-        let clip = (f64::from(self.clip) / norm.sqrt()).min(1.0) as f32;
+            grad.iter().map(|g| f64::from(*g) * f64::from(*g)).sum()
+        });
+        let squares: Vec<f64> = masked.collect();
+        let norm = squares.iter().sum::<f64>().sqrt();
+        let clip = (f64::from(self.clip) / norm).min(1.0) as f32;
         let lr = self.lr_at(step);
         // Both means start at zero; dividing by 1 − βᵗ takes the bias away (Kingma & Ba 2015, §3).
         let unbias = |beta: f32| 1.0 / (1.0 - f64::from(beta).powf((step + 1) as f64)) as f32;
         let (unbias1, unbias2) = (unbias(self.beta1), unbias(self.beta2));
-        for ((param, grad), mask) in params.iter_mut().zip(&grads).zip(masks) {
+        params.par_iter_mut().zip(&grads).zip(masks).for_each(|((param, grad), mask)| {
             let decay = match param.slot.kind {
                 Kind::Norm | Kind::Embedding => 1.0,
                 Kind::Linear | Kind::Head => 1.0 - lr * self.weight_decay,
@@ -113,7 +115,7 @@ impl AdamW {
             if let Some(mask) = mask {
                 drop_masked(&mut param.value, mask);
             }
-        }
+        });
     }
 }
 

@@ -33,8 +33,14 @@ pub fn exp(x: f32) -> f32 {
     series * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
+/// `f` over all elements, several partial results side by side, which `join` puts together.
 #[inline]
-fn fold(x: &[f32], start: f32, f: impl Fn(f32, f32) -> f32, join: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn fold(
+    x: &[f32],
+    start: f32,
+    f: impl Fn(f32, f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let mut lanes = [start; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
@@ -65,6 +71,21 @@ pub fn exponents(x: &mut [f32], shift: f32) -> f32 {
 /// `Σ e^(x − shift)`.
 pub fn sum_of_exponents(x: &[f32], shift: f32) -> f32 {
     fold(x, 0.0, |a, x| a + exp(x - shift), |a, b| a + b)
+}
+
+/// `Σ f(x[i], y[i])`.
+pub fn sum_of_pairs(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    for (x, y) in x.iter().zip(y) {
+        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
+            *lane += f(x, y);
+        }
+    }
+    for ((lane, &x), &y) in lanes.iter_mut().zip(x_rest).zip(y_rest) {
+        *lane += f(x, y);
+    }
+    lanes.into_iter().sum()
 }
 
 /// `x[i]·gain/√(mean(x[i]²) + eps)` for each row.
@@ -241,6 +262,8 @@ mod tests {
             let want: f32 = x.iter().map(|x| (x + 20.0 - n as f32).exp()).sum();
             let sum = sum_of_exponents(&x, n as f32 - 20.0);
             assert!((sum - want).abs() <= 1e-6 * want, "{sum} {want}");
+            let twice = sum_of_pairs(&x, &x, |a, b| a + b);
+            assert_eq!(twice, 2.0 * x.iter().sum::<f32>());
             assert_eq!(exponents(&mut x, n as f32 - 20.0), sum);
         }
     }

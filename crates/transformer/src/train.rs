@@ -3,17 +3,16 @@
 //! A step's shards each run on one thread, from end to end. candle splits what has 2¹⁶ elements or
 //! more over a pool of its own, for which shards then queue, spinning: set `CANDLE_NUM_THREADS=1`
 //! where a shard's sequences × width reach that ([`Settings::tiny`] stays below it). And it reads the
-//! number of cores from the system before every product unless `RAYON_NUM_THREADS` is set, which
-//! costs a tenth. Neither changes a bit of the result.
+//! number of cores from the system before every product of attention unless `RAYON_NUM_THREADS` is
+//! set. Neither changes a bit of the result.
 
 use crate::corpus::{Corpus, splitmix64};
-use crate::model;
 use crate::optim::{AdamW, Param};
-use crate::weights::{Tensor, Tensors, Weights, load_tensors, save_tensors};
-use crate::{Config, Error};
+use crate::threads::Threads;
+use crate::weights::{Tensor, Weights};
+use crate::{Config, Error, model, state};
 use candle_core::{Device, Var};
 use quickpick_prune::{LayerInfo, Mask, Masks, Trainer};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -149,8 +148,7 @@ pub struct DecoderTrainer {
     /// Aligned with `params`.
     masks: Vec<Option<Mask>>,
     step: u64,
-    /// One thread each: a shard runs on one thread from end to end.
-    pools: Vec<ThreadPool>,
+    threads: Threads,
 }
 
 /// The line of a state's file that is not tensors.
@@ -161,24 +159,16 @@ struct Header {
     settings: Settings,
 }
 
-const STATE_KEY: &str = "state";
-/// Prefixes of a parameter's three tensors in a state's file.
-const PARTS: [&str; 3] = ["value.", "mean.", "square."];
-
 impl DecoderTrainer {
     /// A trainer at step 0 with weights from seed 0.
     pub fn new(config: Config, settings: Settings, corpus: Arc<Corpus>) -> Result<Self, Error> {
         config.validate()?;
         settings.validate(&config)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let pool = |_| {
-            let pool = ThreadPoolBuilder::new().num_threads(1).build();
-            pool.map_err(|e| Error::Training(format!("no thread: {e}")))
-        };
-        let pools = (0..cores.min(settings.shards)).map(pool).collect::<Result<_, _>>()?;
+        let threads = Threads::new(settings.shards)?;
         let masks = vec![None; config.slots().len()];
         let (rotary, params) = (config.rotary_table().into(), Vec::new());
-        let mut trainer = Self { config, settings, corpus, rotary, params, masks, step: 0, pools };
+        let mut trainer =
+            Self { config, settings, corpus, rotary, params, masks, step: 0, threads };
         trainer.init(0)?;
         Ok(trainer)
     }
@@ -208,7 +198,7 @@ impl DecoderTrainer {
         let windows = self.corpus.held_out_windows(windows, seq + 1);
         let params = self.constants()?;
         let parts: Vec<_> = windows.chunks(1).collect();
-        let losses = self.on_all_threads(&parts, |rows| {
+        let losses = self.threads.each(&parts, |rows| {
             let losses = model::losses(&self.config, &params, &self.rotary, rows)?;
             Ok(losses.reshape((rows.len(), seq))?.mean(1)?.to_vec1::<f32>()?)
         })?;
@@ -237,35 +227,7 @@ impl DecoderTrainer {
         let named = self.params.iter().zip(vars);
         let params = named.map(|(p, v)| (p.slot.name.clone(), v.as_tensor().clone())).collect();
         let loss = model::losses(&self.config, &params, &self.rotary, rows)?.mean_all()?;
-        let store = loss.backward()?;
-        let gradient = |(p, var): (&Param, &Var)| match store.get(var.as_tensor()) {
-            Some(g) => Ok(g.flatten_all()?.to_vec1()?),
-            None => Err(Error::Training(format!("{} has no gradient", p.slot.name))),
-        };
-        let gradients = self.params.iter().zip(vars).map(gradient).collect::<Result<_, _>>()?;
-        Ok((loss.to_scalar()?, gradients))
-    }
-
-    /// `work` on every part, the parts dealt out to the threads in turn; results in the parts' order.
-    fn on_all_threads<P: Sync, R: Send>(
-        &self,
-        parts: &[P],
-        work: impl Fn(&P) -> Result<R, Error> + Sync,
-    ) -> Result<Vec<R>, Error> {
-        let (threads, work) = (self.pools.len(), &work);
-        let mut done: Vec<Vec<Result<R, Error>>> = std::thread::scope(|scope| {
-            let turn = |(first, pool): (usize, &ThreadPool)| {
-                let mine = parts.iter().skip(first).step_by(threads);
-                pool.install(|| mine.map(work).collect())
-            };
-            let handles: Vec<_> =
-                self.pools.iter().enumerate().map(|p| scope.spawn(move || turn(p))).collect();
-            let panicked = |_| vec![Err(Error::Training("a training thread panicked".into()))];
-            handles.into_iter().map(|h| h.join().unwrap_or_else(panicked)).collect()
-        });
-        let mut turns: Vec<_> = done.iter_mut().map(|d| d.drain(..)).collect();
-        let missing = || Err(Error::Training("a training thread did not finish".into()));
-        (0..parts.len()).map(|i| turns[i % threads].next().unwrap_or_else(missing)).collect()
+        model::backward(&loss, &self.params, vars)
     }
 
     fn index(&self, name: &str) -> Result<usize, Error> {
@@ -314,24 +276,11 @@ impl Trainer for DecoderTrainer {
         let parts: Vec<_> = rows.chunks(batch / shards).collect();
         let var = |p: &Param| Var::from_slice(&p.value, p.slot.shape.as_slice(), &Device::Cpu);
         let vars = self.params.iter().map(var).collect::<Result<Vec<_>, _>>()?;
-        let mut results =
-            self.on_all_threads(&parts, |rows| self.gradients(&vars, rows))?.into_iter();
-        let none = || Error::Training("a batch without shards".into());
-        let (mut loss, mut sum) = results.next().ok_or_else(none)?;
-        for (l, gradients) in results {
-            loss += l;
-            for (a, b) in sum.iter_mut().flatten().zip(gradients.iter().flatten()) {
-                *a += b;
-            }
-        }
-        let loss = f64::from(loss) / shards as f64;
+        let (loss, gradients) = self.threads.mean(&parts, |rows| self.gradients(&vars, rows))?;
         if !loss.is_finite() {
             return Err(Error::Training(format!("the loss is {loss} after {} steps", self.step)));
         }
-        for g in sum.iter_mut().flatten() {
-            *g /= shards as f32;
-        }
-        adam.step(self.step, &mut self.params, sum, &self.masks);
+        adam.step(self.step, &mut self.params, gradients, &self.masks);
         self.step += 1;
         Ok(loss)
     }
@@ -360,36 +309,14 @@ impl Trainer for DecoderTrainer {
     }
 
     fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut tensors = Tensors::new();
-        for p in &self.params {
-            for (part, data) in PARTS.iter().zip([&p.value, &p.mean, &p.square]) {
-                let tensor = Tensor { shape: p.slot.shape.clone(), data: data.clone() };
-                tensors.insert(format!("{part}{}", p.slot.name), tensor);
-            }
-        }
         let header = Header { step: self.step, config: self.config, settings: self.settings };
-        let header = serde_json::to_string(&header).map_err(|e| Error::file(path, e))?;
-        save_tensors(path, &tensors, STATE_KEY, header)
+        state::save(path, &self.params, &header)
     }
 
     fn load(&mut self, path: &Path) -> Result<(), Error> {
-        let (mut tensors, metadata) = load_tensors(path)?;
-        let header =
-            metadata.get(STATE_KEY).ok_or_else(|| Error::file(path, "it is no training state"))?;
-        let header: Header = serde_json::from_str(header).map_err(|e| Error::file(path, e))?;
-        if header.config != self.config || header.settings != self.settings {
-            return Err(Error::file(path, "it belongs to another model or other settings"));
-        }
-        for p in &mut self.params {
-            for (part, data) in PARTS.iter().zip([&mut p.value, &mut p.mean, &mut p.square]) {
-                let name = format!("{part}{}", p.slot.name);
-                let tensor = tensors.remove(&name).filter(|t| t.shape == p.slot.shape);
-                *data = tensor
-                    .ok_or_else(|| Error::file(path, format!("{name} is missing or misshapen")))?
-                    .data;
-            }
-        }
-        self.step = header.step;
+        let (config, settings) = (self.config, self.settings);
+        let ours = |header: &Header| header.config == config && header.settings == settings;
+        self.step = state::load(path, &mut self.params, ours)?.step;
         self.masks.fill(None);
         Ok(())
     }

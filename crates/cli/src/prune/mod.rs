@@ -207,7 +207,8 @@ fn measure(model: &Model, text: &Text, protocol: &Protocol, path: &Path) -> Resu
     evaluate(model, text, protocol, &path.display().to_string())
 }
 
-fn exists(out: &Path) -> miette::Report {
+/// A checkpoint is not written over.
+pub fn exists(out: &Path) -> miette::Report {
     let help = "name another folder with --out, or remove this one";
     miette!(help = help, "{} exists", out.display())
 }
@@ -330,7 +331,7 @@ impl<'a> Plan<'a> {
 }
 
 /// A file's bytes; none if there is no such file.
-fn read(file: &Path) -> Result<Option<Vec<u8>>> {
+pub fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     match std::fs::read(file) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -362,7 +363,8 @@ fn misspelt(rules: &Rules, model: &Model) -> Result<()> {
     }
 }
 
-fn run_path(out: &Path) -> PathBuf {
+/// Where an unfinished run lies, beside what it makes.
+pub fn run_path(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".run");
     out.with_file_name(name)

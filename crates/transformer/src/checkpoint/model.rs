@@ -2,7 +2,7 @@
 
 use super::gguf::Gguf;
 use super::{Checkpoint, Entry, Source, companions, special};
-use crate::{Architecture, Error, Tokenizer};
+use crate::{Architecture, Error, Tensors, Tokenizer, Weights};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,14 @@ impl Model {
     /// Its kind and shape.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    /// All its weights, in memory. Errors: it is no decoder; a tensor that is missing, malformed or of another shape.
+    pub fn weights(&self) -> Result<Weights, Error> {
+        let config = *self.architecture.decoder()?;
+        let read = |name: String| Ok((name.clone(), self.source.tensor(&name)?));
+        let names = config.slots().into_iter().map(|slot| slot.name);
+        Weights::new(config, names.map(read).collect::<Result<Tensors, Error>>()?)
     }
 
     /// Its tokenizer. Errors: the folder has no `tokenizer.json`.

@@ -120,7 +120,7 @@ impl Raw {
 
     /// Rounded to the nearest of another type: F16, BF16 or F32; integers stay as they are. Errors, as
     /// the reason: a number exceeds that type.
-    pub(super) fn cast(self, to: StoredType) -> Result<Self, String> {
+    pub(crate) fn cast(self, to: StoredType) -> Result<Self, String> {
         use StoredType as S;
         if self.dtype == to || !self.widens() {
             return Ok(self);

@@ -74,6 +74,11 @@ impl RunFolder {
         }
     }
 
+    /// Whatever else a run keeps there.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// The file of a block's pruned weights.
     pub fn block_file(&self, block: usize) -> PathBuf {
         self.path.join(format!("block-{block:04}.safetensors"))

@@ -82,7 +82,7 @@ fn a_restored_run_takes_the_same_steps() {
     restored.load(&path("early")).unwrap();
     assert_eq!(restored.steps(), 3);
     // Another number of threads changes no bit either.
-    restored.pools.truncate(1);
+    restored.threads = Threads::new(1).unwrap();
     let again: Vec<f64> = (0..3).map(|_| restored.step().unwrap()).collect();
     assert_eq!(again, losses);
     restored.save(&path("again")).unwrap();
