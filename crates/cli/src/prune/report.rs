@@ -57,7 +57,8 @@ impl Report {
                 layers.iter().filter_map(|l| Some((l, l.pruned.as_ref()?))).collect();
             let mean = pruned.iter().map(|(_, p)| p.error).sum::<f64>() / pruned.len() as f64;
             let worst = pruned.iter().max_by(|a, b| a.1.error.total_cmp(&b.1.error));
-            let seconds: f64 = pruned.iter().map(|(_, p)| p.seconds).sum();
+            // an empty sum is −0
+            let seconds = pruned.iter().map(|(_, p)| p.seconds).fold(0.0, |a, b| a + b);
             vec![
                 kind.to_owned(),
                 format!("{} of {}", pruned.len(), layers.len()),
