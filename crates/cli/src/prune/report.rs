@@ -21,7 +21,7 @@ pub struct Report {
     pub pattern: String,
     /// Every linear layer of the blocks.
     pub layers: Vec<LayerReport>,
-    /// Bytes of the pruned layers.
+    /// Bytes of the layers.
     pub bytes: Bytes,
     /// Of the model as it was.
     pub before: Option<Evaluated>,
@@ -35,7 +35,7 @@ pub struct Report {
     pub peak_bytes: Option<u64>,
 }
 
-/// Bytes of the pruned layers, in the type in which they ship.
+/// Bytes of the layers, pruned or not, in the type in which they ship.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bytes {
     /// Every weight.
