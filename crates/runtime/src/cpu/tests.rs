@@ -63,20 +63,24 @@ fn crossed_steps_on_two_threads_do_not_wait_for_each_other() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
+    use half::bf16;
     let cpu = Cpu::new();
     let (m, k) = (1000, 1024);
     let x: Vec<f32> = (0..40 * k).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
     let w: Vec<f32> = (0..m * k).map(|i| (i * 53 % 97) as f32 / 48.0 - 1.0).collect();
-    let (x, w) = (
-        cpu.upload(bytemuck::cast_slice(&x)).unwrap(),
-        cpu.upload(bytemuck::cast_slice(&w)).unwrap(),
-    );
+    let narrow = |v: &[f32]| v.iter().map(|&v| bf16::from_f32(v)).collect::<Vec<_>>();
+    let bytes = |dtype, v: &[f32]| match dtype {
+        DType::F32 => bytemuck::cast_slice(v).to_vec(),
+        _ => bytemuck::cast_slice(&narrow(v)).to_vec(),
+    };
     let epilogue = Epilogue { activation: Activation::Gelu, ..Epilogue::NONE };
-    for n in [1, 40] {
-        let (weights, dtype) = (Weights::Dense, DType::F32);
-        let p = Linear { m: m as u32, n, k: k as u32, weights, dtype, out: dtype, epilogue };
+    for (n, dtype) in [1, 40].into_iter().flat_map(|n| [(n, DType::F32), (n, DType::BF16)]) {
+        let upload = |v: &[f32]| cpu.upload(&bytes(dtype, v)).unwrap();
+        let (x, w) = (upload(&x), upload(&w));
+        let (weights, out) = (Weights::Dense, DType::F32);
+        let p = Linear { m: m as u32, n, k: k as u32, weights, dtype, out, epilogue };
         let plan = select(&Problem::Linear(p), cpu.caps()).unwrap().plan;
-        let y = cpu.buffer(4 * n as u64 * m as u64).unwrap();
+        let y = cpu.buffer(4 * u64::from(n) * m as u64).unwrap();
         let operands = [&w, &x, &y].map(|b| Some(Slice::from(b.clone())));
         let [w, x, y_slot] = operands;
         let steps = [cpu.step(&plan, &[w, x, None, None, None, None, y_slot]).unwrap()];
@@ -85,7 +89,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
             pool.install(|| cpu.run(&steps)).unwrap();
             cpu.read(&y, 0, cpu.len(&y)).unwrap()
         };
-        assert_eq!(run(1), run(3), "n = {n}");
+        assert_eq!(run(1), run(3), "n = {n}, {dtype}");
     }
 }
 
