@@ -181,6 +181,7 @@ fn head(record: &Record) -> Vec<(&'static str, Side)> {
         .collect()
 }
 
+/// The dense model, then the pruned ones, the worst first.
 fn cells(record: &Record) -> Vec<Vec<String>> {
     let around = |first: [String; 2], measured: Vec<String>, last: [String; 5]| {
         first.into_iter().chain(measured).chain(last).collect()
@@ -204,7 +205,9 @@ fn cells(record: &Record) -> Vec<Vec<String>> {
         ];
         around([method, row.seed.to_string()], row.outcome.cells(), last)
     };
-    std::iter::once(dense).chain(record.rows.iter().map(row)).collect()
+    let mut rows: Vec<&Row> = record.rows.iter().collect();
+    rows.sort_by(|a, b| b.outcome.damage().total_cmp(&a.outcome.damage()));
+    std::iter::once(dense).chain(rows.into_iter().map(row)).collect()
 }
 
 fn markdown(record: &Record) -> String {

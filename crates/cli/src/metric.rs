@@ -170,6 +170,14 @@ impl Dense {
 }
 
 impl Outcome {
+    /// More for a worse model; to be compared within one record.
+    pub fn damage(&self) -> f64 {
+        match self {
+            Self::Perplexity { ratio, .. } => ratio.value,
+            Self::Embeddings { agreement } => -agreement.cosine.value,
+        }
+    }
+
     /// A pruned model's cells.
     pub fn cells(&self) -> Vec<String> {
         match self {
