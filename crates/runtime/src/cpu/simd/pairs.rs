@@ -19,12 +19,21 @@ pub(in crate::cpu) struct Pairs(());
 /// Tokens in a vector.
 const LANES: usize = 16;
 
-/// Columns of W in a block: the six pairs of each of its groups by 128 tokens take 48 KB, which the second cache
-/// hands over as fast as they are used; half of it, for the first cache, would carry the sums twice as often.
+/// Columns of 2:4 weights in a block: the six pairs of each of its groups by 128 tokens take 48 KB, which the second
+/// cache hands over as fast as they are used; half of it, for the first cache, would carry the sums twice as often.
 const DEPTH: usize = 64;
 
-/// Groups of a block.
+/// Groups of such a block.
 const GROUPS: usize = DEPTH / 4;
+
+/// Columns of dense weights in a block: their pairs by 64 tokens take 16 KB of the first cache.
+const DENSE_DEPTH: usize = 128;
+
+/// Rows of W that are multiplied at once, at most.
+const MOST_ROWS: usize = 6;
+
+/// Room for the weights of such rows in a block, two in each word.
+type Room = [[u32; DENSE_DEPTH / 2]; MOST_ROWS];
 
 /// Panel rows of a group of four inputs, under 2:4 weights and under dense ones.
 pub(in crate::cpu) const fn pairs_of_group(sparse: bool) -> usize {
@@ -59,7 +68,7 @@ pub(in crate::cpu) trait Pair: Pod + Send + Sync {
     unsafe fn four(x: *const Self, at: __m512i, mask: u16) -> [__m512i; 4];
 
     /// A row's weights in a block, two in each 32 bits; in `room` if they do not lie so already.
-    fn two(row: &[Self], room: &mut [u32; DEPTH / 2]) -> *const u32;
+    fn two(row: &[Self], room: &mut [u32; DENSE_DEPTH / 2]) -> *const u32;
 
     /// Adds two products to each sum.
     ///
@@ -88,7 +97,7 @@ impl Pair for bf16 {
     }
 
     #[inline(always)]
-    fn two(row: &[Self], _: &mut [u32; DEPTH / 2]) -> *const u32 {
+    fn two(row: &[Self], _: &mut [u32; DENSE_DEPTH / 2]) -> *const u32 {
         row.as_ptr().cast()
     }
 
@@ -123,7 +132,7 @@ impl Pair for i8 {
     }
 
     #[inline(always)]
-    fn two(row: &[Self], room: &mut [u32; DEPTH / 2]) -> *const u32 {
+    fn two(row: &[Self], room: &mut [u32; DENSE_DEPTH / 2]) -> *const u32 {
         for (to, &[a, b]) in room.iter_mut().zip(row.as_chunks().0) {
             *to = u32::from(i16::from(a) as u16) | u32::from(i16::from(b) as u16) << 16;
         }
@@ -268,8 +277,13 @@ unsafe fn blocks<T: Pair, const V: usize>(
 ) {
     let width = V * LANES;
     let rows = acc.len() / width;
-    for start in (0..k).step_by(DEPTH) {
-        let depth = DEPTH.min(k - start);
+    let deepest = match weights {
+        Rows::Sparse(..) => DEPTH,
+        Rows::Dense(_) => DENSE_DEPTH,
+    };
+    let mut room: Room = [[0; _]; _];
+    for start in (0..k).step_by(deepest) {
+        let depth = deepest.min(k - start);
         let mut row = 0;
         while row < rows {
             let left = rows - row;
@@ -282,18 +296,18 @@ unsafe fn blocks<T: Pair, const V: usize>(
                         let panel = panel.as_ptr().add(start / 4 * 6 * width);
                         // at most 24 sums; a row's weight is broadcast for V vectors
                         match (left, V) {
-                            (3.., 8) => sparse::<T, 3, V>(v, c, at, panel, acc),
-                            (6.., 4) => sparse::<T, 6, V>(v, c, at, panel, acc),
-                            (4.., 1..=4) => sparse::<T, 4, V>(v, c, at, panel, acc),
-                            _ => sparse::<T, 1, V>(v, c, at, panel, acc),
+                            (3.., 8) => sparse::<T, 3, V>(v, c, at, &mut room, panel, acc),
+                            (6.., 4) => sparse::<T, 6, V>(v, c, at, &mut room, panel, acc),
+                            (4.., 1..=4) => sparse::<T, 4, V>(v, c, at, &mut room, panel, acc),
+                            _ => sparse::<T, 1, V>(v, c, at, &mut room, panel, acc),
                         }
                     }
                     Rows::Dense(w) => {
                         let panel = panel.as_ptr().add(start / 2 * width);
                         match (left, V) {
-                            (6.., 1..=4) => dense::<T, 6, V>(w, at, panel, acc),
-                            (2.., _) => dense::<T, 2, V>(w, at, panel, acc),
-                            _ => dense::<T, 1, V>(w, at, panel, acc),
+                            (6.., 1..=4) => dense::<T, 6, V>(w, at, &mut room, panel, acc),
+                            (2.., _) => dense::<T, 2, V>(w, at, &mut room, panel, acc),
+                            _ => dense::<T, 1, V>(w, at, &mut room, panel, acc),
                         }
                     }
                 }
@@ -322,6 +336,7 @@ unsafe fn sparse<T: Pair, const R: usize, const V: usize>(
     values: &[T],
     codes: &[u32],
     at: Block,
+    room: &mut Room,
     panel: *const u32,
     acc: *mut f32,
 ) -> usize {
@@ -329,8 +344,7 @@ unsafe fn sparse<T: Pair, const R: usize, const V: usize>(
     let nibble = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
     let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     let mut offset = [[0u32; GROUPS]; R];
-    let mut room = [[0; DEPTH / 2]; R];
-    let two = two(values, at.row, at.k / 2, at.start / 2, at.depth / 2, &mut room);
+    let two: [_; R] = two(values, at.row, at.k / 2, at.start / 2, at.depth / 2, room);
     // SAFETY: the caller's promise: depth/32 words of each row; an offset is below the panel's depth/4 groups of 6 rows
     unsafe {
         let place = _mm512_loadu_si512(PLACE.as_ptr().cast());
@@ -374,11 +388,11 @@ unsafe fn sparse<T: Pair, const R: usize, const V: usize>(
 unsafe fn dense<T: Pair, const R: usize, const V: usize>(
     values: &[T],
     at: Block,
+    room: &mut Room,
     panel: *const u32,
     acc: *mut f32,
 ) -> usize {
-    let mut room = [[0; DEPTH / 2]; R];
-    let two = two(values, at.row, at.k, at.start, at.depth, &mut room);
+    let two: [_; R] = two(values, at.row, at.k, at.start, at.depth, room);
     // SAFETY: the caller's promise
     unsafe {
         let mut sum = load_acc::<R, V>(acc);
@@ -407,7 +421,7 @@ fn two<T: Pair, const R: usize>(
     stride: usize,
     start: usize,
     count: usize,
-    room: &mut [[u32; DEPTH / 2]; R],
+    room: &mut Room,
 ) -> [*const u32; R] {
     let mut room = room.iter_mut();
     core::array::from_fn(|r| {
