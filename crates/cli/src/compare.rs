@@ -235,7 +235,8 @@ mod tests {
             let record: Record = serde_json::from_slice(&read("compare.json")).unwrap();
             let again = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
             for record in [&record, &again] {
-                assert_eq!(markdown(record).as_bytes(), read("table.md"), "{model}");
+                let same = markdown(record).as_bytes() == read("table.md");
+                assert!(same, "{model}: its table is not of its record");
             }
             let head = head(&record);
             assert_eq!(head[2].0, measure);
