@@ -1,5 +1,6 @@
 //! Llama-style decoders as a stack of blocks.
 
+use super::stack::named;
 use super::{Flow, Free, Stack};
 use crate::block::{Block, Forward, Site};
 use crate::checkpoint::Source;
@@ -69,9 +70,7 @@ impl Stack for Llama {
         weights: &Tensors,
         flow: &mut Flow,
     ) -> Result<(), Error> {
-        let missing = |name: &str| Error::Weights(format!("there is no {name}"));
-        let tensor = |name: &str| weights.get(name).cloned().ok_or_else(|| missing(name));
-        let block = Block::load(&self.config, block, tensor)?;
+        let block = Block::load(&self.config, block, named(weights))?;
         let Flow { stream, inputs } = flow;
         *inputs = match Site::ALL.get(stage) {
             Some(Site::Attention) => self.forward.attention_inputs(&block, stream)?,

@@ -85,11 +85,7 @@ pub fn run(
     };
     let mut reports = Vec::new();
     for block in 0..blocks {
-        let mut weights = Tensors::new();
-        for name in stack.tensors(block) {
-            let tensor = source.tensor(&name)?;
-            weights.insert(name, tensor);
-        }
+        let weights = stack.load(block, source)?;
         let mut walk = Walk { stack, block, job, flow: &mut flow, weights };
         let mut doing = |what: &str| progress(&Progress { block, blocks, what });
         if folder.has(block) {

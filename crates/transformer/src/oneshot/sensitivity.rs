@@ -1,8 +1,8 @@
 //! What each layer would lose by each of some patterns: what a budget is spent by.
 
 use super::{Job, Progress, Stack, Walk};
+use crate::Error;
 use crate::checkpoint::Source;
-use crate::{Error, Tensors};
 use quickpick_prune::{
     Choice, Choices, Criterion, Eligibility, LayerProblem, Pattern, project, relative_error,
 };
@@ -25,11 +25,7 @@ pub fn sensitivity(
     let mut all = Vec::new();
     for block in 0..blocks {
         progress(&Progress { block, blocks, what: "sensitivity" });
-        let mut weights = Tensors::new();
-        for name in stack.tensors(block) {
-            let tensor = source.tensor(&name)?;
-            weights.insert(name, tensor);
-        }
+        let weights = stack.load(block, source)?;
         let walk = Walk { stack, block, job, flow: &mut flow, weights };
         let stages = stack.stages(block);
         for (stage, names) in stages.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What one-shot pruning asks of a model: blocks that are walked one after the other, by stages.
 
 use crate::checkpoint::Source;
-use crate::{Error, Tensors};
+use crate::{Error, Tensor, Tensors};
 use quickpick_prune::Gram;
 
 /// Calibration text on its way through the blocks: f32, row-major, a row a token, sequence after sequence.
@@ -11,6 +11,14 @@ pub struct Flow {
     pub stream: Vec<f32>,
     /// Inputs of the current stage, `tokens × k`.
     pub inputs: Vec<f32>,
+}
+
+/// A block's tensors by name, as [`Stack::advance`] is given them. Errors: one that is missing.
+pub(super) fn named(weights: &Tensors) -> impl Fn(&str) -> Result<Tensor, Error> {
+    |name| {
+        let missing = || Error::Weights(format!("there is no {name}"));
+        weights.get(name).cloned().ok_or_else(missing)
+    }
 }
 
 /// Features of a stage's inputs that may change places: what linear layers make, and elementwise functions at
@@ -33,6 +41,12 @@ pub trait Stack: Sync {
 
     /// Names of a block's linear layers by stage, in the order in which data meets them.
     fn stages(&self, block: usize) -> Vec<Vec<String>>;
+
+    /// All of a block's tensors, read. Errors: one that cannot be read.
+    fn load(&self, block: usize, source: &dyn Source) -> Result<Tensors, Error> {
+        let read = |name: String| source.tensor(&name).map(|tensor| (name, tensor));
+        self.tensors(block).into_iter().map(read).collect()
+    }
 
     /// Names of all of a block's tensors.
     fn tensors(&self, block: usize) -> Vec<String>;
