@@ -9,7 +9,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
     /// Values `m × k/2` row-major. Metadata `m × k/32` words, row-major; bits `4g..4g+4` of a word
-    /// are the code of its g-th group of four columns. k padded to 32. Read by WGSL and the CPU.
+    /// are the code of its g-th group of four columns. k padded to 32. Read by WGSL.
     RowMajor,
     /// Values `m × k/2` row-major; metadata words where `mma.sp` m16n8k32 wants them (the order of
     /// CUTLASS 2.x and PyTorch-CUTLASS): m padded to 32, k to 32; word
@@ -33,17 +33,26 @@ pub enum Order {
     /// 8-bit types, m64nNk64: k padded to 256. Block of 256 columns: 128 words, word `4·lane + j` of
     /// lane `4g + 2s + u` = row g + 8u, columns `64j + 32s ..+32` of the block: k-step j, selector 0.
     WgmmaSm90,
+    /// Both in blocks of 4 rows × 128 columns, row-blocks outermost, then k-blocks: in a block 64 values
+    /// of each row, and 4 words of each row, one after the other. m padded to 4, k to 128. Rows that are
+    /// multiplied together so lie together, in two streams without gaps: what a processor's prefetcher
+    /// follows, and whole cache lines. Read by the CPU.
+    Rows4,
 }
 
 impl Order {
     /// Every order.
-    pub const ALL: [Self; 4] =
-        [Self::RowMajor, Self::MmaSpSm80, Self::FragmentSm80, Self::WgmmaSm90];
+    pub const ALL: [Self; 5] =
+        [Self::RowMajor, Self::MmaSpSm80, Self::FragmentSm80, Self::WgmmaSm90, Self::Rows4];
 
     /// Counts the changes of an order's definition. A file states it; a reader refuses others.
     pub const fn version(self) -> u32 {
         match self {
-            Self::RowMajor | Self::MmaSpSm80 | Self::FragmentSm80 | Self::WgmmaSm90 => 1,
+            Self::RowMajor
+            | Self::MmaSpSm80
+            | Self::FragmentSm80
+            | Self::WgmmaSm90
+            | Self::Rows4 => 1,
         }
     }
 
@@ -54,6 +63,7 @@ impl Order {
             Self::MmaSpSm80 => "mma-sp-sm80",
             Self::FragmentSm80 => "fragment-sm80",
             Self::WgmmaSm90 => "wgmma-sm90",
+            Self::Rows4 => "rows4",
         }
     }
 }

@@ -115,6 +115,7 @@ impl Order {
             Self::WgmmaSm90 => {
                 (rows.next_multiple_of(64), cols.next_multiple_of(256 / dtype.bytes()))
             }
+            Self::Rows4 => (rows.next_multiple_of(4), cols.next_multiple_of(128)),
         }
     }
 
@@ -123,6 +124,7 @@ impl Order {
         match self {
             Self::RowMajor | Self::MmaSpSm80 | Self::WgmmaSm90 => rows,
             Self::FragmentSm80 => rows.next_multiple_of(16),
+            Self::Rows4 => rows.next_multiple_of(4),
         }
     }
 
@@ -131,6 +133,7 @@ impl Order {
         match self {
             Self::RowMajor | Self::MmaSpSm80 | Self::WgmmaSm90 => cols.next_multiple_of(32),
             Self::FragmentSm80 => cols.next_multiple_of(64),
+            Self::Rows4 => cols.next_multiple_of(128),
         }
     }
 
@@ -148,7 +151,7 @@ impl Order {
     /// Whether the order exists for a type.
     pub(crate) fn serves(self, dtype: DType) -> Result<(), Error> {
         match (self, dtype) {
-            (Self::RowMajor, _)
+            (Self::RowMajor | Self::Rows4, _)
             | (_, DType::F16 | DType::BF16)
             | (Self::WgmmaSm90, DType::I8 | DType::E4M3) => Ok(()),
             (order, dtype) => Err(Error::OrderType { order, dtype }),
@@ -190,6 +193,10 @@ impl Map {
                 let step = row / 16 * (self.value_k / 32) + j / 16;
                 step * 256 + (4 * g + t) * 8 + 2 * register + element
             }
+            Order::Rows4 => {
+                let block = row / 4 * (self.value_k / 128) + j / 64;
+                block * 256 + row % 4 * 64 + j % 64
+            }
         }
     }
 
@@ -221,6 +228,10 @@ impl Map {
                 let block = row / 16 * (self.k / 128) + chunk / 4;
                 let lane = 4 * (row % 8) + 2 * (chunk % 2) + u;
                 (block * 64 + 2 * lane + chunk / 2 % 2, 16 * (row / 8 % 2))
+            }
+            Order::Rows4 => {
+                let block = row / 4 * (self.k / 128) + chunk / 4;
+                (block * 16 + row % 4 * 4 + chunk % 4, 16 * u)
             }
         }
     }

@@ -195,6 +195,37 @@ fn fragment_sm80_is_what_each_lane_holds() {
     assert_eq!((values.next(), metadata.next()), (None, None));
 }
 
+/// As the CPU reads it: two streams, of which each block is 64 values and 4 words of each of four rows.
+#[test]
+fn rows4_is_two_streams_of_blocks() {
+    let (rows, cols) = (6, 196);
+    let matrix = some_matrix(rows, cols);
+    let packed = matrix.pack(Order::Rows4).unwrap();
+    assert_eq!((packed.values.len(), packed.metadata.len()), (8 * 256 / 2, 8 * 256 / 32));
+    let (mut values, mut metadata) = (packed.values.iter(), packed.metadata.iter());
+    for (row_block, col_block) in [(0, 0), (0, 128), (4, 0), (4, 128)] {
+        for row in row_block..row_block + 4 {
+            for j in col_block / 2..col_block / 2 + 64 {
+                let there = row < rows && j < matrix.k() / 2;
+                let want =
+                    if there { matrix.values()[row * matrix.k() / 2 + j] } else { f16::ZERO };
+                assert_eq!(values.next(), Some(&want), "row {row}, kept value {j}");
+            }
+        }
+        for row in row_block..row_block + 4 {
+            for word in col_block / 32..col_block / 32 + 4 {
+                let there = row < rows && word < matrix.k() / 32;
+                let want = match there {
+                    true => matrix.metadata()[row * matrix.k() / 32 + word],
+                    false => 0x4444_4444,
+                };
+                assert_eq!(metadata.next(), Some(&want), "row {row}, word {word}");
+            }
+        }
+    }
+    assert_eq!((values.next(), metadata.next()), (None, None));
+}
+
 /// As the threads of a warpgroup take their two words: four k-steps, by selector and word.
 #[test]
 fn wgmma_sm90_is_what_each_thread_supplies() {

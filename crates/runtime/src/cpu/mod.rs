@@ -5,7 +5,6 @@
 
 mod attention;
 mod epilogue;
-mod integer;
 mod linear;
 mod math;
 mod memory;
@@ -141,13 +140,13 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
         Problem::Linear(p) => match (p.dtype, p.out) {
             (F16, F16) => linear::run::<f16, f16>,
             (F16, F32) => linear::run::<f16, f32>,
-            (BF16, BF16) => linear::run_bf16::<bf16>,
-            (BF16, F32) => linear::run_bf16::<f32>,
+            (BF16, BF16) => linear::run::<bf16, bf16>,
+            (BF16, F32) => linear::run::<bf16, f32>,
             (F32, F32) => linear::run::<f32, f32>,
             (E4M3, BF16) => linear::run::<E4m3, bf16>,
             (E4M3, F32) => linear::run::<E4m3, f32>,
-            (I8, BF16) => linear::run_i8::<bf16>,
-            (I8, F32) => linear::run_i8::<f32>,
+            (I8, BF16) => linear::run::<i8, bf16>,
+            (I8, F32) => linear::run::<i8, f32>,
             _ => return None,
         },
         Problem::RmsNorm(p) => match p.out {

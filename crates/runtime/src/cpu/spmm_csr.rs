@@ -4,7 +4,7 @@
 
 use super::epilogue::Epilogue;
 use super::memory::Views;
-use super::simd::linear::{MAX_DEPTH, Pack};
+use super::simd::tile::{MAX_DEPTH, Pack};
 use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
 use quickpick_kernels::{Epilogue as Rule, Problem, SpmmCsr};
 use rayon::prelude::*;

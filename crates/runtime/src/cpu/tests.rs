@@ -3,6 +3,7 @@
 use super::{Buffer, Cpu, Path, Step};
 use crate::backend::{Backend, Slice};
 use crate::error::Error;
+use quickpick_format::{Matrix24, Order};
 use quickpick_kernels::{
     Activation, DType, Epilogue, Linear, Plan, Problem, SpmmCsr, SwiGlu, Weights, select,
 };
@@ -90,6 +91,48 @@ fn results_do_not_depend_on_the_number_of_threads() {
             cpu.read(&y, 0, cpu.len(&y)).unwrap()
         };
         assert_eq!(run(1), run(3), "n = {n}, {dtype}");
+    }
+}
+
+/// The largest sums that 8-bit integers can have, on every path: more products than f32 holds exactly, and the most
+/// that i32 holds.
+#[test]
+fn sums_of_8_bit_integers_are_exact() {
+    for path in Path::available() {
+        let cpu = Cpu::with_path(path).unwrap();
+        for (n, k) in [(1, 131_040), (5, 131_040), (1, 4192), (6, 4192)] {
+            for weights in [Weights::Dense, Weights::Sparse24] {
+                let (dtype, out, epilogue) = (DType::I8, DType::F32, Epilogue::NONE);
+                let p = Linear { m: 1, n, k, weights, dtype, out, epilogue };
+                let plan = select(&Problem::Linear(p), cpu.caps()).unwrap().plan;
+                let lowest = vec![-128i8; (k * n) as usize];
+                let packed = Matrix24::from_parts(
+                    lowest[..k as usize / 2].to_vec(),
+                    vec![0x4444_4444; k as usize / 32],
+                    1,
+                    k as usize,
+                );
+                let packed = packed.unwrap().pack(Order::Rows4).unwrap();
+                let operands = plan.bindings.iter().map(|binding| {
+                    let bytes = match (binding.name, weights) {
+                        ("values", Weights::Sparse24) => packed.value_bytes(),
+                        ("metadata", _) => packed.metadata_bytes(),
+                        ("y", _) => &vec![0; binding.bytes as usize],
+                        _ => &bytemuck::cast_slice(&lowest)[..binding.bytes as usize],
+                    };
+                    (binding.bytes > 0).then(|| Slice::from(cpu.upload(bytes).unwrap()))
+                });
+                let operands: Vec<_> = operands.collect();
+                let y = operands.last().cloned().flatten().unwrap().buffer;
+                cpu.run(&[cpu.step(&plan, &operands).unwrap()]).unwrap();
+                let products = if weights == Weights::Dense { k } else { k / 2 };
+                let want = products as f32 * 16384.0;
+                assert!(
+                    floats(&cpu, &y).iter().all(|y| *y == want),
+                    "{path}, {weights:?}, k = {k}"
+                );
+            }
+        }
     }
 }
 

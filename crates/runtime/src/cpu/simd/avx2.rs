@@ -70,10 +70,10 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn pick(self, x: *const f32, at: __m256i) -> __m256 {
+    fn pick(self, low: __m256, high: __m256, at: __m256i) -> __m256 {
         avx2! {
-            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(x), at);
-            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(x.add(8)), at);
+            let low = _mm256_permutevar8x32_ps(low, at);
+            let high = _mm256_permutevar8x32_ps(high, at);
             _mm256_blend_ps::<0xF0>(low, high)
         }
     }

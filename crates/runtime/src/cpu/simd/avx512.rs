@@ -69,8 +69,8 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn pick(self, x: *const f32, at: __m512i) -> __m512 {
-        avx512!(_mm512_permutex2var_ps(_mm512_loadu_ps(x), at, _mm512_loadu_ps(x.add(16))))
+    fn pick(self, low: __m512, high: __m512, at: __m512i) -> __m512 {
+        avx512!(_mm512_permutex2var_ps(low, at, high))
     }
 
     #[inline(always)]

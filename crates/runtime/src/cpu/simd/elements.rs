@@ -100,7 +100,49 @@ impl Element for bf16 {
     }
 }
 
-/// One at a time: no instruction set here knows them.
+/// `load` and `store` by way of single values.
+macro_rules! one_at_a_time {
+    () => {
+        #[inline(always)]
+        unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
+            let mut wide = [0.0; MOST_LANES];
+            for (i, x) in wide[..S::LANES].iter_mut().enumerate() {
+                // SAFETY: the caller promises LANES values
+                *x = unsafe { *from.add(i) }.widen();
+            }
+            // SAFETY: LANES f32s, of MOST_LANES
+            unsafe { s.load(wide.as_ptr()) }
+        }
+
+        #[inline(always)]
+        unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
+            let mut wide = [0.0; MOST_LANES];
+            // SAFETY: room for LANES f32s, of MOST_LANES
+            unsafe { s.store(wide.as_mut_ptr(), x) };
+            for (i, x) in wide[..S::LANES].iter().enumerate() {
+                // SAFETY: the caller promises room for LANES values
+                unsafe { *to.add(i) = Self::narrow(*x) };
+            }
+        }
+    };
+}
+
+/// Plain loops, which compilers vectorise.
+impl Element for i8 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from(self)
+    }
+
+    #[inline(always)]
+    fn narrow(x: f32) -> Self {
+        x.round_ties_even() as Self
+    }
+
+    one_at_a_time!();
+}
+
+/// No instruction set here knows them.
 impl Element for E4m3 {
     #[inline(always)]
     fn widen(self) -> f32 {
@@ -112,25 +154,5 @@ impl Element for E4m3 {
         Self::from_f32(x)
     }
 
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
-        let mut wide = [0.0; MOST_LANES];
-        for (i, x) in wide[..S::LANES].iter_mut().enumerate() {
-            // SAFETY: the caller promises LANES values
-            *x = unsafe { *from.add(i) }.to_f32();
-        }
-        // SAFETY: LANES f32s, of MOST_LANES
-        unsafe { s.load(wide.as_ptr()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
-        let mut wide = [0.0; MOST_LANES];
-        // SAFETY: room for LANES f32s, of MOST_LANES
-        unsafe { s.store(wide.as_mut_ptr(), x) };
-        for (i, x) in wide[..S::LANES].iter().enumerate() {
-            // SAFETY: the caller promises room for LANES values
-            unsafe { *to.add(i) = Self::from_f32(*x) };
-        }
-    }
+    one_at_a_time!();
 }

@@ -8,23 +8,28 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(super) mod dot;
 mod elements;
-pub(super) mod linear;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "x86_64")]
-pub(super) mod pairs;
+mod pairs;
 mod portable;
+mod products;
+pub(super) mod tile;
+mod weight;
+pub(super) mod weights;
 
 pub(super) use elements::Element;
 use portable::Portable;
 use std::fmt;
 use std::sync::OnceLock;
+pub(super) use weight::Weight;
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
-    /// 16 lanes, and products of bf16 and i8 by pairs: AVX-512 F, BW, VL, DQ, BF16, VNNI.
+    /// 16 lanes, and products of bf16 by pairs, of i8 by fours: AVX-512 F, BW, VL, DQ, BF16, VNNI, VBMI.
     Avx512Bf16,
     /// 16 lanes: AVX-512 F, BW, VL, DQ.
     Avx512,
@@ -49,7 +54,9 @@ impl Path {
     /// What the processor must have, in words.
     pub const fn needs(self) -> &'static str {
         match self {
-            Self::Avx512Bf16 => "x86-64 with AVX-512 F, BW, VL, DQ, BF16, VNNI, and FMA, F16C",
+            Self::Avx512Bf16 => {
+                "x86-64 with AVX-512 F, BW, VL, DQ, BF16, VNNI, VBMI, and FMA, F16C"
+            }
             Self::Avx512 => "x86-64 with AVX-512 F, BW, VL, DQ, and FMA, F16C",
             Self::Avx2 => "x86-64 with AVX2, FMA, F16C",
             Self::Neon => "aarch64",
@@ -127,13 +134,9 @@ impl Isa {
         }
     }
 
-    /// Products by pairs, if the set has them.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn pairs(self) -> Option<pairs::Pairs> {
-        match self {
-            Self::Avx512Bf16(_, pairs) => Some(pairs),
-            _ => None,
-        }
+    /// Whether it multiplies bf16 by pairs, and i8 by fours.
+    fn has_pairs(self) -> bool {
+        self.path() == Path::Avx512Bf16
     }
 
     /// f32s in a vector.
@@ -199,11 +202,7 @@ pub(super) trait Simd: Copy {
     fn positions(self, codes: u32) -> Self::I;
 
     /// The kept of `2·LANES` inputs.
-    ///
-    /// # Safety
-    ///
-    /// `x` points to `2·LANES` f32s.
-    unsafe fn pick(self, x: *const f32, at: Self::I) -> Self::F;
+    fn pick(self, low: Self::F, high: Self::F, at: Self::I) -> Self::F;
 
     /// # Safety
     ///

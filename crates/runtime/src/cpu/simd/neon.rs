@@ -65,9 +65,8 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn pick(self, x: *const f32, at: uint8x16_t) -> float32x4_t {
+    fn pick(self, low: float32x4_t, high: float32x4_t, at: uint8x16_t) -> float32x4_t {
         neon! {
-            let (low, high) = (vld1q_f32(x), vld1q_f32(x.add(4)));
             let table = uint8x16x2_t(vreinterpretq_u8_f32(low), vreinterpretq_u8_f32(high));
             vreinterpretq_f32_u8(vqtbl2q_u8(table, at))
         }

@@ -35,9 +35,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn pick(self, x: *const f32, at: Self::I) -> Self::F {
-        // SAFETY: positions are below 2·LANES, which is what the caller promises
-        std::array::from_fn(|i| unsafe { *x.add(at[i] as usize) })
+    fn pick(self, low: Self::F, high: Self::F, at: Self::I) -> Self::F {
+        // two groups of four inputs in each vector
+        std::array::from_fn(|i| if i < LANES / 2 { low } else { high }[at[i] as usize % LANES])
     }
 
     #[inline(always)]

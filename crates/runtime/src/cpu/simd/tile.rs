@@ -1,165 +1,11 @@
-//! The two products of a linear layer.
-//!
-//! *Dot*, for few tokens: each output is a dot product along k; weights stream through once, kept
-//! inputs are picked out of two vectors of x by a permutation that the code names.
-//!
-//! *Tile*, for more tokens: lanes are tokens. A panel of x lies transposed, `k × width`; a kept
-//! weight is broadcast and multiplied with the panel row of its column, so that 2:4 weights do half
-//! the multiply-adds of dense ones.
+//! Products with panels, for many tokens: lanes are tokens. A panel of x lies transposed, `k × width`; a kept weight
+//! is broadcast and multiplied with the panel row of its column, so that 2:4 weights do half the multiply-adds of
+//! dense ones.
 
 #![allow(clippy::needless_range_loop)] // indices name registers
 
+use super::weights::{BLOCK_COLUMNS, BLOCK_KEPT, BLOCK_ROWS, BLOCK_WORDS, Rows, blocks};
 use super::{Element, Kernel, Simd, SimdExt};
-
-/// Some rows of W, row-major without gaps.
-#[derive(Clone, Copy)]
-pub(in crate::cpu) enum Rows<'a, T> {
-    /// `rows × k` elements.
-    Dense(&'a [T]),
-    /// `rows × k/2` kept values, `rows × k/32` metadata words.
-    Sparse(&'a [T], &'a [u32]),
-}
-
-impl<'a, T> Rows<'a, T> {
-    /// `count` rows from `start` on.
-    pub(in crate::cpu) fn part(self, start: usize, count: usize, k: usize) -> Self {
-        match self {
-            Self::Dense(w) => Self::Dense(&w[start * k..][..count * k]),
-            Self::Sparse(v, c) => Self::Sparse(
-                &v[start * (k / 2)..][..count * (k / 2)],
-                &c[start * (k / 32)..][..count * (k / 32)],
-            ),
-        }
-    }
-
-    pub(super) fn check(self, rows: usize, k: usize) {
-        assert_eq!(k % 32, 0, "k of a packed matrix");
-        match self {
-            Self::Dense(w) => assert_eq!(w.len(), rows * k, "elements of W"),
-            Self::Sparse(v, c) => {
-                assert_eq!(v.len(), rows * (k / 2), "kept values of W");
-                assert_eq!(c.len(), rows * (k / 32), "metadata words of W");
-            }
-        }
-    }
-}
-
-/// `out[r·n + t] = Σ W[r]·x[t]`; x `n×k`, out `rows×n`.
-pub(in crate::cpu) struct Dot<'a, T> {
-    pub weights: Rows<'a, T>,
-    pub x: &'a [f32],
-    pub k: usize,
-    pub out: &'a mut [f32],
-}
-
-impl<T: Element> Kernel for Dot<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { weights, x, k, out } = self;
-        let n = x.len() / k;
-        let rows = out.len() / n;
-        weights.check(rows, k);
-        assert!(x.len() == n * k && out.len() == rows * n, "x is n×k, the output rows×n");
-        let mut row = 0;
-        while row < rows {
-            let step = if rows - row >= 4 { 4 } else { 1 };
-            let mut token = 0;
-            while token < n {
-                let width = match n - token {
-                    4.. => 4,
-                    2.. => 2,
-                    _ => 1,
-                };
-                // SAFETY: row + step <= rows and token + width <= n, and the asserts above fix the
-                // length of every slice by rows, n and k, k a multiple of 32
-                unsafe {
-                    let x = x.as_ptr().add(token * k);
-                    let out = out.as_mut_ptr().add(row * n + token);
-                    match (step, width) {
-                        (4, 4) => dot::<S, T, 4, 4>(s, weights, row, x, k, out, n),
-                        (4, 2) => dot::<S, T, 4, 2>(s, weights, row, x, k, out, n),
-                        (4, _) => dot::<S, T, 4, 1>(s, weights, row, x, k, out, n),
-                        (_, 4) => dot::<S, T, 1, 4>(s, weights, row, x, k, out, n),
-                        (_, 2) => dot::<S, T, 1, 2>(s, weights, row, x, k, out, n),
-                        _ => dot::<S, T, 1, 1>(s, weights, row, x, k, out, n),
-                    }
-                }
-                token += width;
-            }
-            row += step;
-        }
-    }
-}
-
-/// R rows × N tokens.
-///
-/// # Safety
-///
-/// `weights` has R rows from `row` on, x N rows of k f32s; `out[r·stride + t]` is writable.
-#[inline(always)]
-unsafe fn dot<S: Simd, T: Element, const R: usize, const N: usize>(
-    s: S,
-    weights: Rows<'_, T>,
-    row: usize,
-    x: *const f32,
-    k: usize,
-    out: *mut f32,
-    stride: usize,
-) {
-    let mut acc = [[s.splat(0.0); N]; R];
-    match weights {
-        Rows::Dense(w) => {
-            // SAFETY: (row + R)·k elements of W, N·k of x; LANES divides k
-            unsafe {
-                let w = w.as_ptr().add(row * k);
-                for i in (0..k).step_by(S::LANES) {
-                    for r in 0..R {
-                        let w = w.add(r * k + i);
-                        s.prefetch(w.wrapping_add(R * k));
-                        let w = T::load(s, w);
-                        for t in 0..N {
-                            acc[r][t] = s.fma(w, s.load(x.add(t * k + i)), acc[r][t]);
-                        }
-                    }
-                }
-            }
-        }
-        Rows::Sparse(v, c) => {
-            // SAFETY: (row + R)·k/2 values, (row + R)·k/32 words, N·k of x; a word names 16 kept
-            // of 32 columns, and LANES divides 16
-            unsafe {
-                let v = v.as_ptr().add(row * (k / 2));
-                let c = c.as_ptr().add(row * (k / 32));
-                for word in 0..k / 32 {
-                    let mut codes = [0; R];
-                    for (r, code) in codes.iter_mut().enumerate() {
-                        *code = *c.add(r * (k / 32) + word);
-                    }
-                    for kept in (0..16).step_by(S::LANES) {
-                        for r in 0..R {
-                            let at = s.positions(codes[r] >> (2 * kept));
-                            let w = v.add(r * (k / 2) + word * 16 + kept);
-                            s.prefetch(w.wrapping_add(R * (k / 2)));
-                            let w = T::load(s, w);
-                            for t in 0..N {
-                                let x = s.pick(x.add(t * k + word * 32 + 2 * kept), at);
-                                acc[r][t] = s.fma(w, x, acc[r][t]);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    for r in 0..R {
-        for t in 0..N {
-            // SAFETY: the caller's promise
-            unsafe { *out.add(r * stride + t) = s.sum(acc[r][t]) };
-        }
-    }
-}
 
 /// f32s of a panel block, the part of a panel that stays in the first cache while rows of W pass.
 const BLOCK: usize = 8192;
@@ -310,15 +156,22 @@ unsafe fn sparse<S: Simd, T: Element, const R: usize, const V: usize>(
     let width = V * S::LANES;
     let Decoded { weight, offset } = decoded;
     for r in 0..R {
-        let values = &values[(at.row + r) * (at.k / 2) + at.start / 2..][..at.depth / 2];
-        let codes = &codes[(at.row + r) * (at.k / 32) + at.start / 32..][..at.depth / 32];
-        ahead(s, values, R * (at.k / 2));
-        ahead(s, codes, R * (at.k / 32));
-        s.widen(values, &mut weight[r]);
-        for (i, (word, out)) in codes.iter().zip(offset[r].chunks_exact_mut(16)).enumerate() {
-            for (j, out) in out.iter_mut().enumerate() {
-                let column = 32 * i as u32 + (j as u32 / 2 * 4) + (word >> (2 * j) & 3);
-                *out = column * width as u32;
+        let row = at.row + r;
+        let block = (row / BLOCK_ROWS * blocks(at.k) + at.start / BLOCK_COLUMNS) * BLOCK_ROWS;
+        let place = block + row % BLOCK_ROWS;
+        for start in (0..at.depth).step_by(BLOCK_COLUMNS) {
+            let here = BLOCK_COLUMNS.min(at.depth - start);
+            let place = place + start / BLOCK_COLUMNS * BLOCK_ROWS;
+            let values = &values[place * BLOCK_KEPT..][..here / 2];
+            let codes = &codes[place * BLOCK_WORDS..][..here / 32];
+            s.widen(values, &mut weight[r][start / 2..]);
+            let offset = offset[r][start / 2..].chunks_exact_mut(16);
+            for (i, (word, out)) in codes.iter().zip(offset).enumerate() {
+                for (j, out) in out.iter_mut().enumerate() {
+                    let column =
+                        start as u32 + 32 * i as u32 + (j as u32 / 2 * 4) + (word >> (2 * j) & 3);
+                    *out = column * width as u32;
+                }
             }
         }
     }
