@@ -7,7 +7,7 @@
 use super::epilogue::Epilogue;
 use super::memory::Views;
 use super::simd::dot::Dot;
-use super::simd::tile::{MAX_DEPTH, Pack, Tile};
+use super::simd::tile::Tile;
 use super::simd::weights::{BLOCK_ROWS, Rows};
 use super::simd::{Element, Isa, Weight};
 use bytemuck::Pod;
@@ -15,30 +15,25 @@ use half::{bf16, f16};
 use quickpick_format::E4m3;
 use quickpick_kernels::{DType, Linear, Problem, Weights};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Most tokens for which each output is a dot product although the set has panels: below, too few lanes of a panel
-/// would be used, and 2:4 rows, which share no load of a panel's, gain less from one.
-const fn dot_tokens(weights: Weights) -> usize {
-    match weights {
-        Weights::Sparse24 => 32,
-        Weights::Dense => 8,
-    }
-}
-
-fn by_dots<T: Weight>(p: &Linear, isa: Isa) -> bool {
-    T::always_dots(isa) || p.n as usize <= dot_tokens(p.weights)
-}
-
-/// Tokens that one pass over W serves: bounds the scratch memory.
+/// Tokens that one pass over W serves, at most: bounds the scratch memory.
 const PASS: usize = 256;
 
-/// Rows of W in a task of the tiled form; a multiple of every register block.
-const TILE_ROWS: usize = 192;
+/// Rows of W in a task with panels, a multiple of every register block: at least enough for a part of a panel to be
+/// worth its way to the first cache, at most what leaves the sums room in the second.
+const TILE_ROWS: Range<usize> = 96..480;
+
+/// Tasks for each thread, so that none waits long for the last.
+const TASKS: usize = 4;
+
+/// Columns of x in a task of packing.
+const PACK_COLUMNS: usize = 512;
 
 /// Bytes of W in a task of the dot form: enough to hide a task's cost, few enough to share out.
 const DOT_BYTES: usize = 128 << 10;
 
-/// Tokens that share a task of the epilogue where there are many; divides every full panel.
+/// Tokens that share a task of the epilogue where there are many; divides every panel.
 const EPILOGUE_TOKENS: usize = 16;
 
 /// f32s of scratch: x as the products take it, then the sums.
@@ -53,13 +48,29 @@ pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
 }
 
 fn scratch_of<T: Weight>(p: &Linear, isa: Isa) -> usize {
-    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    let tokens = n.min(PASS);
-    if by_dots::<T>(p, isa) {
-        return aligned(T::room(isa, tokens * k)) + tokens * m;
-    }
-    let tokens = padded(tokens, 4 * isa.lanes(), isa);
-    aligned(tokens * k) + tokens * m
+    let (m, k) = (p.m as usize, p.k as usize);
+    let needs = passes::<T>(isa, p).map(|(tokens, width)| match width {
+        None => aligned(T::room(isa, tokens.len() * k)) + tokens.len() * m,
+        Some(width) => tokens.len().next_multiple_of(width) * (T::panel_rows(isa, k) + m),
+    });
+    needs.max().unwrap_or(0)
+}
+
+/// The passes over W: which tokens each serves, and the width of the panels if it takes such: whole ones, and a last one
+/// if it is so full that dot products would take longer. They hold many sums; with few registers they read inputs often.
+fn passes<T: Weight>(isa: Isa, p: &Linear) -> impl Iterator<Item = (Range<usize>, Option<usize>)> {
+    let (n, panel) = (p.n as usize, T::panel(isa, p.weights));
+    let share = if isa.registers() == 32 { 2 } else { 4 };
+    let by_panels = match panel {
+        Some(width) if n % width > width / share => n,
+        Some(width) => n / width * width,
+        None => 0,
+    };
+    let parts = move |all: Range<usize>, width| {
+        let end = all.end;
+        all.step_by(PASS).map(move |start| (start..end.min(start + PASS), width))
+    };
+    parts(0..by_panels, panel).chain(parts(by_panels..n, None))
 }
 
 /// The sums start at a cache line.
@@ -107,36 +118,29 @@ pub(super) fn run<T: Weight, O: Element>(
     let Problem::Linear(p) = problem else { return };
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
     let Operands { weights, x, epilogue, residual, y } = Operands::<T, O>::take(p, views);
-    let by_dots = by_dots::<T>(p, isa);
-    for start in (0..n).step_by(PASS) {
-        let tokens = start..n.min(start + PASS);
+    for (tokens, width) in passes::<T>(isa, p) {
         let x = &x[tokens.start * k..tokens.end * k];
-        if by_dots {
-            let (room, sums) = scratch.split_at_mut(aligned(T::room(isa, x.len())));
-            let sums = &mut sums[..tokens.len() * m];
-            dots(isa, weights, x, k, room, sums);
-            let group = if n <= dot_tokens(p.weights) { 1 } else { EPILOGUE_TOKENS };
-            epilogue.run(isa, sums, tokens.len(), tokens, residual, y, group);
-        } else {
-            let panel = 4 * isa.lanes();
-            let padded = padded(tokens.len(), panel, isa);
-            let (panels, sums) = scratch.split_at_mut(aligned(padded * k));
-            let (panels, sums) = (&mut panels[..padded * k], &mut sums[..padded * m]);
-            tiles(isa, weights, x, k, panels, sums, (panel, m));
-            epilogue.run(isa, sums, panel, tokens, residual, y, EPILOGUE_TOKENS);
-        }
+        let (sums, width) = match width {
+            None => (dots(isa, weights, x, k, m, scratch), tokens.len()),
+            Some(width) => (tiles(isa, weights, x, k, m, width, scratch), width),
+        };
+        let group = if n < EPILOGUE_TOKENS { 1 } else { EPILOGUE_TOKENS };
+        epilogue.run(isa, sums, width, tokens, residual, y, group);
     }
 }
 
-fn dots<T: Weight>(
+/// Sums of all tokens in one block.
+fn dots<'a, T: Weight>(
     isa: Isa,
     weights: Rows<'_, T>,
     x: &[T],
     k: usize,
-    room: &mut [f32],
-    sums: &mut [f32],
-) {
-    let (n, x) = (x.len() / k, T::prepare(isa, x, room));
+    m: usize,
+    scratch: &'a mut [f32],
+) -> &'a mut [f32] {
+    let n = x.len() / k;
+    let (room, sums) = scratch.split_at_mut(aligned(T::room(isa, x.len())));
+    let (x, sums) = (T::prepare(isa, x, room), &mut sums[..n * m]);
     let row_bytes =
         k * size_of::<T>() * if matches!(weights, Rows::Dense(_)) { 16 } else { 9 } / 16;
     let rows = (DOT_BYTES / row_bytes).max(1).next_multiple_of(BLOCK_ROWS);
@@ -144,34 +148,35 @@ fn dots<T: Weight>(
         let weights = weights.part(i * rows, out.len() / n, k);
         T::dot(isa, Dot { weights, x, k, n, out });
     });
+    sums
 }
 
-/// Tokens after padding the last panel to 1, 2, 4 … vectors.
-fn padded(tokens: usize, panel: usize, isa: Isa) -> usize {
-    let rest = (tokens % panel).div_ceil(isa.lanes()).next_power_of_two() * isa.lanes();
-    tokens / panel * panel + if tokens.is_multiple_of(panel) { 0 } else { rest }
-}
-
-fn tiles<T: Weight>(
+/// Sums in a block for each panel.
+fn tiles<'a, T: Weight>(
     isa: Isa,
     weights: Rows<'_, T>,
     x: &[T],
     k: usize,
-    panels: &mut [f32],
-    sums: &mut [f32],
-    (panel, m): (usize, usize),
-) {
-    panels.par_chunks_mut(panel * k).zip(x.par_chunks(panel * k)).for_each(|(panel, x)| {
-        let width = panel.len() / k;
-        panel.par_chunks_mut(MAX_DEPTH * width).enumerate().for_each(|(i, panel)| {
-            isa.run(Pack { x, k, start: i * MAX_DEPTH, width, panel });
+    m: usize,
+    width: usize,
+    scratch: &'a mut [f32],
+) -> &'a mut [f32] {
+    let panels = (x.len() / k).div_ceil(width);
+    let panel = T::panel_rows(isa, k) * width;
+    let (packed, sums) = scratch.split_at_mut(panels * panel);
+    packed.par_chunks_mut(panel).zip(x.par_chunks(width * k)).for_each(|(panel, x)| {
+        panel.par_chunks_mut(PACK_COLUMNS * width).enumerate().for_each(|(i, panel)| {
+            T::pack(isa, x, k, i * PACK_COLUMNS, width, panel);
         });
     });
-    sums.par_chunks_mut(panel * m).zip(panels.par_chunks(panel * k)).for_each(|(acc, panel)| {
-        let width = acc.len() / m;
-        acc.par_chunks_mut(TILE_ROWS * width).enumerate().for_each(|(i, acc)| {
-            let weights = weights.part(i * TILE_ROWS, acc.len() / width, k);
-            isa.run(Tile { weights, panel, k, acc });
+    let (packed, sums) = (&*packed, &mut sums[..panels * width * m]);
+    let wanted = m * panels / (TASKS * rayon::current_num_threads());
+    let rows = wanted.next_multiple_of(TILE_ROWS.start).clamp(TILE_ROWS.start, TILE_ROWS.end);
+    sums.par_chunks_mut(width * m).zip(packed.par_chunks(panel)).for_each(|(acc, panel)| {
+        acc.par_chunks_mut(rows * width).enumerate().for_each(|(i, acc)| {
+            let weights = weights.part(i * rows, acc.len() / width, k);
+            T::tile(isa, Tile { weights, panel, k, acc });
         });
     });
+    sums
 }

@@ -4,7 +4,7 @@
 
 use super::epilogue::Epilogue;
 use super::memory::Views;
-use super::simd::tile::{MAX_DEPTH, Pack};
+use super::simd::pack::Pack;
 use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
 use quickpick_kernels::{Epilogue as Rule, Problem, SpmmCsr};
 use rayon::prelude::*;
@@ -12,6 +12,9 @@ use std::marker::PhantomData;
 
 /// Tokens that one pass over R serves at most.
 const PASS: usize = 64;
+
+/// Rows of a panel that a task packs.
+const PACK_ROWS: usize = 512;
 
 /// Rows of R in a task.
 const ROWS: usize = 64;
@@ -47,8 +50,8 @@ pub(super) fn run<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, sc
         let width = width(tokens.len());
         let (panel, sums) = scratch.split_at_mut(k * width);
         let (x, sums) = (&x[tokens.start * k..tokens.end * k], &mut sums[..m * width]);
-        panel.par_chunks_mut(MAX_DEPTH * width).enumerate().for_each(|(i, panel)| {
-            isa.run(Pack { x, k, start: i * MAX_DEPTH, width, panel });
+        panel.par_chunks_mut(PACK_ROWS * width).enumerate().for_each(|(i, panel)| {
+            isa.run(Pack { x, k, start: i * PACK_ROWS, width, panel });
         });
         match width {
             1 => products::<T, 1, 8>(isa, rows, entries, panel, sums),

@@ -1,6 +1,7 @@
 //! AVX-512 F, BW, VL, DQ.
 
 use super::{Kernel, Simd};
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 /// Proof that the processor has AVX-512 F, BW, VL, DQ, and FMA, F16C.
@@ -45,6 +46,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         avx512!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    unsafe fn splat4(self, from: *const f32) -> [__m512; 4] {
+        avx512!(splat4(from))
     }
 
     #[inline(always)]
@@ -123,4 +129,33 @@ impl Simd for Avx512 {
     fn prefetch<T>(self, address: *const T) {
         avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
     }
+}
+
+/// One load and four shuffles, for ports that would be idle. In assembly: compilers know better, and make four loads
+/// of it.
+///
+/// # Safety
+///
+/// `from` points to four words.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn splat4(from: *const f32) -> [__m512; 4] {
+    // SAFETY: the caller's promise
+    let four = _mm512_broadcast_f32x4(unsafe { _mm_loadu_ps(from) });
+    let mut words = [four; 4];
+    macro_rules! shuffle {
+        ($($i:literal $lanes:literal),*) => {$(
+            // SAFETY: a shuffle inside registers
+            unsafe {
+                asm!(
+                    concat!("vpshufd {}, {}, ", $lanes),
+                    out(zmm_reg) words[$i],
+                    in(zmm_reg) four,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+        )*};
+    }
+    shuffle!(0 0x00, 1 0x55, 2 0xAA, 3 0xFF);
+    words
 }

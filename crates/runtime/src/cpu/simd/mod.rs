@@ -12,8 +12,10 @@ pub(super) mod dot;
 mod elements;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+pub(super) mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
+mod panels;
 mod portable;
 mod products;
 pub(super) mod tile;
@@ -141,15 +143,12 @@ impl Isa {
 
     /// f32s in a vector.
     pub(super) fn lanes(self) -> usize {
-        struct Lanes;
-        impl Kernel for Lanes {
-            type Output = usize;
-            #[inline(always)]
-            fn run<S: Simd>(self, _: S) -> usize {
-                S::LANES
-            }
-        }
-        self.run(Lanes)
+        self.run(Shape).0
+    }
+
+    /// Vector registers.
+    pub(super) fn registers(self) -> usize {
+        self.run(Shape).1
     }
 
     /// Runs a kernel compiled for this set.
@@ -175,6 +174,18 @@ pub(super) trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
+/// Lanes and registers of a set.
+struct Shape;
+
+impl Kernel for Shape {
+    type Output = (usize, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> (usize, usize) {
+        (S::LANES, S::REGISTERS)
+    }
+}
+
 /// The widest vector of all sets, f32s.
 const MOST_LANES: usize = 16;
 
@@ -190,6 +201,18 @@ pub(super) trait Simd: Copy {
     const REGISTERS: usize;
 
     fn splat(self, x: f32) -> Self::F;
+
+    /// Each of four values.
+    ///
+    /// # Safety
+    ///
+    /// `from` points to them, aligned to nothing.
+    #[inline(always)]
+    unsafe fn splat4(self, from: *const f32) -> [Self::F; 4] {
+        // SAFETY: the caller's promise
+        let [a, b, c, d] = unsafe { from.cast::<[f32; 4]>().read_unaligned() };
+        [self.splat(a), self.splat(b), self.splat(c), self.splat(d)]
+    }
 
     /// a·b + c; fused where the set can.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;

@@ -3,8 +3,11 @@
 //!
 //! AVX512_BW's `vpermt2w` and AVX512_VBMI's `vpermt2b` pick inputs as they lie in memory, out of 64 or 128.
 
+use super::avx512;
 use super::dot::{self, Dot};
+use super::panels::{MOST_WORDS, Panels, Room};
 use super::products::{Products, finish_i32};
+use super::tile::{self, Tile, VECTORS};
 use core::arch::x86_64::*;
 use half::bf16;
 
@@ -27,6 +30,18 @@ impl Pairs {
     pub(super) fn dot_bf16(self, job: Dot<'_, bf16>) {
         // SAFETY: `self` is proof of the features
         unsafe { enabled(Bf16(self), job) }
+    }
+
+    /// 2:4 weights.
+    pub(super) fn tile_bf16(self, job: Tile<'_, bf16>) {
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,fma,f16c"
+        )]
+        fn enabled(pairs: Pairs, job: Tile<'_, bf16>) {
+            tile::sparse(Bf16(pairs), job)
+        }
+        // SAFETY: `self` is proof of the features
+        unsafe { enabled(self, job) }
     }
 
     pub(super) fn dot_i8(self, job: Dot<'_, i8>) {
@@ -248,5 +263,136 @@ impl Products for Int8 {
     #[inline(always)]
     fn prefetch<T>(self, address: *const T) {
         avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
+    }
+}
+
+/// Where a group's pair lies among the six, by its code, `a | b << 2`: (0,1), (0,2), (0,3), (1,2), (1,3), (2,3).
+/// Other codes are none of 2:4 weights, and lie anywhere.
+const PLACE: [u32; 16] = {
+    let mut place = [0; 16];
+    let (mut a, mut next) = (0, 0);
+    while a < 4 {
+        let mut b = a + 1;
+        while b < 4 {
+            place[a | b << 2] = next;
+            next += 1;
+            b += 1;
+        }
+        a += 1;
+    }
+    place
+};
+
+/// bf16, a word being the two kept weights of a group. They meet one of the six pairs of its inputs, of which a block
+/// holds all; a panel in memory holds each pair of neighbours.
+impl Panels for Bf16 {
+    type W = bf16;
+    type V = __m512;
+    const LANES: usize = 16;
+    const ROWS: usize = 4;
+    // the six pairs of their groups, of 64 tokens, take 24 KB of the first cache
+    const COLUMNS: usize = 64;
+    const WORD_COLUMNS: usize = 4;
+    const ROW_COLUMNS: usize = 2;
+    const BLOCK_ROWS: u32 = 6 * 8;
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        avx512!(_mm512_loadu_ps(from))
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, x: __m512) {
+        avx512!(_mm512_storeu_ps(to, x))
+    }
+
+    #[inline(always)]
+    fn splat(self, word: f32) -> __m512 {
+        avx512!(_mm512_set1_ps(word))
+    }
+
+    #[inline(always)]
+    unsafe fn splat4(self, from: *const f32) -> [__m512; 4] {
+        avx512!(avx512::splat4(from))
+    }
+
+    #[inline(always)]
+    fn add(self, sum: __m512, w: __m512, x: __m512) -> __m512 {
+        avx512! {
+            let (w, x) = (_mm512_castps_si512(w), _mm512_castps_si512(x));
+            Products::add(self, sum, w, x)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn block(self, from: *const f32, columns: usize, room: &mut Room) -> *const f32 {
+        // of words a = (x0, x1) and b = (x2, x3); 0xEA is (a & b) | c, 0xCA is a ? b : c, bit by bit
+        avx512! {
+            const WIDTH: usize = VECTORS * 16;
+            let low = _mm512_set1_epi32(0xFFFF);
+            for (group, room) in room.0.as_chunks_mut::<{ 6 * WIDTH }>().0[..columns / 4].iter_mut().enumerate() {
+                for v in (0..WIDTH).step_by(16) {
+                    let from = from.add(2 * group * WIDTH + v);
+                    let a = _mm512_loadu_si512(from.cast());
+                    let b = _mm512_loadu_si512(from.add(WIDTH).cast());
+                    let (a_high, b_high) = (_mm512_srli_epi32::<16>(a), _mm512_slli_epi32::<16>(b));
+                    let pairs = [
+                        a,
+                        _mm512_ternarylogic_epi32::<0xEA>(a, low, b_high),
+                        _mm512_ternarylogic_epi32::<0xCA>(low, a, b),
+                        _mm512_or_si512(a_high, b_high),
+                        _mm512_ternarylogic_epi32::<0xCA>(low, a_high, b),
+                        b,
+                    ];
+                    let to = room.as_mut_ptr().add(v);
+                    for (i, pair) in pairs.into_iter().enumerate() {
+                        _mm512_storeu_si512(to.add(i * WIDTH).cast(), pair);
+                    }
+                }
+            }
+            room.0.as_ptr()
+        }
+    }
+
+    #[inline(always)]
+    fn words(self, values: &[bf16], _: &mut [f32; MOST_WORDS]) -> *const f32 {
+        values.as_ptr().cast()
+    }
+
+    #[inline(always)]
+    fn places(self, codes: u32, from: u32, places: &mut [u32]) {
+        assert_eq!(places.len(), 8, "groups of 32 columns");
+        // SAFETY: room for eight; the other intrinsics touch no memory, or PLACE
+        avx512! {
+            const LOG_WIDTH: i32 = (VECTORS * 16).ilog2() as i32;
+            let shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+            let groups = _mm256_setr_epi32(0, 6, 12, 18, 24, 30, 36, 42);
+            let codes = _mm256_srlv_epi32(_mm256_set1_epi32(codes.cast_signed()), shifts);
+            let codes = _mm256_and_si256(codes, _mm256_set1_epi32(15));
+            let (low, high) = (PLACE.as_ptr().cast(), PLACE.as_ptr().add(8).cast());
+            let (low, high) = (_mm256_loadu_si256(low), _mm256_loadu_si256(high));
+            let rows = _mm256_add_epi32(groups, _mm256_permutex2var_epi32(low, codes, high));
+            let from = _mm256_set1_epi32(from.cast_signed());
+            let at = _mm256_add_epi32(from, _mm256_slli_epi32::<LOG_WIDTH>(rows));
+            _mm256_storeu_si256(places.as_mut_ptr().cast(), at);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, address: *const T) {
+        Products::prefetch(self, address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_six_pairs_have_places() {
+        let pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)];
+        let places = pairs.map(|(a, b)| PLACE[a | b << 2]);
+        assert_eq!(places, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(PLACE.iter().filter(|&&place| place == 0).count(), 11);
     }
 }

@@ -1,62 +1,15 @@
-//! Products with panels, for many tokens: lanes are tokens. A panel of x lies transposed, `k × width`; a kept weight
-//! is broadcast and multiplied with the panel row of its column, so that 2:4 weights do half the multiply-adds of
-//! dense ones.
+//! Products with panels, for many tokens: lanes are tokens. A panel of x lies transposed, four vectors wide; a weight is
+//! broadcast and multiplied with the panel row of its column, so that 2:4 weights do half the multiply-adds of dense
+//! ones. A part of the panel stays in the first cache while the rows of a task pass, their sums in the second.
 
 #![allow(clippy::needless_range_loop)] // indices name registers
 
+use super::panels::{Columns, MOST_WORDS, Panels, Room};
 use super::weights::{BLOCK_COLUMNS, BLOCK_KEPT, BLOCK_ROWS, BLOCK_WORDS, Rows, blocks};
-use super::{Element, Kernel, Simd, SimdExt};
+use super::{Element, Simd, SimdExt};
 
-/// f32s of a panel block, the part of a panel that stays in the first cache while rows of W pass.
-const BLOCK: usize = 8192;
-
-/// Most rows of k in a panel block.
-pub(in crate::cpu) const MAX_DEPTH: usize = 512;
-
-/// Rows of W that are multiplied at once, at most.
-const MAX_ROWS: usize = 6;
-
-/// Rows of W, widened: their values, and for each where the panel row of its column starts.
-struct Decoded {
-    weight: [[f32; MAX_DEPTH]; MAX_ROWS],
-    offset: [[u32; MAX_DEPTH / 2]; MAX_ROWS],
-}
-
-/// Transposes x, `tokens × k`, columns `start..`, into rows of a panel: `panel[i·width + t] =
-/// x[t·k + start + i]`, zero for tokens that are not there.
-pub(in crate::cpu) struct Pack<'a, T> {
-    pub x: &'a [T],
-    pub k: usize,
-    pub start: usize,
-    pub width: usize,
-    pub panel: &'a mut [f32],
-}
-
-impl<T: Element> Kernel for Pack<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { x, k, start, width, panel } = self;
-        let depth = panel.len() / width;
-        let tokens = x.len() / k;
-        let mut line = [0.0f32; MAX_DEPTH];
-        let line = &mut line[..depth];
-        for t in 0..width {
-            if t < tokens {
-                s.widen(&x[t * k + start..][..depth], line);
-            } else {
-                line.fill(0.0);
-            }
-            for (row, x) in panel.chunks_exact_mut(width).zip(&*line) {
-                row[t] = *x;
-            }
-        }
-    }
-}
-
-/// `acc[r·width + t] = Σ W[r]·panel[·][t]`; panel `k × width`, acc `rows × width`; width 1, 2 or 4
-/// vectors.
+/// `acc[r·width + t] = Σ W[r]·panel[·][t]`; the panel as `Weight::pack` makes it of all k columns, acc `rows × width`,
+/// width [`VECTORS`] vectors.
 pub(in crate::cpu) struct Tile<'a, T> {
     pub weights: Rows<'a, T>,
     pub panel: &'a [f32],
@@ -64,70 +17,8 @@ pub(in crate::cpu) struct Tile<'a, T> {
     pub acc: &'a mut [f32],
 }
 
-impl<T: Element> Kernel for Tile<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let width = self.panel.len() / self.k;
-        let rows = self.acc.len() / width;
-        self.weights.check(rows, self.k);
-        assert_eq!((self.panel.len(), self.acc.len()), (self.k * width, rows * width));
-        assert_eq!(width % S::LANES, 0, "a panel of whole vectors");
-        self.acc.fill(0.0);
-        match width / S::LANES {
-            1 => self.blocks::<S, 1>(s, rows),
-            2 => self.blocks::<S, 2>(s, rows),
-            _ => {
-                assert_eq!(width, 4 * S::LANES, "a panel of 1, 2 or 4 vectors");
-                self.blocks::<S, 4>(s, rows)
-            }
-        }
-    }
-}
-
-impl<T: Element> Tile<'_, T> {
-    #[inline(always)]
-    fn blocks<S: Simd, const V: usize>(self, s: S, rows: usize) {
-        let Self { weights, panel, k, acc } = self;
-        let width = V * S::LANES;
-        let mut decoded =
-            Decoded { weight: [[0.0; MAX_DEPTH]; _], offset: [[0; MAX_DEPTH / 2]; _] };
-        let deepest = (BLOCK / width).min(MAX_DEPTH);
-        for start in (0..k).step_by(deepest) {
-            let depth = deepest.min(k - start);
-            let mut row = 0;
-            while row < rows {
-                let left = rows - row;
-                // SAFETY: `Tile::run` has checked all lengths against rows, k and width = V·LANES;
-                // row + R <= rows, start + depth <= k, depth <= MAX_DEPTH, both multiples of 32
-                unsafe {
-                    let panel = panel.as_ptr().add(start * width);
-                    let acc = acc.as_mut_ptr().add(row * width);
-                    let at = Block { row, start, depth, k };
-                    let d = &mut decoded;
-                    row += match weights {
-                        Rows::Sparse(v, c) => match left {
-                            4.. if S::REGISTERS == 32 => {
-                                sparse::<S, T, 4, V>(s, v, c, at, d, panel, acc)
-                            }
-                            2.. => sparse::<S, T, 2, V>(s, v, c, at, d, panel, acc),
-                            _ => sparse::<S, T, 1, V>(s, v, c, at, d, panel, acc),
-                        },
-                        Rows::Dense(w) => match left {
-                            6.. if S::REGISTERS == 32 => {
-                                dense::<S, T, 6, V>(s, w, at, d, panel, acc)
-                            }
-                            // 2·4 sums, 4 inputs and a weight leave some of 16 registers
-                            2.. => dense::<S, T, 2, V>(s, w, at, d, panel, acc),
-                            _ => dense::<S, T, 1, V>(s, w, at, d, panel, acc),
-                        },
-                    };
-                }
-            }
-        }
-    }
-}
+/// Vectors of tokens in a panel.
+pub(in crate::cpu) const VECTORS: usize = 4;
 
 /// Where a block of W lies.
 #[derive(Clone, Copy)]
@@ -138,123 +29,122 @@ struct Block {
     k: usize,
 }
 
-/// R rows of 2:4 weights × V vectors of tokens; returns R.
+/// 2:4 weights.
+#[inline(always)]
+pub(super) fn sparse<P: Panels>(p: P, job: Tile<'_, P::W>) {
+    let Tile { weights, panel, k, acc } = job;
+    let width = VECTORS * P::LANES;
+    let rows = acc.len() / width;
+    weights.check(rows, k);
+    assert_eq!(panel.len(), k / P::ROW_COLUMNS * width, "a panel of k columns");
+    assert_eq!(acc.len(), rows * width, "whole rows of sums");
+    let Rows::Sparse(values, codes) = weights else { return };
+    acc.fill(0.0);
+    let mut room = Room([0.0; _]);
+    let mut decoded = Decoded { words: [[0.0; _]; _], places: [[0; _]; _] };
+    for start in (0..k).step_by(P::COLUMNS) {
+        let depth = P::COLUMNS.min(k - start);
+        // SAFETY: start + depth <= k, both multiples of 32; row + R <= rows
+        unsafe {
+            let block = panel.as_ptr().add(start / P::ROW_COLUMNS * width);
+            let block = p.block(block, depth, &mut room);
+            let mut row = 0;
+            while row < rows {
+                let acc = acc.as_mut_ptr().add(row * width);
+                let at = Block { row, start, depth, k };
+                row += match (rows - row).min(P::ROWS) {
+                    4.. => some_rows::<P, 4>(p, values, codes, at, &mut decoded, block, acc),
+                    2.. => some_rows::<P, 2>(p, values, codes, at, &mut decoded, block, acc),
+                    _ => some_rows::<P, 1>(p, values, codes, at, &mut decoded, block, acc),
+                };
+            }
+        }
+    }
+}
+
+/// Rows of 2:4 weights in a block: their words, and for each where the row that it meets starts.
+struct Decoded {
+    words: [[f32; MOST_WORDS]; BLOCK_ROWS],
+    places: [[u32; MOST_WORDS]; BLOCK_ROWS],
+}
+
+/// Blocks of four rows that the memory is asked for ahead.
+const AHEAD: usize = 4;
+
+/// R rows of 2:4 weights × four vectors of tokens; returns R.
 ///
 /// # Safety
 ///
-/// W has R rows from `at.row` on; the panel has `at.depth` rows, acc R rows, of V vectors.
+/// W has R rows from `at.row` on, in one block; `block` is that of `at.depth` columns, acc has R rows, of four vectors.
 #[inline(always)]
-unsafe fn sparse<S: Simd, T: Element, const R: usize, const V: usize>(
-    s: S,
-    values: &[T],
+unsafe fn some_rows<P: Panels, const R: usize>(
+    p: P,
+    values: &[P::W],
     codes: &[u32],
     at: Block,
     decoded: &mut Decoded,
-    panel: *const f32,
+    block: *const f32,
     acc: *mut f32,
 ) -> usize {
-    let width = V * S::LANES;
-    let Decoded { weight, offset } = decoded;
+    let width = VECTORS * P::LANES;
+    let count = at.depth / P::WORD_COLUMNS;
+    let Decoded { words: rooms, places } = decoded;
+    let mut words = [core::ptr::null(); R];
     for r in 0..R {
         let row = at.row + r;
-        let block = (row / BLOCK_ROWS * blocks(at.k) + at.start / BLOCK_COLUMNS) * BLOCK_ROWS;
-        let place = block + row % BLOCK_ROWS;
-        for start in (0..at.depth).step_by(BLOCK_COLUMNS) {
-            let here = BLOCK_COLUMNS.min(at.depth - start);
-            let place = place + start / BLOCK_COLUMNS * BLOCK_ROWS;
-            let values = &values[place * BLOCK_KEPT..][..here / 2];
-            let codes = &codes[place * BLOCK_WORDS..][..here / 32];
-            s.widen(values, &mut weight[r][start / 2..]);
-            let offset = offset[r][start / 2..].chunks_exact_mut(16);
-            for (i, (word, out)) in codes.iter().zip(offset).enumerate() {
-                for (j, out) in out.iter_mut().enumerate() {
-                    let column =
-                        start as u32 + 32 * i as u32 + (j as u32 / 2 * 4) + (word >> (2 * j) & 3);
-                    *out = column * width as u32;
-                }
-            }
+        let place = (row / BLOCK_ROWS * blocks(at.k) + at.start / BLOCK_COLUMNS) * BLOCK_ROWS
+            + row % BLOCK_ROWS;
+        let inside = at.start % BLOCK_COLUMNS;
+        let values = &values[place * BLOCK_KEPT + inside / 2..][..at.depth / 2];
+        let codes = &codes[place * BLOCK_WORDS + inside / 32..][..at.depth / 32];
+        let ahead = AHEAD * blocks(at.k) * BLOCK_ROWS;
+        for line in values.chunks(64 / size_of::<P::W>()) {
+            p.prefetch(line.as_ptr().wrapping_add(ahead * BLOCK_KEPT));
+        }
+        p.prefetch(codes.as_ptr().wrapping_add(ahead * BLOCK_WORDS));
+        words[r] = p.words(values, &mut rooms[r]);
+        let each = 32 / P::WORD_COLUMNS;
+        for (i, (codes, places)) in codes.iter().zip(places[r].chunks_exact_mut(each)).enumerate() {
+            p.places(*codes, i as u32 * P::BLOCK_ROWS * width as u32, places);
         }
     }
-    // SAFETY: the caller's promise; offsets are columns below depth, times the width
+    // SAFETY: the caller's promise; places are rows of the block, times the width
     unsafe {
-        let mut sum = load_acc::<S, R, V>(s, acc);
-        for j in 0..at.depth / 2 {
+        let mut sum = load::<P, R>(p, acc);
+        for j in (0..count).step_by(4) {
             for r in 0..R {
-                let w = s.splat(*weight.get_unchecked(r).get_unchecked(j));
-                let row = panel.add(*offset.get_unchecked(r).get_unchecked(j) as usize);
-                for v in 0..V {
-                    sum[r][v] = s.fma(w, s.load(row.add(v * S::LANES)), sum[r][v]);
+                let w = p.splat4(words[r].add(j));
+                // two places are one load
+                let places = places.get_unchecked(r).as_ptr().add(j).cast::<[u64; 2]>();
+                let [first, last] = places.read_unaligned();
+                let rows =
+                    [first >> FIRST, first >> (32 - FIRST), last >> FIRST, last >> (32 - FIRST)];
+                for i in 0..4 {
+                    let row = block.add(rows[i] as u32 as usize);
+                    for v in 0..VECTORS {
+                        sum[r][v] = p.add(sum[r][v], w[i], p.load(row.add(v * P::LANES)));
+                    }
                 }
             }
         }
-        store_acc::<S, R, V>(s, acc, sum);
+        store::<P, R>(p, acc, sum);
     }
     R
 }
 
-/// R rows of dense weights × V vectors of tokens; returns R.
-///
-/// # Safety
-///
-/// W has R rows from `at.row` on; the panel has `at.depth` rows, acc R rows, of V vectors.
-#[inline(always)]
-unsafe fn dense<S: Simd, T: Element, const R: usize, const V: usize>(
-    s: S,
-    values: &[T],
-    at: Block,
-    decoded: &mut Decoded,
-    panel: *const f32,
-    acc: *mut f32,
-) -> usize {
-    let Decoded { weight, .. } = decoded;
-    for r in 0..R {
-        let values = &values[(at.row + r) * at.k + at.start..][..at.depth];
-        ahead(s, values, R * at.k);
-        s.widen(values, &mut weight[r]);
-    }
-    // SAFETY: the caller's promise
-    unsafe {
-        let mut sum = load_acc::<S, R, V>(s, acc);
-        for j in 0..at.depth {
-            let row = panel.add(j * V * S::LANES);
-            let mut x = [s.splat(0.0); V];
-            for (v, x) in x.iter_mut().enumerate() {
-                *x = s.load(row.add(v * S::LANES));
-            }
-            for r in 0..R {
-                let w = s.splat(*weight.get_unchecked(r).get_unchecked(j));
-                for v in 0..V {
-                    sum[r][v] = s.fma(w, x[v], sum[r][v]);
-                }
-            }
-        }
-        store_acc::<S, R, V>(s, acc, sum);
-    }
-    R
-}
-
-/// Asks for the part of W that comes `distance` elements after this one: the same columns of the next
-/// rows, which the processor would not guess.
-#[inline(always)]
-fn ahead<S: Simd, T>(s: S, part: &[T], distance: usize) {
-    for line in part.chunks(64 / size_of::<T>()) {
-        s.prefetch(line.as_ptr().wrapping_add(distance));
-    }
-}
+/// Where, in 64 bits of memory, the first 32 are.
+const FIRST: u32 = if cfg!(target_endian = "little") { 0 } else { 32 };
 
 /// # Safety
 ///
-/// `acc` holds R rows of V vectors.
+/// `acc` holds R rows of four vectors.
 #[inline(always)]
-unsafe fn load_acc<S: Simd, const R: usize, const V: usize>(
-    s: S,
-    acc: *const f32,
-) -> [[S::F; V]; R] {
-    let mut sum = [[s.splat(0.0); V]; R];
+unsafe fn load<P: Panels, const R: usize>(p: P, acc: *const f32) -> [[P::V; VECTORS]; R] {
+    let mut sum = [[p.splat(0.0); VECTORS]; R];
     for (r, row) in sum.iter_mut().enumerate() {
         for (v, x) in row.iter_mut().enumerate() {
             // SAFETY: the caller's promise
-            *x = unsafe { s.load(acc.add((r * V + v) * S::LANES)) };
+            *x = unsafe { p.load(acc.add((r * VECTORS + v) * P::LANES)) };
         }
     }
     sum
@@ -262,17 +152,92 @@ unsafe fn load_acc<S: Simd, const R: usize, const V: usize>(
 
 /// # Safety
 ///
-/// `acc` has room for R rows of V vectors.
+/// `acc` has room for R rows of four vectors.
 #[inline(always)]
-unsafe fn store_acc<S: Simd, const R: usize, const V: usize>(
-    s: S,
-    acc: *mut f32,
-    sum: [[S::F; V]; R],
-) {
+unsafe fn store<P: Panels, const R: usize>(p: P, acc: *mut f32, sum: [[P::V; VECTORS]; R]) {
     for (r, row) in sum.iter().enumerate() {
         for (v, x) in row.iter().enumerate() {
             // SAFETY: the caller's promise
-            unsafe { s.store(acc.add((r * V + v) * S::LANES), *x) };
+            unsafe { p.store(acc.add((r * VECTORS + v) * P::LANES), *x) };
         }
     }
+}
+
+/// Rows of dense weights that are multiplied at once, at most.
+const DENSE_ROWS: usize = 6;
+
+/// Dense weights.
+#[inline(always)]
+pub(super) fn dense<S: Simd, T: Element>(p: Columns<S, T>, job: Tile<'_, T>) {
+    let Tile { weights, panel, k, acc } = job;
+    let width = VECTORS * S::LANES;
+    let rows = acc.len() / width;
+    weights.check(rows, k);
+    assert_eq!(panel.len(), k * width, "a panel of k columns");
+    assert_eq!(acc.len(), rows * width, "whole rows of sums");
+    let Rows::Dense(values) = weights else { return };
+    acc.fill(0.0);
+    let mut words = [[0.0; BLOCK_COLUMNS]; DENSE_ROWS];
+    for start in (0..k).step_by(BLOCK_COLUMNS) {
+        let depth = BLOCK_COLUMNS.min(k - start);
+        let mut row = 0;
+        while row < rows {
+            // SAFETY: start + depth <= k; row + R <= rows
+            unsafe {
+                let block = panel.as_ptr().add(start * width);
+                let acc = acc.as_mut_ptr().add(row * width);
+                let at = Block { row, start, depth, k };
+                row += match rows - row {
+                    6.. if S::REGISTERS == 32 => {
+                        dense_rows::<S, T, 6>(p, values, at, &mut words, block, acc)
+                    }
+                    // 2·4 sums, 4 inputs and a weight leave some of 16 registers
+                    2.. => dense_rows::<S, T, 2>(p, values, at, &mut words, block, acc),
+                    _ => dense_rows::<S, T, 1>(p, values, at, &mut words, block, acc),
+                };
+            }
+        }
+    }
+}
+
+/// R rows of dense weights × four vectors of tokens; returns R.
+///
+/// # Safety
+///
+/// W has R rows from `at.row` on; `block` has `at.depth` rows, acc R rows, of four vectors.
+#[inline(always)]
+unsafe fn dense_rows<S: Simd, T: Element, const R: usize>(
+    p: Columns<S, T>,
+    values: &[T],
+    at: Block,
+    words: &mut [[f32; BLOCK_COLUMNS]; DENSE_ROWS],
+    block: *const f32,
+    acc: *mut f32,
+) -> usize {
+    for r in 0..R {
+        let values = &values[(at.row + r) * at.k + at.start..][..at.depth];
+        for line in values.chunks(64 / size_of::<T>()) {
+            p.0.prefetch(line.as_ptr().wrapping_add(R * at.k));
+        }
+        p.0.widen(values, &mut words[r]);
+    }
+    // SAFETY: the caller's promise
+    unsafe {
+        let mut sum = load::<_, R>(p, acc);
+        for j in 0..at.depth {
+            let row = block.add(j * VECTORS * S::LANES);
+            let mut x = [p.0.splat(0.0); VECTORS];
+            for (v, x) in x.iter_mut().enumerate() {
+                *x = p.0.load(row.add(v * S::LANES));
+            }
+            for r in 0..R {
+                let w = p.0.splat(*words.get_unchecked(r).get_unchecked(j));
+                for v in 0..VECTORS {
+                    sum[r][v] = p.0.fma(w, x[v], sum[r][v]);
+                }
+            }
+        }
+        store::<_, R>(p, acc, sum);
+    }
+    R
 }
