@@ -5,9 +5,10 @@
 
 use super::avx512;
 use super::dot::{self, Dot};
-use super::panels::{MOST_WORDS, Panels, Room};
+use super::panels::{MOST_WORDS, Panels};
 use super::products::{Products, finish_i32};
 use super::tile::{self, Tile, VECTORS};
+use bytemuck::Zeroable;
 use core::arch::x86_64::*;
 use half::bf16;
 
@@ -283,14 +284,19 @@ const PLACE: [u32; 16] = {
     place
 };
 
+/// The six pairs of each group of 64 columns, of a panel of 64 tokens: 24 KB of the first cache.
+#[derive(Clone, Copy, Zeroable)]
+#[repr(C, align(64))]
+struct SixPairs([f32; 6 * 16 * VECTORS * 16]);
+
 /// bf16, a word being the two kept weights of a group. They meet one of the six pairs of its inputs, of which a block
 /// holds all; a panel in memory holds each pair of neighbours.
 impl Panels for Bf16 {
     type W = bf16;
     type V = __m512;
+    type Room = SixPairs;
     const LANES: usize = 16;
     const ROWS: usize = 4;
-    // the six pairs of their groups, of 64 tokens, take 24 KB of the first cache
     const COLUMNS: usize = 64;
     const WORD_COLUMNS: usize = 4;
     const ROW_COLUMNS: usize = 2;
@@ -325,7 +331,7 @@ impl Panels for Bf16 {
     }
 
     #[inline(always)]
-    unsafe fn block(self, from: *const f32, columns: usize, room: &mut Room) -> *const f32 {
+    unsafe fn block(self, from: *const f32, columns: usize, room: &mut SixPairs) -> *const f32 {
         // of words a = (x0, x1) and b = (x2, x3); 0xEA is (a & b) | c, 0xCA is a ? b : c, bit by bit
         avx512! {
             const WIDTH: usize = VECTORS * 16;

@@ -3,6 +3,7 @@
 use super::tile::VECTORS;
 use super::weights::BLOCK_KEPT;
 use super::{Element, Simd, SimdExt};
+use bytemuck::Zeroable;
 use std::marker::PhantomData;
 
 /// Sums of products, lanes being tokens, for an instruction set and a type of weights. A value is proof of the set.
@@ -13,6 +14,8 @@ pub(super) trait Panels: Copy {
     type W: Copy;
     /// A word for each lane.
     type V: Copy;
+    /// Room for a block that is made.
+    type Room: Zeroable;
 
     /// Words in a vector.
     const LANES: usize;
@@ -53,7 +56,7 @@ pub(super) trait Panels: Copy {
     /// # Safety
     ///
     /// The panel has `columns` columns from there on, of four vectors.
-    unsafe fn block(self, from: *const f32, columns: usize, room: &mut Room) -> *const f32;
+    unsafe fn block(self, from: *const f32, columns: usize, room: &mut Self::Room) -> *const f32;
 
     /// Kept values of a row as words: where they lie, aligned to nothing, or made in `room`.
     fn words(self, values: &[Self::W], room: &mut [f32; MOST_WORDS]) -> *const f32;
@@ -65,10 +68,6 @@ pub(super) trait Panels: Copy {
     fn prefetch<T>(self, address: *const T);
 }
 
-/// Room for a block that is made: the six pairs of each group of 64 columns, of four vectors of 16.
-#[repr(align(64))]
-pub(super) struct Room(pub [f32; 6 * 16 * 64]);
-
 /// Words of a row in a block, at most.
 pub(super) const MOST_WORDS: usize = BLOCK_KEPT;
 
@@ -79,6 +78,7 @@ pub(super) struct Columns<S, T>(pub S, pub PhantomData<T>);
 impl<S: Simd, T: Element> Panels for Columns<S, T> {
     type W = T;
     type V = S::F;
+    type Room = ();
     const LANES: usize = S::LANES;
     const ROWS: usize = if S::REGISTERS == 32 { 4 } else { 2 };
     const COLUMNS: usize = 128;
@@ -115,7 +115,7 @@ impl<S: Simd, T: Element> Panels for Columns<S, T> {
     }
 
     #[inline(always)]
-    unsafe fn block(self, from: *const f32, _: usize, _: &mut Room) -> *const f32 {
+    unsafe fn block(self, from: *const f32, _: usize, (): &mut ()) -> *const f32 {
         from
     }
 

@@ -4,9 +4,10 @@
 
 #![allow(clippy::needless_range_loop)] // indices name registers
 
-use super::panels::{Columns, MOST_WORDS, Panels, Room};
+use super::panels::{Columns, MOST_WORDS, Panels};
 use super::weights::{BLOCK_COLUMNS, BLOCK_KEPT, BLOCK_ROWS, BLOCK_WORDS, Rows, blocks};
 use super::{Element, Simd, SimdExt};
+use bytemuck::Zeroable;
 
 /// `acc[r·width + t] = Σ W[r]·panel[·][t]`; the panel as `Weight::pack` makes it of all k columns, acc `rows × width`,
 /// width [`VECTORS`] vectors.
@@ -40,7 +41,7 @@ pub(super) fn sparse<P: Panels>(p: P, job: Tile<'_, P::W>) {
     assert_eq!(acc.len(), rows * width, "whole rows of sums");
     let Rows::Sparse(values, codes) = weights else { return };
     acc.fill(0.0);
-    let mut room = Room([0.0; _]);
+    let mut room = P::Room::zeroed();
     let mut decoded = Decoded { words: [[0.0; _]; _], places: [[0; _]; _] };
     for start in (0..k).step_by(P::COLUMNS) {
         let depth = P::COLUMNS.min(k - start);
