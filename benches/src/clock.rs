@@ -48,6 +48,14 @@ pub trait Timed: Backend {
 
     /// The bandwidth of a large copy within the device, 10⁹ bytes per second, read plus written.
     fn copy_gbps(&self) -> Result<f64>;
+
+    /// The same device restricted to less than it can, by what it is then called.
+    fn restricted(&self) -> Vec<(String, Self)>
+    where
+        Self: Sized,
+    {
+        vec![]
+    }
 }
 
 /// The median rate of copies of `bytes`, each of which is read and written.
@@ -75,6 +83,12 @@ fn copy_on_the_host(_: &Cpu) -> Result<f64> {
             Ok(())
         })
     })
+}
+
+/// With narrower instruction sets.
+fn narrower(cpu: &Cpu) -> Vec<(String, Cpu)> {
+    let narrower = quickpick::cpu::Path::available().skip_while(|path| *path != cpu.path()).skip(1);
+    narrower.filter_map(|path| Some((path.to_string(), Cpu::with_path(path).ok()?))).collect()
 }
 
 fn copy_by_wgpu(device: &Wgpu) -> Result<f64> {
@@ -134,7 +148,7 @@ impl<B: Backend> Wall<B> {
 }
 
 macro_rules! by_wall {
-    ($($Backend:ty, $copy:expr;)*) => { $(
+    ($($Backend:ty, $copy:expr, $restricted:expr;)*) => { $(
         impl Timed for $Backend {
             type Clock = Wall<Self>;
 
@@ -158,13 +172,17 @@ macro_rules! by_wall {
             fn copy_gbps(&self) -> Result<f64> {
                 $copy(self)
             }
+
+            fn restricted(&self) -> Vec<(String, Self)> {
+                $restricted(self)
+            }
         }
     )* };
 }
 
 by_wall! {
-    Cpu, copy_on_the_host;
-    Wgpu, copy_by_wgpu;
+    Cpu, copy_on_the_host, narrower;
+    Wgpu, copy_by_wgpu, |_: &_| vec![];
 }
 
 /// A graph of launches between two events.

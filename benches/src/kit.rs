@@ -111,6 +111,9 @@ struct Timing {
     /// A sample lasts about so many milliseconds
     #[arg(long, default_value_t = 4.0)]
     sample: f64,
+    /// On the CPU: our kernels forced to narrower instruction sets, beside the best
+    #[arg(long)]
+    paths: bool,
     /// Inputs are copied until they hold so many MiB, and run in turn
     #[arg(long, default_value_t = 256)]
     rotate: u64,
@@ -132,6 +135,7 @@ impl Timing {
             dtypes: self.dtypes.clone(),
             budget: Duration::from_secs(self.seconds.saturating_sub(kit.spent)),
             method: self.method(),
+            paths: self.paths,
             again: kit.lost > 0,
         }
     }

@@ -10,6 +10,7 @@ pub mod candle;
 pub mod clock;
 pub mod contender;
 pub mod error;
+pub mod floor;
 pub mod machine;
 pub mod oracle;
 pub mod ours;

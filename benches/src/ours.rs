@@ -142,6 +142,12 @@ impl<'a, B: Timed> Ours<'a, B> {
         };
         Ok(Self { backend, clock, about })
     }
+
+    /// As another rival.
+    pub fn named(mut self, rival: &str) -> Self {
+        self.about.rival = rival.into();
+        self
+    }
 }
 
 impl<B: Timed> Contender for Ours<'_, B> {

@@ -35,13 +35,14 @@ pub const TOKENS: &[u32] = &[1, 4, 16, 64, 256, 1024, 4096, 16384];
 /// Projections that read the same input are one layer, as inference engines fuse them: `qkv`,
 /// `gate_up`. Sizes from the models' `config.json` (hidden, heads × 128, key-value heads × 128, ffn):
 /// Llama-3-8B 4096, 4096, 1024, 14336; Llama-3-70B 8192, 8192, 1024, 28672; Qwen2.5-7B 3584, 3584,
-/// 512, 18944.
+/// 512, 18944; Llama-2-7B ffn 11008.
 #[rustfmt::skip] // one layer, one line
 pub const LAYERS: &[Layer] = &[
     layer("llama-3-8b",  "o",        4096,  4096),
     layer("llama-3-8b",  "qkv",      6144,  4096),
     layer("llama-3-8b",  "gate_up", 28672,  4096),
     layer("llama-3-8b",  "down",     4096, 14336),
+    layer("llama-2-7b",  "up",      11008,  4096),
     square(512, &[512]),
     square(1024, &[1024]),
     square(2048, &[2048]),

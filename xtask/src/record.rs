@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const REMEDY: &str = "cargo xtask record";
 /// The backends that the README has a table of, and the layers that it shows.
 const BACKENDS: [&str; 3] = ["cuda", "cpu", "wgpu"];
-const SHOWN: [&str; 2] = ["llama-3-8b", "square"];
+const SHOWN: [&str; 3] = ["llama-3-8b", "llama-2-7b", "square"];
 
 /// A row of `time.csv`, as the kit writes it (benches/src/record.rs).
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -23,6 +23,8 @@ pub struct Options {
     pub budget: Duration,
     /// How a figure is taken.
     pub method: Method,
+    /// On the CPU: our kernels with narrower instruction sets, too.
+    pub paths: bool,
     /// Whether this goes on after a device was lost: what is done, and what failed, is not tried again.
     pub again: bool,
 }

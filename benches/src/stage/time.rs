@@ -4,6 +4,7 @@ use crate::candle::Candle;
 use crate::clock::Timed;
 use crate::contender::{Contender, Figures, in_turn};
 use crate::error::{Error, Result};
+use crate::floor::{self, Floor};
 use crate::ours::{Ours, Uploaded, problem};
 use crate::peer::{self, Shared};
 use crate::record::{Ceiling, Record, Timing};
@@ -76,7 +77,7 @@ const NOT_REACHED: &str = "not reached";
 const FAILED: &str = "failed";
 
 fn ours(row: &Timing) -> bool {
-    row.rival == "2:4" || row.rival == "dense"
+    row.rival.starts_with("2:4") || row.rival == "dense"
 }
 
 /// One of our kernels was wrong, or broke.
@@ -148,10 +149,22 @@ impl<B: Timed> Stage<'_, B> {
         };
         let mut uploaded =
             weight.as_deref().map(|w| Uploaded::new(self.backend, w, self.options.method));
+        let restricted = if self.options.paths { self.backend.restricted() } else { vec![] };
+        let narrower = weight.as_deref().into_iter().flat_map(|w| {
+            let upload = |backend| Uploaded::new(backend, w, self.options.method);
+            restricted.iter().map(move |(name, backend)| (name, upload(backend)))
+        });
+        let mut narrower = Vec::from_iter(narrower);
         for shape in shapes {
             let rows = match self.reaches(shape) {
                 Ok(()) => {
-                    let rows = self.shape(shape, dtype, weight.as_deref(), uploaded.as_mut())?;
+                    let rows = self.shape(
+                        shape,
+                        dtype,
+                        weight.as_deref(),
+                        uploaded.as_mut(),
+                        &mut narrower,
+                    )?;
                     self.work += work(shape);
                     self.seconds += begin.elapsed().as_secs_f64();
                     begin = Instant::now();
@@ -210,6 +223,7 @@ impl<B: Timed> Stage<'_, B> {
         dtype: &str,
         weight: Option<&dyn Weight>,
         mut uploaded: Option<&mut Uploaded<'_, B>>,
+        narrower: &mut [(&String, Uploaded<'_, B>)],
     ) -> Result<Vec<Timing>> {
         let method = self.options.method;
         let row = self.row(shape, dtype);
@@ -232,10 +246,24 @@ impl<B: Timed> Stage<'_, B> {
                 };
                 entries.push((rival.into(), kernel, made.map(|ours| Box::new(ours) as _)));
             }
+            let sparse = of(Weights::Sparse24);
+            for (path, uploaded) in narrower {
+                let Ok(selection) = select(&sparse, self.backend.caps()) else { continue };
+                let rival = format!("2:4 {path}");
+                let made = Ours::new(uploaded, &selection.plan).map(|ours| ours.named(&rival));
+                let kernel = selection.plan.spec.to_string();
+                entries.push((rival, kernel, made.map(|ours| Box::new(ours) as _)));
+            }
             if let (Problem::Linear(p), "cpu") = (of(Weights::Dense), self.backend.name()) {
                 let made = Candle::new(weight, &p, method);
                 let made = made.map(|candle| Box::new(candle) as _);
                 entries.push(("candle".into(), String::new(), made));
+                if let Ok(selection) = select(&sparse, self.backend.caps()) {
+                    let weights = selection.plan.bindings.iter().take(2);
+                    let floor = Floor::new(weights.map(|b| b.bytes).sum(), method);
+                    let floor = floor.map(|floor| Box::new(floor) as _);
+                    entries.push((floor::NAME.into(), String::new(), floor));
+                }
             }
         }
         if let Some(peers) = self.peers {
@@ -275,7 +303,8 @@ impl<B: Timed> Stage<'_, B> {
                     row.rounds = rounds;
                     let us = |us| Some(rounded(us, 3));
                     (row.us_low, row.us, row.us_high) = (us(low), us(median), us(high));
-                    row.tflops = Some(rounded(shape.operations() / median / 1e6, 4));
+                    let tflops = rounded(shape.operations() / median / 1e6, 4);
+                    row.tflops = Some(tflops).filter(|_| row.rival != floor::NAME);
                     row.clock_mhz = sensors.map(|s| rounded(s.clock_mhz, 0));
                     row.power_w = sensors.map(|s| rounded(s.power_w, 1));
                     row.status = "ok".into();
@@ -344,7 +373,7 @@ fn ceilings<B: Timed>(backend: &B, peers: Option<&Shared>, record: &Record) -> R
 /// The fastest dense product of the record is a ceiling, too.
 fn best_dense(rows: &[Timing], record: &Record) -> Result<()> {
     let mut all: Vec<Ceiling> = record.rows(CEILINGS)?;
-    let dense = |row: &&Timing| !["2:4", "cusparselt"].contains(&row.rival.as_str());
+    let dense = |row: &&Timing| row.rival != "cusparselt" && !row.rival.starts_with("2:4");
     for row in rows.iter().filter(dense) {
         let Some(value) = row.tflops else { continue };
         let (backend, what) = (row.backend.clone(), format!("matmul {}", row.dtype));

@@ -335,6 +335,7 @@ mod tests {
             dtypes: vec!["f32".into()],
             budget: Duration::from_secs(60),
             method: Method { rounds: 2, sample, rotate_bytes: 0 },
+            paths: false,
             again: false,
         };
         run(&Cpu::new(), &options, &record).unwrap();

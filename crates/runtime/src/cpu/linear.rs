@@ -15,14 +15,17 @@ use half::{bf16, f16};
 use quickpick_format::E4m3;
 use quickpick_kernels::{DType, Linear, Problem, Weights};
 use rayon::prelude::*;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// Tokens that one pass over W serves, at most: bounds the scratch memory.
 const PASS: usize = 256;
 
-/// Rows of W in a task with panels, a multiple of every register block: at least enough for a part of a panel to be
-/// worth its way to the first cache, at most what leaves the sums room in the second.
-const TILE_ROWS: Range<usize> = 96..480;
+/// Rows of W in a task with panels: at least enough for a part of a panel to be worth its way to the first cache, at
+/// most what leaves the sums room in the second.
+const TILE_ROWS: RangeInclusive<usize> = 96..=480;
+
+/// A multiple of all rows that are multiplied at once.
+const ROW_STEP: usize = 12;
 
 /// Tasks for each thread, so that none waits long for the last.
 const TASKS: usize = 4;
@@ -170,8 +173,7 @@ fn tiles<'a, T: Weight>(
         });
     });
     let (packed, sums) = (&*packed, &mut sums[..panels * width * m]);
-    let wanted = m * panels / (TASKS * rayon::current_num_threads());
-    let rows = wanted.next_multiple_of(TILE_ROWS.start).clamp(TILE_ROWS.start, TILE_ROWS.end);
+    let rows = tile_rows(m, panels, rayon::current_num_threads());
     sums.par_chunks_mut(width * m).zip(packed.par_chunks(panel)).for_each(|(acc, panel)| {
         acc.par_chunks_mut(rows * width).enumerate().for_each(|(i, acc)| {
             let weights = weights.part(i * rows, acc.len() / width, k);
@@ -179,4 +181,11 @@ fn tiles<'a, T: Weight>(
         });
     });
     sums
+}
+
+/// Rows of W in a task: as few as make enough tasks, and as many for each thread.
+fn tile_rows(m: usize, panels: usize, threads: usize) -> usize {
+    let tasks = m.div_ceil(*TILE_ROWS.end()).max((TASKS * threads).div_ceil(panels));
+    let tasks = tasks.next_multiple_of(threads.div_ceil(panels));
+    m.div_ceil(tasks).next_multiple_of(ROW_STEP).max(*TILE_ROWS.start())
 }

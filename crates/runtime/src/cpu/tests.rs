@@ -64,33 +64,37 @@ fn crossed_steps_on_two_threads_do_not_wait_for_each_other() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    use half::bf16;
-    let cpu = Cpu::new();
-    let (m, k) = (1000, 1024);
-    let x: Vec<f32> = (0..40 * k).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-    let w: Vec<f32> = (0..m * k).map(|i| (i * 53 % 97) as f32 / 48.0 - 1.0).collect();
-    let narrow = |v: &[f32]| v.iter().map(|&v| bf16::from_f32(v)).collect::<Vec<_>>();
-    let bytes = |dtype, v: &[f32]| match dtype {
-        DType::F32 => bytemuck::cast_slice(v).to_vec(),
-        _ => bytemuck::cast_slice(&narrow(v)).to_vec(),
-    };
-    let epilogue = Epilogue { activation: Activation::Gelu, ..Epilogue::NONE };
-    for (n, dtype) in [1, 40].into_iter().flat_map(|n| [(n, DType::F32), (n, DType::BF16)]) {
-        let upload = |v: &[f32]| cpu.upload(&bytes(dtype, v)).unwrap();
-        let (x, w) = (upload(&x), upload(&w));
-        let (weights, out) = (Weights::Dense, DType::F32);
-        let p = Linear { m: m as u32, n, k: k as u32, weights, dtype, out, epilogue };
-        let plan = select(&Problem::Linear(p), cpu.caps()).unwrap().plan;
-        let y = cpu.buffer(4 * u64::from(n) * m as u64).unwrap();
-        let operands = [&w, &x, &y].map(|b| Some(Slice::from(b.clone())));
-        let [w, x, y_slot] = operands;
-        let steps = [cpu.step(&plan, &[w, x, None, None, None, None, y_slot]).unwrap()];
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| cpu.run(&steps)).unwrap();
-            cpu.read(&y, 0, cpu.len(&y)).unwrap()
-        };
-        assert_eq!(run(1), run(3), "n = {n}, {dtype}");
+    let (dtypes, tokens) = ([DType::F32, DType::BF16, DType::I8], [1, 40, 70]);
+    let cases = dtypes.into_iter().flat_map(|dtype| tokens.map(|n| (dtype, n)));
+    for (dtype, n) in cases {
+        for weights in [Weights::Dense, Weights::Sparse24] {
+            let (m, k) = (1000, 1024);
+            let epilogue = Epilogue { activation: Activation::Gelu, ..Epilogue::NONE };
+            let p = Linear { m, n, k, weights, dtype, out: DType::F32, epilogue };
+            let cpu = Cpu::new();
+            let plan = select(&Problem::Linear(p), cpu.caps()).unwrap().plan;
+            let operands = Vec::from_iter(plan.bindings.iter().map(|binding| {
+                let count = binding.bytes as usize / dtype.bytes();
+                let floats = (0..count).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0);
+                let bytes: Vec<u8> = match (binding.name, dtype) {
+                    ("metadata", _) => [0xC4, 0xE8, 0x9D, 0x4C].repeat(binding.bytes as usize / 4),
+                    (_, DType::F32) => floats.flat_map(f32::to_le_bytes).collect(),
+                    (_, DType::BF16) => {
+                        floats.flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect()
+                    }
+                    _ => floats.map(|x| (100.0 * x) as i8 as u8).collect(),
+                };
+                (!bytes.is_empty()).then(|| Slice::from(cpu.upload(&bytes).unwrap()))
+            }));
+            let y = operands.last().cloned().flatten().unwrap().buffer;
+            let steps = [cpu.step(&plan, &operands).unwrap()];
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| cpu.run(&steps)).unwrap();
+                cpu.read(&y, 0, cpu.len(&y)).unwrap()
+            };
+            assert_eq!(run(1), run(3), "{weights:?}, n = {n}, {dtype}");
+        }
     }
 }
 
