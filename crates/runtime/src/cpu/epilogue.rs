@@ -1,7 +1,7 @@
 //! From f32 sums to y: scales, bias, activation, residual, rounding; transposed or not.
 
 use super::math::{gelu, silu};
-use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
+use super::simd::{Element, Isa, Kernel, SQUARE, Simd, SimdExt};
 use quickpick_kernels::{Activation, Epilogue as Rule};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -109,7 +109,7 @@ struct Tokens<'a, O> {
 }
 
 /// Outputs at a time: one cache line of f32, one or more vectors.
-const STEP: usize = 16;
+const STEP: usize = SQUARE;
 
 impl<O: Element> Kernel for Tokens<'_, O> {
     type Output = ();
@@ -120,11 +120,18 @@ impl<O: Element> Kernel for Tokens<'_, O> {
         for start in (0..m).step_by(STEP) {
             let rows = STEP.min(m - start);
             let sums = &block[start * width..][..rows * width];
-            for (t, y) in y.chunks_exact_mut(m).enumerate() {
-                let mut z = [0.0; STEP];
-                for (z, sums) in z.iter_mut().zip(sums.chunks_exact(width)) {
-                    *z = sums[column + t];
+            let tokens = y.len() / m;
+            let mut square = [[0.0; STEP]; SQUARE];
+            if rows == SQUARE && tokens == SQUARE {
+                s.transpose_square(&sums[column..], square.as_flattened_mut(), [width, STEP]);
+            } else {
+                for (r, sums) in sums.chunks_exact(width).enumerate() {
+                    for (z, sum) in square.iter_mut().zip(&sums[column..][..tokens]) {
+                        z[r] = *sum;
+                    }
                 }
+            }
+            for (t, (y, mut z)) in y.chunks_exact_mut(m).zip(square).enumerate() {
                 if rule.bias {
                     for (z, bias) in z.iter_mut().zip(&bias[start..][..rows]) {
                         *z += bias;

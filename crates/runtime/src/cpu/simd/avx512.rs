@@ -1,6 +1,6 @@
 //! AVX-512 F, BW, VL, DQ.
 
-use super::{Kernel, Simd};
+use super::{Kernel, SQUARE, Simd};
 use core::arch::asm;
 use core::arch::x86_64::*;
 
@@ -122,6 +122,44 @@ impl Simd for Avx512 {
             let rounded = _mm512_mask_mov_epi32(_mm512_add_epi32(bits, carry), nan, quiet);
             let narrow = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded));
             _mm256_storeu_si256(to.cast(), narrow)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        // pairs of rows, then fours: lane l of `fours[4i + j]` is column 4l + j of rows 4i .. 4i + 4
+        avx512! {
+            let mut rows = [_mm512_setzero_ps(); SQUARE];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = _mm512_loadu_ps(from.add(i * stride));
+            }
+            let mut pairs = [_mm512_setzero_pd(); SQUARE];
+            for i in (0..SQUARE).step_by(2) {
+                pairs[i] = _mm512_castps_pd(_mm512_unpacklo_ps(rows[i], rows[i + 1]));
+                pairs[i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(rows[i], rows[i + 1]));
+            }
+            let mut fours = rows;
+            for i in (0..SQUARE).step_by(4) {
+                for j in 0..2 {
+                    let (a, b) = (pairs[i + j], pairs[i + j + 2]);
+                    fours[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    fours[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            for j in 0..4 {
+                let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+                let even = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d)];
+                let odd = [_mm512_shuffle_f32x4::<0xDD>(a, b), _mm512_shuffle_f32x4::<0xDD>(c, d)];
+                let columns = [
+                    _mm512_shuffle_f32x4::<0x88>(even[0], even[1]),
+                    _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]),
+                    _mm512_shuffle_f32x4::<0xDD>(even[0], even[1]),
+                    _mm512_shuffle_f32x4::<0xDD>(odd[0], odd[1]),
+                ];
+                for (l, column) in columns.into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add((4 * l + j) * to_stride), column);
+                }
+            }
         }
     }
 

@@ -7,6 +7,9 @@ use quickpick_format::E4m3;
 
 /// A type in memory; arithmetic is in f32.
 pub(in crate::cpu) trait Element: Pod + Send + Sync {
+    /// Whether it is f32 itself, which needs no widening.
+    const IS_F32: bool = false;
+
     /// Widens one value, exactly.
     fn widen(self) -> f32;
 
@@ -29,6 +32,8 @@ pub(in crate::cpu) trait Element: Pod + Send + Sync {
 }
 
 impl Element for f32 {
+    const IS_F32: bool = true;
+
     #[inline(always)]
     fn widen(self) -> f32 {
         self

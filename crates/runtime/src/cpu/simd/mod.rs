@@ -265,9 +265,27 @@ pub(super) trait Simd: Copy {
     /// `to` points to room for `LANES` u16s.
     unsafe fn store_bf16(self, to: *mut u16, x: Self::F);
 
+    /// Transposes [`SQUARE`] rows, `stride` apart, of as many f32s.
+    ///
+    /// # Safety
+    ///
+    /// They are there at `from`, and room for them at `to`, with that one's stride.
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        for i in 0..SQUARE {
+            for j in 0..SQUARE {
+                // SAFETY: the caller's promise
+                unsafe { *to.add(i * to_stride + j) = *from.add(j * stride + i) };
+            }
+        }
+    }
+
     /// Asks for a cache line ahead of its use; any address will do.
     fn prefetch<T>(self, _address: *const T) {}
 }
+
+/// Rows and columns that [`Simd::transpose`] takes.
+pub(super) const SQUARE: usize = 16;
 
 /// Rounds an f32 to bfloat16, to nearest even; NaN stays NaN.
 #[inline(always)]
@@ -305,6 +323,15 @@ pub(super) trait SimdExt: Simd {
         for (to, from) in to[whole..].iter_mut().zip(&from[whole..]) {
             *to = T::narrow(*from);
         }
+    }
+
+    /// Transposes [`SQUARE`] rows of as many values, `strides` apart in the slices.
+    #[inline(always)]
+    fn transpose_square(self, from: &[f32], to: &mut [f32], [stride, to_stride]: [usize; 2]) {
+        let reach = |stride| (SQUARE - 1) * stride + SQUARE;
+        assert!(from.len() >= reach(stride) && to.len() >= reach(to_stride), "rows of a square");
+        // SAFETY: the assert
+        unsafe { self.transpose(from.as_ptr(), stride, to.as_mut_ptr(), to_stride) }
     }
 
     /// Σ a·b; both are as long.

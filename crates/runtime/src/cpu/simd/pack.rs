@@ -1,6 +1,6 @@
 //! Inputs, transposed into panels: neighbours in a row of a panel belong to neighbouring tokens.
 
-use super::{Element, Kernel, Simd, SimdExt};
+use super::{Element, Kernel, SQUARE, Simd, SimdExt};
 use half::bf16;
 
 /// Transposes x, `tokens × k`, columns `start..`, into rows of a panel: `panel[i·width + t] =
@@ -36,9 +36,8 @@ impl Word for [bf16; 2] {
     }
 }
 
-/// Columns and tokens that are transposed at once, in the first cache.
+/// Columns that are read at a time; of so many tokens as are transposed at once, they stay in the first cache.
 const COLUMNS: usize = 64;
-const TOKENS: usize = 16;
 
 impl<T: Word> Kernel for Pack<'_, T> {
     type Output = ();
@@ -49,10 +48,18 @@ impl<T: Word> Kernel for Pack<'_, T> {
         let tokens = x.len() / k;
         for (i, panel) in panel.chunks_mut(COLUMNS * width).enumerate() {
             let (start, columns) = (start + i * COLUMNS, panel.len() / width);
-            for token in (0..width).step_by(TOKENS) {
-                let mut lines = [[0.0f32; COLUMNS]; TOKENS];
+            for token in (0..width).step_by(SQUARE) {
+                let mut lines = [[0.0f32; COLUMNS]; SQUARE];
                 for (t, line) in (token..tokens).zip(&mut lines) {
                     T::words(s, &x[t * k + start..][..columns], &mut line[..columns]);
+                }
+                if width.is_multiple_of(SQUARE) && columns.is_multiple_of(SQUARE) {
+                    for c in (0..columns).step_by(SQUARE) {
+                        let from = &lines.as_flattened()[c..];
+                        let to = &mut panel[c * width + token..];
+                        s.transpose_square(from, to, [COLUMNS, width]);
+                    }
+                    continue;
                 }
                 for (c, row) in panel.chunks_exact_mut(width).enumerate() {
                     for (to, line) in row[token..].iter_mut().zip(&lines) {

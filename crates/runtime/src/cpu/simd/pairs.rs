@@ -300,7 +300,6 @@ impl Panels for Bf16 {
     const COLUMNS: usize = 64;
     const WORD_COLUMNS: usize = 4;
     const ROW_COLUMNS: usize = 2;
-    const BLOCK_ROWS: u32 = 6 * 8;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m512 {
@@ -366,21 +365,19 @@ impl Panels for Bf16 {
     }
 
     #[inline(always)]
-    fn places(self, codes: u32, from: u32, places: &mut [u32]) {
-        assert_eq!(places.len(), 8, "groups of 32 columns");
-        // SAFETY: room for eight; the other intrinsics touch no memory, or PLACE
+    fn places(self, codes: &[u32], places: &mut [u32; MOST_WORDS]) {
+        let (first, second) = (codes[0].cast_signed(), codes.get(1).map_or(0, |c| c.cast_signed()));
+        // SAFETY: PLACE has 16 words, and `places` room for them; the other intrinsics touch no memory
         avx512! {
-            const LOG_WIDTH: i32 = (VECTORS * 16).ilog2() as i32;
-            let shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
-            let groups = _mm256_setr_epi32(0, 6, 12, 18, 24, 30, 36, 42);
-            let codes = _mm256_srlv_epi32(_mm256_set1_epi32(codes.cast_signed()), shifts);
-            let codes = _mm256_and_si256(codes, _mm256_set1_epi32(15));
-            let (low, high) = (PLACE.as_ptr().cast(), PLACE.as_ptr().add(8).cast());
-            let (low, high) = (_mm256_loadu_si256(low), _mm256_loadu_si256(high));
-            let rows = _mm256_add_epi32(groups, _mm256_permutex2var_epi32(low, codes, high));
-            let from = _mm256_set1_epi32(from.cast_signed());
-            let at = _mm256_add_epi32(from, _mm256_slli_epi32::<LOG_WIDTH>(rows));
-            _mm256_storeu_si256(places.as_mut_ptr().cast(), at);
+            const LOG_WIDTH: u32 = (VECTORS * 16).ilog2();
+            let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            let shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+            let codes = _mm512_mask_set1_epi32(_mm512_set1_epi32(first), 0xFF00, second);
+            let codes = _mm512_and_si512(_mm512_srlv_epi32(codes, shifts), _mm512_set1_epi32(15));
+            let pair = _mm512_permutexvar_epi32(codes, _mm512_loadu_si512(PLACE.as_ptr().cast()));
+            let row = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(6)), pair);
+            let at = _mm512_slli_epi32::<LOG_WIDTH>(row);
+            _mm512_storeu_si512(places.as_mut_ptr().cast(), at);
         }
     }
 

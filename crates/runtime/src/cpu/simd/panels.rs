@@ -27,8 +27,6 @@ pub(super) trait Panels: Copy {
     const WORD_COLUMNS: usize;
     /// Columns for each row of a panel in memory.
     const ROW_COLUMNS: usize;
-    /// Rows of a block for 32 columns.
-    const BLOCK_ROWS: u32;
 
     /// # Safety
     ///
@@ -61,8 +59,8 @@ pub(super) trait Panels: Copy {
     /// Kept values of a row as words: where they lie, aligned to nothing, or made in `room`.
     fn words(self, values: &[Self::W], room: &mut [f32; MOST_WORDS]) -> *const f32;
 
-    /// Where in a block, whose rows for these 32 columns start at `from`, the row that each of their words meets starts.
-    fn places(self, codes: u32, from: u32, places: &mut [u32]);
+    /// Where in a block the row starts that each word of a row of W meets, by that row's codes.
+    fn places(self, codes: &[u32], places: &mut [u32; MOST_WORDS]);
 
     /// Asks for a cache line ahead of its use; any address will do.
     fn prefetch<T>(self, address: *const T);
@@ -84,7 +82,6 @@ impl<S: Simd, T: Element> Panels for Columns<S, T> {
     const COLUMNS: usize = 128;
     const WORD_COLUMNS: usize = 2;
     const ROW_COLUMNS: usize = 1;
-    const BLOCK_ROWS: u32 = 32;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> S::F {
@@ -121,15 +118,22 @@ impl<S: Simd, T: Element> Panels for Columns<S, T> {
 
     #[inline(always)]
     fn words(self, values: &[T], room: &mut [f32; MOST_WORDS]) -> *const f32 {
+        if T::IS_F32 {
+            return values.as_ptr().cast();
+        }
         self.0.widen(values, room);
         room.as_ptr()
     }
 
     #[inline(always)]
-    fn places(self, codes: u32, from: u32, places: &mut [u32]) {
-        for (j, place) in places.iter_mut().enumerate() {
-            let column = (j as u32 / 2 * 4) + (codes >> (2 * j) & 3);
-            *place = from + column * (VECTORS * S::LANES) as u32;
+    fn places(self, codes: &[u32], places: &mut [u32; MOST_WORDS]) {
+        for (i, &codes) in codes.iter().enumerate() {
+            let mut columns = [0; 16];
+            for (j, column) in columns.iter_mut().enumerate() {
+                *column = 32 * i as u32 + (j as u32 / 2 * 4) + (codes >> (2 * j) & 3);
+            }
+            let places = &mut places.as_chunks_mut().0[i];
+            *places = columns.map(|column| column * (VECTORS * S::LANES) as u32);
         }
     }
 

@@ -87,7 +87,6 @@ unsafe fn some_rows<P: Panels, const R: usize>(
     block: *const f32,
     acc: *mut f32,
 ) -> usize {
-    let width = VECTORS * P::LANES;
     let count = at.depth / P::WORD_COLUMNS;
     let Decoded { words: rooms, places } = decoded;
     let mut words = [core::ptr::null(); R];
@@ -104,10 +103,7 @@ unsafe fn some_rows<P: Panels, const R: usize>(
         }
         p.prefetch(codes.as_ptr().wrapping_add(ahead * BLOCK_WORDS));
         words[r] = p.words(values, &mut rooms[r]);
-        let each = 32 / P::WORD_COLUMNS;
-        for (i, (codes, places)) in codes.iter().zip(places[r].chunks_exact_mut(each)).enumerate() {
-            p.places(*codes, i as u32 * P::BLOCK_ROWS * width as u32, places);
-        }
+        p.places(codes, &mut places[r]);
     }
     // SAFETY: the caller's promise; places are rows of the block, times the width
     unsafe {
