@@ -3,8 +3,8 @@
 use crate::case::{Case, Rows};
 use crate::data::Fill;
 use quickpick_kernels::{
-    Activation, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind, RmsNorm,
-    Rotary, SpmmCsr, SwiGlu, Tile, Weights, Wgmma,
+    Activation, ArgMax, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind,
+    RmsNorm, Rotary, SpmmCsr, SwiGlu, Tile, Weights, Wgmma,
 };
 
 /// Makes a case when asked: oracles cost time, and a filter may leave it out.
@@ -20,6 +20,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         OpKind::SwiGlu => swiglu(spec),
         OpKind::Gather => gather(spec),
         OpKind::SpmmCsr => spmm_csr(spec),
+        OpKind::ArgMax => argmax(),
     }
 }
 
@@ -309,6 +310,15 @@ fn gather(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
     let list = shapes.into_iter().map(|(n, d, vocab)| {
         let p = Gather { n, d, vocab, dtype };
         group(format!("n{n}_d{d}_v{vocab}"), [p], |p, fill| Case::gather(p, fill, 5))
+    });
+    list.collect()
+}
+
+/// Rows around a block's threads and the CPU's tasks, as many as there are kinds of rows.
+fn argmax() -> Vec<(String, Vec<Make>)> {
+    let shapes = [(1, 1), (7, 31), (2, 255), (1, 256), (7, 257), (3, 1000), (7, 16385), (1, 49153)];
+    let list = shapes.into_iter().map(|(n, d)| {
+        group(format!("n{n}_d{d}"), [ArgMax { n, d }], |p, fill| Case::argmax(p, fill, 7))
     });
     list.collect()
 }

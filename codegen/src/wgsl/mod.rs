@@ -4,6 +4,7 @@
 //! extension but `f16` where the row's target says so. Loops that hold a barrier are bounded by
 //! uniforms; operands' edges are met by clamping an index, never by a branch around a barrier.
 
+mod argmax;
 mod attention;
 mod epilogue;
 mod gather;
@@ -34,6 +35,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         (OpKind::SwiGlu, Form::Rowwise { threads }) => swiglu::emit(&mut w, spec, threads),
         (OpKind::Gather, Form::Rowwise { threads }) => gather::emit(&mut w, spec, threads),
         (OpKind::SpmmCsr, Form::Rowwise { threads }) => spmm_csr::emit(&mut w, spec, threads),
+        (OpKind::ArgMax, Form::Rowwise { threads }) => argmax::emit(&mut w, spec, threads),
         // a row without an emitter has no text, which the golden and naga tests refuse
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! RMSNorm, rotary embedding, SwiGLU, gather: loops over rows that compilers vectorise.
+//! RMSNorm, rotary embedding, SwiGLU, gather, argmax: loops over rows that compilers vectorise.
 
 use super::math::silu;
 use super::memory::Views;
@@ -135,4 +135,47 @@ pub(super) fn gather<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>,
             }
         }
     });
+}
+
+/// The column of each row's largest element, of equals the lowest; the number of columns where a row
+/// holds a NaN.
+pub(super) fn argmax(isa: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
+    let Problem::ArgMax(p) = problem else { return };
+    let d = p.d as usize;
+    let (x, y) = (v.input::<u32>(0), v.output::<u32>(1));
+    for (y, row) in y.iter_mut().zip(x.chunks_exact(d)) {
+        let parts = row.par_chunks(TASK).enumerate();
+        let best = parts.map(|(i, part)| (i, isa.run(Largest(part)))).reduce(
+            || (0, (0, 0)),
+            |a, b| if b.1.0 > a.1.0 || (b.1.0 == a.1.0 && b.0 < a.0) { b } else { a },
+        );
+        let (part, (rank, place)) = best;
+        *y = if rank > INFINITY { p.d } else { (part * TASK + place) as u32 };
+    }
+}
+
+/// What [`rank`] makes of infinity: only a NaN is above.
+const INFINITY: u32 = rank(f32::INFINITY.to_bits());
+
+/// The bits of an f32 as an integer that is ordered as the numbers are: those of a negative one are turned
+/// over, the others come behind. −0 is 0, and a NaN is above all; nothing is as low as 0.
+#[inline(always)]
+const fn rank(bits: u32) -> u32 {
+    let magnitude = bits & 0x7fff_ffff;
+    let ordered = if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 };
+    let number = if magnitude == 0 { 0x8000_0000 } else { ordered };
+    if magnitude > f32::INFINITY.to_bits() { u32::MAX } else { number }
+}
+
+/// The highest rank among these bits, and where it is first.
+struct Largest<'a>(&'a [u32]);
+
+impl Kernel for Largest<'_> {
+    type Output = (u32, usize);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> (u32, usize) {
+        let largest = self.0.iter().fold(0, |largest, bits| largest.max(rank(*bits)));
+        (largest, self.0.iter().position(|bits| rank(*bits) == largest).unwrap_or(0))
+    }
 }
