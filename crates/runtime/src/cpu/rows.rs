@@ -4,6 +4,7 @@ use super::math::silu;
 use super::memory::Views;
 use super::simd::{Element, Isa, Kernel, Simd, SimdExt, Widen};
 use quickpick_kernels::Problem;
+use quickpick_kernels::plan::MAX_HEAD_DIM;
 use rayon::prelude::*;
 
 /// Elements of a task: less is not worth another thread.
@@ -83,7 +84,7 @@ impl<O: Element> Kernel for Gated<'_, O> {
 }
 
 /// Rotates q and k; appends k and v to their caches.
-pub(super) fn rotary<T: Element>(_: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
+pub(super) fn rotary<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
     let Problem::Rotary(p) = problem else { return };
     let (hd, max_seq) = (p.head_dim as usize, p.max_seq as usize);
     let (q, k, values) = (v.input::<f32>(0), v.input::<f32>(1), v.input::<f32>(2));
@@ -99,24 +100,52 @@ pub(super) fn rotary<T: Element>(_: Isa, problem: &Problem, v: &mut Views<'_>, _
         let angles = &table[at * hd..][..hd];
         let (from, to) = (token * q_row..(token + 1) * q_row, at * kv_row..(at + 1) * kv_row);
         let tokens = token * kv_row..(token + 1) * kv_row;
-        rotate(&q[from.clone()], angles, &mut q_out[from]);
-        rotate(&k[tokens.clone()], angles, &mut k_cache[to.clone()]);
-        for (to, v) in v_cache[to].iter_mut().zip(&values[tokens]) {
-            *to = T::narrow(*v);
-        }
+        isa.run(Turn { x: &q[from.clone()], angles, y: &mut q_out[from] });
+        isa.run(Turn { x: &k[tokens.clone()], angles, y: &mut k_cache[to.clone()] });
+        isa.run(Narrow { from: &values[tokens], to: &mut v_cache[to] });
     }
 }
 
 /// Rotates each head of one token; `angles` are head_dim/2 cosines, then as many sines.
-fn rotate<T: Element>(x: &[f32], angles: &[f32], y: &mut [T]) {
-    let (cos, sin) = angles.split_at(angles.len() / 2);
-    for (x, y) in x.chunks_exact(angles.len()).zip(y.chunks_exact_mut(angles.len())) {
-        let (a, b) = x.split_at(cos.len());
-        let (ya, yb) = y.split_at_mut(cos.len());
-        for i in 0..cos.len() {
-            ya[i] = T::narrow(a[i] * cos[i] - b[i] * sin[i]);
-            yb[i] = T::narrow(b[i] * cos[i] + a[i] * sin[i]);
+struct Turn<'a, T> {
+    x: &'a [f32],
+    angles: &'a [f32],
+    y: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Turn<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (cos, sin) = self.angles.split_at(self.angles.len() / 2);
+        let half = cos.len();
+        let mut turned = [0.0; MAX_HEAD_DIM as usize];
+        let heads = self.x.chunks_exact(2 * half).zip(self.y.chunks_exact_mut(2 * half));
+        for (x, y) in heads {
+            let (a, b) = x.split_at(half);
+            let (ya, yb) = turned[..2 * half].split_at_mut(half);
+            for i in 0..half {
+                ya[i] = a[i] * cos[i] - b[i] * sin[i];
+                yb[i] = b[i] * cos[i] + a[i] * sin[i];
+            }
+            s.narrow(&turned[..2 * half], y);
         }
+    }
+}
+
+/// Rounds a slice.
+struct Narrow<'a, T> {
+    from: &'a [f32],
+    to: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Narrow<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        s.narrow(self.from, self.to);
     }
 }
 

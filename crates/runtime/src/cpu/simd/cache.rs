@@ -16,7 +16,8 @@ pub(in crate::cpu) trait CacheExt: Simd {
         let mut acc = self.splat(0.0);
         for i in (0..whole).step_by(Self::LANES) {
             // SAFETY: i + LANES <= whole <= the length of both
-            let (x, y) = unsafe { (self.load(a.as_ptr().add(i)), T::load(self, b.as_ptr().add(i))) };
+            let (x, y) =
+                unsafe { (self.load(a.as_ptr().add(i)), T::load(self, b.as_ptr().add(i))) };
             acc = self.fma(x, y, acc);
         }
         let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b.widen()).sum();

@@ -8,6 +8,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(super) mod cache;
 mod elements;
 pub(super) mod linear;
 #[cfg(target_arch = "aarch64")]
