@@ -135,6 +135,9 @@ struct Timing {
     /// Inputs are copied until they hold so many MiB, and run in turn
     #[arg(long, default_value_t = 256)]
     rotate: u64,
+    /// Keep the shapes that the record has figures of, as after a kill
+    #[arg(long)]
+    resume: bool,
 }
 
 impl Timing {
@@ -153,7 +156,7 @@ impl Timing {
             dtypes: self.dtypes.clone(),
             budget: Duration::from_secs(self.seconds.saturating_sub(kit.spent)),
             method: self.method(),
-            again: kit.lost > 0,
+            again: kit.lost > 0 || self.resume,
         }
     }
 }

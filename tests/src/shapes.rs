@@ -283,6 +283,9 @@ fn attention(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         (3, 8, 1, 128, 70, 66),
         (1, 4, 4, 64, 300, 256),
         (33, 6, 2, 40, 130, 97),
+        // heads that no vector divides; a cache of one row; one of many blocks
+        (1, 3, 1, 120, 2, 0),
+        (2, 4, 2, 72, 1100, 1037),
     ];
     let list = shapes.into_iter().map(|(n, heads, kv_heads, head_dim, max_seq, pos)| {
         let p = |out| Attention { n, heads, kv_heads, head_dim, max_seq, cache, out };

@@ -170,14 +170,28 @@ impl Wgpu {
     }
 
     fn kernel(&self, plan: &Plan) -> Result<Kernel> {
+        self.compiled(plan, || {
+            plan.spec.text().ok_or_else(|| {
+                Error::Bug(format!("{} has no shader; it is no kernel for wgpu", plan.spec))
+            })
+        })
+    }
+
+    /// Compiles WGSL of the caller's own for a plan, unless its spec is compiled already: a tuner's
+    /// candidate, say, that is no row of the table. [`Backend::step`] finds it from then on.
+    ///
+    /// Errors: a plan that this device does not serve; the compiler's words.
+    pub fn adopt(&self, plan: &Plan, text: &str) -> Result<()> {
+        check_plan(plan, &self.caps)?;
+        self.compiled(plan, || Ok(text)).map(drop)
+    }
+
+    fn compiled<'t>(&self, plan: &Plan, text: impl FnOnce() -> Result<&'t str>) -> Result<Kernel> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels.get(plan.spec) {
             return Ok(kernel.clone());
         }
-        let text = plan.spec.text().ok_or_else(|| {
-            Error::Bug(format!("{} has no shader; it is no kernel for wgpu", plan.spec))
-        })?;
-        let kernel = Kernel::compile(self, plan, text)?;
+        let kernel = Kernel::compile(self, plan, text()?)?;
         kernels.insert(*plan.spec, kernel.clone());
         Ok(kernel)
     }
