@@ -150,7 +150,8 @@ mod tests {
                 let module = naga::front::wgsl::parse_str(&text)
                     .unwrap_or_else(|why| panic!("{spec:?}: {}", why.emit_to_string(&text)));
                 let flags = naga::valid::ValidationFlags::all();
-                let can = naga::valid::Capabilities::SHADER_FLOAT16;
+                let can = naga::valid::Capabilities::SHADER_FLOAT16
+                    | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
                 naga::valid::Validator::new(flags, can)
                     .validate(&module)
                     .unwrap_or_else(|why| panic!("{spec:?}: {}", why.emit_to_string(&text)));

@@ -135,7 +135,7 @@ struct Timing {
     /// Inputs are copied until they hold so many MiB, and run in turn
     #[arg(long, default_value_t = 256)]
     rotate: u64,
-    /// Keep the shapes that the record has figures of, as after a kill
+    /// Keep what the record has already, failures too, as after a lost device
     #[arg(long)]
     resume: bool,
 }

@@ -162,6 +162,9 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
 
 const FILE: &str = "tune.csv";
 
+/// So many candidates, and a line says how far it is.
+const TOLD: usize = 10;
+
 /// A candidate whose first sample is so many times the least is not sampled again.
 pub const FAR: f64 = 3.0;
 
@@ -199,7 +202,10 @@ fn one<'a, B: Tunable>(
     let mut rows = Vec::new();
     let mut contenders: Vec<Box<dyn Contender + '_>> = Vec::new();
     let mut entered = Vec::new();
-    for spec in candidates {
+    for (i, spec) in candidates.iter().enumerate() {
+        if i % TOLD == 0 && i > 0 {
+            println!("  {shape}: {i} of {} candidates are checked", candidates.len());
+        }
         let mut row = Tuned {
             kernel: spec.to_string(),
             warps: warps(spec),
