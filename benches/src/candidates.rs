@@ -76,7 +76,7 @@ fn tiles(weights: Weights, dtype: DType) -> Vec<KernelSpec> {
 
 /// Rows of the table and what the generator accepts besides, for linear layers of a type on a wgpu adapter:
 /// tiles with 8 to 64 sums an invocation, fewer leave each load of an operand to too little arithmetic; GEMVs
-/// of 32 to 256 invocations.
+/// of 32 to 256 invocations. Few, since a software adapter takes a second to compile and check each.
 pub fn wgpu(weights: Weights, dtype: DType, caps: &Caps) -> Vec<KernelSpec> {
     let Caps::Wgpu(caps) = caps else { return vec![] };
     let op = OpKind::Linear(weights);
@@ -86,17 +86,15 @@ pub fn wgpu(weights: Weights, dtype: DType, caps: &Caps) -> Vec<KernelSpec> {
         |row: &&KernelSpec| (row.op, row.dtype) == (op, dtype) && targets.contains(&row.target);
     let mut all: Vec<KernelSpec> = KERNELS.iter().filter(mine).copied().collect();
     let mut forms = Vec::new();
-    for (m, n) in
-        [(32, 16), (32, 32), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (64, 128)]
-    {
-        for warps in [(8, 8), (16, 4), (8, 16), (16, 8), (16, 16)] {
+    for (m, n) in [(32, 32), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (64, 128)] {
+        for warps in [(8, 8), (8, 16), (16, 16)] {
             let sums = m * n / (warps.0 * warps.1);
             let form = Form::Tiled { tile: Tile { m, n, k: 32 }, stages: 1, warps };
             forms.extend((8..=64).contains(&sums).then_some(form));
         }
     }
     for rows in [8, 16, 32, 64] {
-        for lanes in [4, 8, 16, 32, 64] {
+        for lanes in [8, 16, 32] {
             let fills = (32..=256).contains(&(rows / GEMV_FEATURES * lanes));
             forms.extend(fills.then_some(Form::Gemv { rows, lanes }));
         }

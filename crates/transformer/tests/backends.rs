@@ -202,6 +202,21 @@ fn a_token_is_one_submission_and_four_bytes() {
     });
 }
 
+/// Infinities of both signs meet in the head: no token is the likeliest, whichever way it is asked for.
+#[test]
+fn what_is_no_number_has_no_likeliest_token() {
+    let mut tensors = model(4, false).widen().unwrap().into_tensors();
+    tensors.get_mut(quickpick_transformer::config::FINAL_NORM).unwrap().data.fill(65504.0);
+    let broken =
+        Compact::new(&Weights::new(CONFIG, tensors).unwrap(), &Default::default()).unwrap();
+    let cpu = quickpick::Cpu::new();
+    let mut decoder = Decoder::new(&cpu, &broken).unwrap();
+    for mut sampler in [Sampler::Greedy, Sampler::new(0.7, 1).unwrap()] {
+        let why = generate(&mut decoder, &tokens(5), 3, &mut sampler).unwrap_err().to_string();
+        assert!(why.contains("is not a number"), "{why}");
+    }
+}
+
 fn refuses_bad_tokens<B: Backend>(backend: &B) {
     let mut decoder = Decoder::new(backend, &model(1, true)).unwrap();
     assert!(decoder.last_logits().is_err(), "nothing was fed");
