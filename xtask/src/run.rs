@@ -151,7 +151,14 @@ pub fn cargo(root: &Path) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, tune};
+
+    #[test]
+    fn what_cannot_be_tuned_says_why() {
+        let said = |backend| tune(".".as_ref(), backend, true, &[]).unwrap_err().to_string();
+        assert!(said("cpu").starts_with("there is nothing to tune on the cpu"));
+        assert_eq!(said("rocm"), "\"rocm\" cannot be tuned; wgpu and cuda can");
+    }
 
     #[test]
     fn counts_libtest_lines() {

@@ -12,7 +12,7 @@ use crate::stage::{Options, correct};
 use crate::weights::random;
 use quickpick::Backend;
 use quickpick::kernels::{
-    DType, Epilogue, KERNELS, KernelSpec, Linear, Plan, Problem, Unsupported, Weights,
+    DType, Epilogue, Form, KERNELS, KernelSpec, Linear, Plan, Problem, Unsupported, Weights, Wgmma,
 };
 use quickpick_tests::{Case, Fill, check};
 use serde::{Deserialize, Serialize};
@@ -211,6 +211,9 @@ fn one<'a, B: Tunable>(
             warps: warps(spec),
             ..Tuned::of(backend, (weights, dtype), shape)
         };
+        if wasteful(spec, shape.n) {
+            continue;
+        }
         // what the device or the shape forbids is no candidate
         let Ok(plan) = spec.plan(&problem, backend.caps()) else { continue };
         let adopt = |plan: &Plan| backend.adopt(plan);
@@ -263,6 +266,16 @@ fn one<'a, B: Tunable>(
     rows
 }
 
+/// Whether hardly an eighth of a tile's tokens would be there. Rows of the table are tried all the same: for some
+/// types there is nothing else.
+fn wasteful(spec: &KernelSpec, tokens: u32) -> bool {
+    let tile = match spec.form {
+        Form::Tiled { tile, .. } | Form::Wgmma(Wgmma { tile, .. }) => tile.n,
+        _ => 0,
+    };
+    tile > 8 * tokens && !KERNELS.contains(spec)
+}
+
 /// Exhaustive on small ragged shapes: more than one tile, a ragged end on each side, more k than the
 /// pipeline is deep, an epilogue.
 pub fn checked<B: Backend>(
@@ -300,7 +313,7 @@ pub fn checked<B: Backend>(
 
 fn warps(spec: &KernelSpec) -> String {
     match spec.form {
-        quickpick::kernels::Form::Tiled { warps: (m, n), .. } => format!("{m}×{n}"),
+        Form::Tiled { warps: (m, n), .. } => format!("{m}×{n}"),
         _ => String::new(),
     }
 }
