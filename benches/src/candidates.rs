@@ -1,5 +1,6 @@
 //! Kernels that the generator can write and the table does not have yet: what `tune` tries.
 
+use quickpick::kernels::plan::GEMV_FEATURES;
 use quickpick::kernels::{
     Caps, CudaCaps, DType, Form, KERNELS, KernelSpec, OpKind, Target, Teams, Tile, Values, Weights,
     Wgmma,
@@ -73,10 +74,47 @@ fn tiles(weights: Weights, dtype: DType) -> Vec<KernelSpec> {
     all
 }
 
+/// Rows of the table and what the generator accepts besides, for linear layers of a type on a wgpu adapter:
+/// tiles with 8 to 64 sums an invocation, fewer leave each load of an operand to too little arithmetic; GEMVs
+/// of 32 to 256 invocations. Few, since a software adapter takes a second to compile and check each.
+pub fn wgpu(weights: Weights, dtype: DType, caps: &Caps) -> Vec<KernelSpec> {
+    let Caps::Wgpu(caps) = caps else { return vec![] };
+    let op = OpKind::Linear(weights);
+    let targets = [Target::WgslPortable, Target::WgslF16];
+    let targets = if caps.f16 { &targets[..] } else { &targets[..1] };
+    let mine =
+        |row: &&KernelSpec| (row.op, row.dtype) == (op, dtype) && targets.contains(&row.target);
+    let mut all: Vec<KernelSpec> = KERNELS.iter().filter(mine).copied().collect();
+    let mut forms = Vec::new();
+    for (m, n) in [(32, 32), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (64, 128)] {
+        for warps in [(8, 8), (8, 16), (16, 16)] {
+            let sums = m * n / (warps.0 * warps.1);
+            let form = Form::Tiled { tile: Tile { m, n, k: 32 }, stages: 1, warps };
+            forms.extend((8..=64).contains(&sums).then_some(form));
+        }
+    }
+    for rows in [8, 16, 32, 64] {
+        for lanes in [8, 16, 32] {
+            let fills = (32..=256).contains(&(rows / GEMV_FEATURES * lanes));
+            forms.extend(fills.then_some(Form::Gemv { rows, lanes }));
+        }
+    }
+    for &target in targets {
+        let specs = forms.iter().map(|&form| KernelSpec { op, dtype, target, form });
+        let new = specs.filter(|spec| quickpick_codegen::accepts(spec) && !all.contains(spec));
+        all.extend(new.collect::<Vec<_>>());
+    }
+    all.retain(|spec| {
+        spec.shared_bytes() <= caps.workgroup_bytes && spec.threads() <= caps.invocations
+    });
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stage::tune;
+    use quickpick::kernels::WgpuCaps;
     use quickpick_tests::emulated::Emulated;
     use rayon::prelude::*;
 
@@ -84,6 +122,43 @@ mod tests {
     fn candidates(sm: u32) -> Vec<KernelSpec> {
         let caps = Caps::Cuda(CudaCaps { name: None, sm, shared_bytes: 227 << 10, sms: 132 });
         [Weights::Sparse24, Weights::Dense].map(|weights| cuda(weights, DType::F16, &caps)).concat()
+    }
+
+    /// Those for an adapter with f16 and WebGPU's least limits, and for a smaller one.
+    #[test]
+    fn wgsl_candidates_are_valid_and_fit() {
+        let caps = |workgroup_bytes, invocations| {
+            Caps::Wgpu(WgpuCaps {
+                name: None,
+                f16: true,
+                workgroup_bytes,
+                invocations,
+                workgroups: 65535,
+                binding_bytes: 128 << 20,
+                storage_buffers: 8,
+            })
+        };
+        for weights in [Weights::Sparse24, Weights::Dense] {
+            let all = wgpu(weights, DType::F16, &caps(16384, 256));
+            assert!(all.iter().filter(|spec| !KERNELS.contains(spec)).count() >= 40, "{all:?}");
+            let unique: std::collections::HashSet<_> = all.iter().collect();
+            assert_eq!(unique.len(), all.len());
+            for spec in &all {
+                let text = quickpick_codegen::emit(spec).unwrap();
+                let module = naga::front::wgsl::parse_str(&text)
+                    .unwrap_or_else(|why| panic!("{spec:?}: {}", why.emit_to_string(&text)));
+                let flags = naga::valid::ValidationFlags::all();
+                let can = naga::valid::Capabilities::SHADER_FLOAT16
+                    | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+                naga::valid::Validator::new(flags, can)
+                    .validate(&module)
+                    .unwrap_or_else(|why| panic!("{spec:?}: {}", why.emit_to_string(&text)));
+            }
+            assert!(wgpu(weights, DType::BF16, &caps(16384, 256)).is_empty());
+            let small = wgpu(weights, DType::F16, &caps(4096, 64));
+            assert!(!small.is_empty());
+            assert!(small.iter().all(|spec| spec.shared_bytes() <= 4096 && spec.threads() <= 64));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use quickpick::{Backend, Device, Kind};
 use quickpick_benches::contender::Method;
 use quickpick_benches::peer::Shared;
 use quickpick_benches::record::Record;
-use quickpick_benches::stage::{Options, correct, once, time, tune, vectors};
+use quickpick_benches::stage::{Options, correct, decode, once, time, tune, vectors};
 use quickpick_benches::{Error, Result, machine};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -74,6 +74,27 @@ enum Stage {
     Peers(Timing),
     /// Which kernel is fastest for each shape, candidates of the generator among them
     Tune(Timing),
+    /// Whole decoders, token by token: 2:4 beside its dense twin, and where a token's time goes
+    Decode {
+        /// cpu, wgpu or cuda
+        #[arg(long)]
+        backend: Kind,
+        /// Only models whose name contains this: demo, medium, llama-3-8b
+        #[arg(long)]
+        only: Option<String>,
+        /// Tokens before the first that is timed
+        #[arg(long, default_value_t = 128)]
+        prompt: usize,
+        /// Tokens of a sequence that are timed
+        #[arg(long, default_value_t = 128)]
+        tokens: usize,
+        /// Samples of each
+        #[arg(long, default_value_t = 9)]
+        rounds: u32,
+        /// Begin no model after so many seconds
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
+    },
     /// One kernel on one shape, for a profiler or a sanitizer around it
     Once {
         /// cpu, wgpu or cuda
@@ -117,6 +138,9 @@ struct Timing {
     /// Inputs are copied until they hold so many MiB, and run in turn
     #[arg(long, default_value_t = 256)]
     rotate: u64,
+    /// Keep what the record has already, failures too, as after a lost device
+    #[arg(long)]
+    resume: bool,
 }
 
 impl Timing {
@@ -136,7 +160,7 @@ impl Timing {
             budget: Duration::from_secs(self.seconds.saturating_sub(kit.spent)),
             method: self.method(),
             paths: self.paths,
-            again: kit.lost > 0,
+            again: kit.lost > 0 || self.resume,
         }
     }
 }
@@ -229,6 +253,12 @@ fn run(kit: &Kit) -> Result<()> {
         }),
         Stage::Tune(t) => {
             on!(t.backend, b => tune::run(&**b, &t.options(kit), &record(kit)?))
+        }
+        Stage::Decode { backend, only, prompt, tokens, rounds, seconds } => {
+            let (prompt, tokens, rounds) = (*prompt, *tokens, (*rounds).max(1));
+            let budget = Duration::from_secs(*seconds);
+            let options = decode::Options { only: only.clone(), prompt, tokens, rounds, budget };
+            on!(*backend, b => decode::run(&**b, &options, &record(kit)?))
         }
         Stage::Once { backend, kernel, shape } => {
             on!(*backend, b => once::run(&**b, kernel.as_deref(), *shape))

@@ -7,9 +7,13 @@ mod wgsl;
 use quickpick_kernels::{KernelSpec, Target};
 
 /// Whether a spec that is no row of the table can be written all the same: a tuner's candidate. So
-/// far, tiled linear layers in PTX, and those of warpgroups.
+/// far, tiled linear layers in PTX and WGSL, those of warpgroups, and GEMV in WGSL.
 pub fn accepts(spec: &KernelSpec) -> bool {
-    spec.target.is_ptx() && ptx::accepts(spec)
+    match spec.target {
+        Target::Sm80 | Target::Sm90a => ptx::accepts(spec),
+        Target::WgslPortable | Target::WgslF16 => wgsl::accepts(spec),
+        Target::Cpu => false,
+    }
 }
 
 /// The text of the row's file; `None` for the host's rows, which are written in Rust.

@@ -5,8 +5,8 @@ use half::{bf16, f16};
 use quickpick_format::{E4m3, Element, Matrix24, Order};
 use quickpick_kernels::reference::{LinearInputs, SpmmCsrInputs};
 use quickpick_kernels::{
-    Attention, DType, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Weights, bound,
-    reference,
+    ArgMax, Attention, DType, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Weights,
+    bound, reference,
 };
 
 /// One operand of a kernel, by the name of its binding.
@@ -213,6 +213,32 @@ impl Case {
             ("y", Operand::Output(DType::F32, y.collect())),
         ];
         Self { problem: Problem::Gather(p), operands }
+    }
+
+    /// The places of rows' largest elements. Rows are of seven kinds in turn: as filled; with a NaN of
+    /// either sign; of zeros of both signs, −0 first; with infinities; of negative numbers; and with the
+    /// largest, twice, at the end.
+    pub fn argmax(p: ArgMax, fill: Fill, seed: u64) -> Self {
+        let mut source = Source::new(fill, seed);
+        let mut x = source.matrix(DType::F32, p.n, p.d);
+        for (i, row) in x.values.chunks_exact_mut(p.d as usize).enumerate() {
+            let last = row.len() - 1;
+            match i % 7 {
+                1 => row[last] = -f64::NAN,
+                2 => row[last / 2] = f64::NAN,
+                3 => (0..=last).for_each(|j| row[j] = if j % 2 == 0 { -0.0 } else { 0.0 }),
+                4 => (row[0], row[last / 2], row[last]) = (f64::NEG_INFINITY, f64::INFINITY, 0.5),
+                5 => row.iter_mut().for_each(|v| *v = -v.abs()),
+                6 => (row[last.saturating_sub(1)], row[last]) = (2.0, 2.0),
+                _ => {}
+            }
+        }
+        // y holds places: an f32 of the same bits is another for each
+        let places = reference::argmax(&p, &x.values).into_iter();
+        let y = places.map(|place| Expected::Near(f32::from_bits(place).into(), 0.0));
+        let operands =
+            vec![("x", Operand::Input(x.bytes())), ("y", Operand::Output(DType::F32, y.collect()))];
+        Self { problem: Problem::ArgMax(p), operands }
     }
 
     /// A product with a sparse residual, whose rows have room for its entries.

@@ -3,8 +3,8 @@
 use crate::case::{Case, Rows};
 use crate::data::Fill;
 use quickpick_kernels::{
-    Activation, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind, RmsNorm,
-    Rotary, SpmmCsr, SwiGlu, Tile, Weights, Wgmma,
+    Activation, ArgMax, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind,
+    RmsNorm, Rotary, SpmmCsr, SwiGlu, Tile, Weights, Wgmma,
 };
 
 /// Makes a case when asked: oracles cost time, and a filter may leave it out.
@@ -20,6 +20,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         OpKind::SwiGlu => swiglu(spec),
         OpKind::Gather => gather(spec),
         OpKind::SpmmCsr => spmm_csr(spec),
+        OpKind::ArgMax => argmax(),
     }
 }
 
@@ -282,6 +283,9 @@ fn attention(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         (3, 8, 1, 128, 70, 66),
         (1, 4, 4, 64, 300, 256),
         (33, 6, 2, 40, 130, 97),
+        // heads that no vector divides; a cache of one row; one of many blocks
+        (1, 3, 1, 120, 2, 0),
+        (2, 4, 2, 72, 1100, 1037),
     ];
     let list = shapes.into_iter().map(|(n, heads, kv_heads, head_dim, max_seq, pos)| {
         let p = |out| Attention { n, heads, kv_heads, head_dim, max_seq, cache, out };
@@ -309,6 +313,15 @@ fn gather(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
     let list = shapes.into_iter().map(|(n, d, vocab)| {
         let p = Gather { n, d, vocab, dtype };
         group(format!("n{n}_d{d}_v{vocab}"), [p], |p, fill| Case::gather(p, fill, 5))
+    });
+    list.collect()
+}
+
+/// Rows around a block's threads and the CPU's tasks, as many as there are kinds of rows.
+fn argmax() -> Vec<(String, Vec<Make>)> {
+    let shapes = [(1, 1), (7, 31), (2, 255), (1, 256), (7, 257), (3, 1000), (7, 16385), (1, 49153)];
+    let list = shapes.into_iter().map(|(n, d)| {
+        group(format!("n{n}_d{d}"), [ArgMax { n, d }], |p, fill| Case::argmax(p, fill, 7))
     });
     list.collect()
 }

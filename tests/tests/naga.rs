@@ -5,8 +5,8 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 use quickpick_kernels::{
-    Access, Attention, Caps, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Plan,
-    Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, WgpuCaps,
+    Access, ArgMax, Attention, Caps, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind,
+    Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, WgpuCaps,
 };
 
 fn shaders() -> impl Iterator<Item = (&'static KernelSpec, String)> {
@@ -51,6 +51,7 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
         OpKind::SpmmCsr => {
             Problem::SpmmCsr(SpmmCsr { m: 48, n, k: d, nnz: 7, dtype, residual: true })
         }
+        OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
     };
     // WebGPU's guaranteed limits
     let caps = Caps::Wgpu(WgpuCaps {

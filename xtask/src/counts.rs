@@ -9,8 +9,8 @@ use crate::error::{Result, failed};
 use quickpick_codegen::Conflict;
 use quickpick_emulator::{Class, Global, LineCount, Program, Report};
 use quickpick_kernels::{
-    Access, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Wgmma,
+    Access, ArgMax, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear,
+    OpKind, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Wgmma,
 };
 use std::fmt::Write;
 
@@ -98,6 +98,7 @@ fn problem(spec: &KernelSpec) -> Problem {
         OpKind::SpmmCsr => {
             Problem::SpmmCsr(SpmmCsr { m: 64, n, k: d, nnz: 0, dtype, residual: false })
         }
+        OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
     }
 }
 
@@ -135,7 +136,9 @@ fn shape(plan: &Plan) -> String {
         Problem::RmsNorm(RmsNorm { n, d, .. }) | Problem::SwiGlu(SwiGlu { n, d, .. }) => {
             format!("n {n}, d {d}")
         }
-        Problem::Gather(Gather { n, d, .. }) => format!("n {n}, d {d}"),
+        Problem::Gather(Gather { n, d, .. }) | Problem::ArgMax(ArgMax { n, d }) => {
+            format!("n {n}, d {d}")
+        }
         Problem::SpmmCsr(SpmmCsr { m, n, k, nnz, .. }) => {
             format!("m {m}, n {n}, k {k}, {nnz} entries")
         }

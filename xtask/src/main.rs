@@ -3,6 +3,7 @@
 
 mod bundle;
 mod counts;
+mod decode;
 mod emulate;
 mod error;
 mod gen_kernels;
@@ -65,15 +66,34 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check every kernel here, time every shape beside its rivals or tune it, and record it below benches/record
+    /// Check every kernel here, time every shape beside its rivals, and record it below benches/record
     Bench {
         /// cpu, wgpu or cuda
         #[arg(long, default_value = "cpu")]
         backend: String,
-        /// Instead of timing, find the fastest kernel for each shape, for the table that selection asks
+        /// Arguments of the kit's stage `time`: `-- --only llama-3-8b --tokens 1,16 --seconds 60`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Find this device's fastest kernel for each shape, all that the generator can write among them, each
+    /// checked first; `cargo xtask record` then writes the table that selection asks
+    Tune {
+        /// wgpu or cuda
         #[arg(long)]
-        tune: bool,
-        /// Arguments of the kit's stage `time` or `tune`: `-- --only llama-3-8b --tokens 1,16 --seconds 60`
+        backend: String,
+        /// One layer at few tokens
+        #[arg(long)]
+        quick: bool,
+        /// Arguments of the kit's stage `tune`: `-- --only llama-3-8b --tokens 1,16 --seconds 60`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Decode with whole decoders, 2:4 beside its dense twin, and record tokens per second and where they go
+    Decode {
+        /// cpu, wgpu or cuda
+        #[arg(long, default_value = "cpu")]
+        backend: String,
+        /// Arguments of the kit's stage `decode`: `-- --only demo --tokens 32`
         #[arg(last = true)]
         args: Vec<String>,
     },
@@ -113,7 +133,9 @@ fn main() -> ExitCode {
         Task::Demo { args } => run::quickpick(&root(), "demo", &args),
         Task::Emulate { args } => emulate::run(&root(), &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
-        Task::Bench { backend, tune, args } => run::bench(&root(), &backend, tune, &args),
+        Task::Bench { backend, args } => run::bench(&root(), &backend, &args),
+        Task::Tune { backend, quick, args } => run::tune(&root(), &backend, quick, &args),
+        Task::Decode { backend, args } => run::decode(&root(), &backend, &args),
         Task::Study { only, args } => study::run(&root(), only.as_deref(), &args),
         Task::Record { check } => record::run(&root(), check),
         Task::Bundle { out } => bundle::run(&root(), &out),

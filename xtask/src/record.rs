@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result, failed};
 use crate::run::RECORDS;
-use crate::{gen_kernels, marks, tuned};
+use crate::{decode, gen_kernels, marks, tuned};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -57,6 +57,7 @@ struct Record {
     ceilings: Vec<Ceiling>,
     verdicts: Vec<Verdict>,
     tuned: Vec<tuned::Candidate>,
+    decoded: Vec<decode::Decoded>,
 }
 
 /// Writes, or with `check` compares, what derives from the records.
@@ -75,6 +76,7 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
         };
         readme = marks::replace(&readme, &format!("measured {backend}"), &table)?;
     }
+    readme = marks::replace(&readme, "decode", &decoders(&records))?;
     let candidates: Vec<_> = records.iter().map(|r| (r.name.as_str(), &*r.tuned)).collect();
     let (tuned, notes) = tuned::table(&candidates);
     notes.iter().for_each(|note| println!("{note}"));
@@ -91,6 +93,27 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whole decoders: a table for each backend that has a record of them, the newest.
+fn decoders(records: &[Record]) -> String {
+    let mut tables = Vec::new();
+    for backend in BACKENDS {
+        let of = |r: &&Record| r.decoded.iter().any(|d| d.backend == backend);
+        if let Some(record) = records.iter().rev().find(of) {
+            let rows: Vec<_> = record.decoded.iter().filter(|d| d.backend == backend).collect();
+            let folder = format!("{RECORDS}/{}", record.name);
+            tables.push(decode::table(
+                &format!("{backend}: {}", record.device(backend)),
+                &folder,
+                &rows,
+            ));
+        }
+    }
+    match tables.is_empty() {
+        true => "Not measured: there is no record yet.\n".into(),
+        false => tables.join("\n"),
+    }
 }
 
 /// All records, the oldest first: by the time that the machine's facts tell.
@@ -135,6 +158,7 @@ impl Record {
             timings: rows(path.join("time.csv"))?,
             ceilings: rows(path.join("ceilings.csv"))?,
             verdicts: rows(path.join("correct.csv"))?,
+            decoded: rows(path.join("decode.csv"))?,
         })
     }
 
@@ -148,16 +172,20 @@ impl Record {
         mine.map(|c| c.value).max_by(f64::total_cmp)
     }
 
-    /// What the machine is and what it can do at most, then a table for each element type.
-    fn table(&self, backend: &str) -> String {
-        let device = match backend {
+    /// The device in words.
+    fn device(&self, backend: &str) -> String {
+        match backend {
             "cuda" => {
                 format!("{}, driver {}", self.fact("gpu.name"), self.fact("gpu.driver_version"))
             }
             "wgpu" => self.fact("wgpu.adapter.0").to_owned(),
             _ => format!("{}, {}", self.fact("cpu"), self.fact("cpu.backend")),
-        };
-        let mut out = format!("{device}. Record `{RECORDS}/{}`.", self.name);
+        }
+    }
+
+    /// What the machine is and what it can do at most, then a table for each element type.
+    fn table(&self, backend: &str) -> String {
+        let mut out = format!("{}. Record `{RECORDS}/{}`.", self.device(backend), self.name);
         if let Some(torch) = self.machine.get(&format!("peers.{backend}.torch")) {
             let library = ["cublas", "cusparselt", "onednn"].into_iter().filter_map(|name| {
                 let version = self.machine.get(&format!("peers.{backend}.{name}"))?;
@@ -337,6 +365,7 @@ mod tests {
             ceilings: vec![Ceiling { backend: "cpu".into(), what: "copy".into(), value: 59.4 }],
             verdicts: vec![Verdict { backend: "cpu".into(), cases: 9, failed: 1, worst: 0.5 }],
             tuned: vec![],
+            decoded: vec![],
         };
         let table = record.table("cpu");
         // 1024² × 9/8 + 4096 bytes in 100 µs are 11.8 GB/s

@@ -73,20 +73,51 @@ fn count(line: &str, word: &str) -> usize {
     words.windows(2).find(|w| w[1] == word).and_then(|w| w[0].parse().ok()).unwrap_or(0)
 }
 
-/// `cargo xtask bench`: the kit's stages `correct` and `time` or `tune` here, their record below benches/record.
-pub fn bench(root: &Path, backend: &str, tune: bool, args: &[String]) -> Result<()> {
-    let revision = revision(root)?;
-    let stage = |name: &str, args: &[String]| -> Result<()> {
-        let status = cargo(root)
-            .args(["run", "--release", "--quiet", "-p", "quickpick-benches", "--bin", "kit", "--"])
-            .args([name, "--backend", backend, "--records", RECORDS, "--revision", &revision])
-            .args(args)
-            .status()
-            .map_err(Error::file("cargo".as_ref()))?;
-        if status.success() { Ok(()) } else { failed(format!("kit {name}: {status}")) }
-    };
-    stage("correct", &[])?;
-    stage(if tune { "tune" } else { "time" }, args)
+/// `cargo xtask bench`: the kit's stages `correct` and `time` here, their record below benches/record.
+pub fn bench(root: &Path, backend: &str, args: &[String]) -> Result<()> {
+    stage(root, "correct", backend, &[])?;
+    stage(root, "time", backend, args)
+}
+
+/// `cargo xtask decode`: the kit's stage of that name.
+pub fn decode(root: &Path, backend: &str, args: &[String]) -> Result<()> {
+    stage(root, "decode", backend, args)
+}
+
+/// What `cargo xtask tune --quick` tunes: a layer of Llama-3-8B at a few tokens, some minutes on a software
+/// adapter.
+const QUICK: [&str; 8] =
+    ["--only", "llama-3-8b/o", "--tokens", "1,16,64", "--rounds", "3", "--rotate", "40"];
+
+/// `cargo xtask tune`: the kit's stage of that name, which goes on where a killed one of the same day, code
+/// and machine stopped.
+///
+/// Errors: a backend that has nothing to choose from.
+pub fn tune(root: &Path, backend: &str, quick: bool, args: &[String]) -> Result<()> {
+    match backend {
+        "wgpu" | "cuda" => {}
+        "cpu" => {
+            return failed(
+                "there is nothing to tune on the cpu: one function serves each type, and which of its ways a \
+                 layer goes follows from instruction set, type and tokens (crates/runtime/src/cpu/linear.rs)",
+            );
+        }
+        other => return failed(format!("{other:?} cannot be tuned; wgpu and cuda can")),
+    }
+    let quick = QUICK.iter().filter(|_| quick).map(ToString::to_string);
+    let all = ["--resume".to_string()].into_iter().chain(quick).chain(args.iter().cloned());
+    stage(root, "tune", backend, &Vec::from_iter(all))
+}
+
+/// A stage of the kit.
+fn stage(root: &Path, name: &str, backend: &str, args: &[String]) -> Result<()> {
+    let status = cargo(root)
+        .args(["run", "--release", "--quiet", "-p", "quickpick-benches", "--bin", "kit", "--"])
+        .args([name, "--backend", backend, "--records", RECORDS, "--revision", &revision(root)?])
+        .args(args)
+        .status()
+        .map_err(Error::file("cargo".as_ref()))?;
+    if status.success() { Ok(()) } else { failed(format!("kit {name}: {status}")) }
 }
 
 /// Where records are, from the root.
@@ -120,7 +151,14 @@ pub fn cargo(root: &Path) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, tune};
+
+    #[test]
+    fn what_cannot_be_tuned_says_why() {
+        let said = |backend| tune(".".as_ref(), backend, true, &[]).unwrap_err().to_string();
+        assert!(said("cpu").starts_with("there is nothing to tune on the cpu"));
+        assert_eq!(said("rocm"), "\"rocm\" cannot be tuned; wgpu and cuda can");
+    }
 
     #[test]
     fn counts_libtest_lines() {

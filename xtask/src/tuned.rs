@@ -163,6 +163,25 @@ fn writable(
     warps: Option<(u32, u32)>,
 ) -> Option<KernelSpec> {
     let size = |text: &str| text.parse::<u32>().ok().filter(|size| (1..=1024).contains(size));
+    let small = |(m, n): &(u32, u32)| (1..=32).contains(m) && (1..=32).contains(n);
+    let warps = warps.filter(small);
+    let named = |target, form| {
+        let spec = KernelSpec { op: OpKind::Linear(weights), dtype, target, form };
+        (spec.to_string() == kernel && quickpick_codegen::accepts(&spec)).then_some(spec)
+    };
+    if let Some((_, cut)) = kernel.split_once("_wgsl_") {
+        let (target, cut) = match cut.strip_prefix("f16_") {
+            Some(cut) => (Target::WgslF16, cut),
+            None => (Target::WgslPortable, cut),
+        };
+        let sizes: Vec<u32> = cut.split('x').map(size).collect::<Option<_>>()?;
+        let form = match *sizes.as_slice() {
+            [m, n, k] => Form::Tiled { tile: Tile { m, n, k }, stages: 1, warps: warps? },
+            [rows, lanes] => Form::Gemv { rows, lanes },
+            _ => return None,
+        };
+        return named(target, form);
+    }
     let hopper = kernel.split_once("_sm90a_");
     let (_, cut) = hopper.or(kernel.split_once("_sm80_"))?;
     let mut words = cut.split('_');
@@ -181,11 +200,9 @@ fn writable(
         }
         (Target::Sm90a, Form::Wgmma(w))
     } else {
-        let warps = warps.filter(|&(m, n)| (1..=32).contains(&m) && (1..=32).contains(&n))?;
-        (Target::Sm80, Form::Tiled { tile, stages, warps })
+        (Target::Sm80, Form::Tiled { tile, stages, warps: warps? })
     };
-    let spec = KernelSpec { op: OpKind::Linear(weights), dtype, target, form };
-    (spec.to_string() == kernel && quickpick_codegen::accepts(&spec)).then_some(spec)
+    named(target, form)
 }
 
 /// The generated file, of records from the oldest to the newest, and what a developer should know of it.
@@ -378,13 +395,29 @@ mod tests {
                 Form::Tiled { warps, .. } => Some(warps),
                 _ => None,
             };
-            let candidates =
-                matches!(row.form, Form::Tiled { .. } | Form::Wgmma(_)) && row.target.is_ptx();
+            // what the generator can write besides rows is of their kinds, and in WGSL of f16
+            let candidates = match row.form {
+                Form::Tiled { .. } | Form::Wgmma(_) | Form::Gemv { .. } => {
+                    row.target.is_ptx() || row.dtype == DType::F16
+                }
+                _ => false,
+            };
             let read = writable(Weights::Sparse24, row.dtype, &row.to_string(), warps);
             assert_eq!(read, candidates.then_some(*row));
         }
         assert!(known("spmm24_f16_mma_sp_sm80_64x128x64_s4").is_some());
-        for none in ["", "_sm90a_", "spmm24_f16_wgmma_sp_sm90a_128x256x64_s4_c0", "a_sm80_1x1_s1"] {
+        let gemv = writable(Weights::Dense, DType::F16, "gemv_f16_wgsl_f16_16x32", None);
+        assert_eq!(gemv.unwrap().form, Form::Gemv { rows: 16, lanes: 32 });
+        assert!(known("spmm24_f16_wgsl_64x33x32").is_none());
+        for none in [
+            "",
+            "_wgsl_",
+            "spmv24_f16_wgsl_3x8",
+            "spmv24_f16_wgsl_32x7",
+            "_sm90a_",
+            "spmm24_f16_wgmma_sp_sm90a_128x256x64_s4_c0",
+            "a_sm80_1x1_s1",
+        ] {
             assert_eq!(known(none), None, "{none}");
         }
     }

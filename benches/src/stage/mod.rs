@@ -2,6 +2,7 @@
 
 mod child;
 pub mod correct;
+pub mod decode;
 pub mod once;
 pub mod time;
 pub mod tune;

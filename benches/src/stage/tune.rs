@@ -12,7 +12,7 @@ use crate::stage::{Options, correct};
 use crate::weights::random;
 use quickpick::Backend;
 use quickpick::kernels::{
-    DType, Epilogue, KERNELS, KernelSpec, Linear, Plan, Problem, Unsupported, Weights,
+    DType, Epilogue, Form, KERNELS, KernelSpec, Linear, Plan, Problem, Unsupported, Weights, Wgmma,
 };
 use quickpick_tests::{Case, Fill, check};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub struct Tuned {
     pub kernel: String,
     /// Its warps along m and n, which the name leaves out; empty for other forms.
     pub warps: String,
-    /// Median of one launch, microseconds.
+    /// Median of one launch, microseconds; of one that is [`FAR`] behind, its first sample.
     pub us: Option<f64>,
     /// 1 for the fastest of the shape; 0 for one without a figure.
     pub rank: u32,
@@ -86,22 +86,30 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
     // the device that the rows name: `machine.json` may know several
     record.facts([(backend.name().to_string(), backend.describe())])?;
     let start = Instant::now();
-    let mut left_out = 0;
+    let (mut left_out, mut behind) = (0, 0);
     let wrong = correct::wrong(record, backend.name())?;
     let unknown = |name: &String| Error::Failed(format!("{name} is no type of our kernels"));
     let typed = |name: &String| peer::ours(name).ok_or_else(|| unknown(name));
     let dtypes: Vec<DType> = options.dtypes.iter().map(typed).collect::<Result<_>>()?;
+    let shapes = selected(options.only.as_deref(), &options.tokens)?;
+    let all = shapes.iter().map(|(_, shapes)| shapes.len()).sum::<usize>() * 2 * dtypes.len();
     // all of the sparse ones first: they are what it is about
     let runs = [Weights::Sparse24, Weights::Dense].into_iter();
     for (weights, dtype) in runs.flat_map(|w| dtypes.iter().map(move |d| (w, *d))) {
         let candidates = backend.candidates(weights, dtype);
+        println!(
+            "{weights} {dtype}: {} candidates, each checked before it is timed",
+            candidates.len()
+        );
         let mut verdicts = known(&candidates, &wrong, if options.again { &rows } else { &[] });
-        for (layer, mut shapes) in selected(options.only.as_deref(), &options.tokens)? {
+        for (layer, mut shapes) in shapes.clone() {
+            behind += shapes.len();
             let done = |s: &Shape| {
                 let own = Tuned::of(backend, (weights, dtype), *s);
                 options.again && rows.iter().any(|r| r.rank == 1 && r.key() == own.key())
             };
             shapes.retain(|shape| !done(shape));
+            let before = behind - shapes.len();
             let over = || start.elapsed() >= options.budget;
             if shapes.is_empty() || over() {
                 left_out += shapes.len();
@@ -109,7 +117,7 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
             }
             let weight = random(dtype, layer.m, layer.k, 1)?;
             let mut uploaded = Uploaded::new(backend, &*weight, options.method);
-            for shape in shapes {
+            for (i, shape) in shapes.into_iter().enumerate() {
                 if over() {
                     left_out += 1;
                     continue;
@@ -126,8 +134,11 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
                 if let Some(best) = tuned.iter().find(|row| row.rank == 1) {
                     let (us, of) = (best.us.unwrap_or(0.0), tuned.len());
                     println!(
-                        "{shape}, {}: {} {} {us:.1} µs, of {of}",
-                        best.weights, best.kernel, best.warps
+                        "{} of {all}: {shape}, {}: {} {} {us:.1} µs, of {of}",
+                        before + i + 1,
+                        best.weights,
+                        best.kernel,
+                        best.warps
                     );
                 }
                 rows.retain(|row| tuned.first().is_none_or(|new| row.key() != new.key()));
@@ -150,6 +161,12 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
 }
 
 const FILE: &str = "tune.csv";
+
+/// So many candidates, and a line says how far it is.
+const TOLD: usize = 10;
+
+/// A candidate whose first sample is so many times the least is not sampled again.
+pub const FAR: f64 = 3.0;
 
 type Verdicts = HashMap<KernelSpec, std::result::Result<(), String>>;
 
@@ -185,12 +202,18 @@ fn one<'a, B: Tunable>(
     let mut rows = Vec::new();
     let mut contenders: Vec<Box<dyn Contender + '_>> = Vec::new();
     let mut entered = Vec::new();
-    for spec in candidates {
+    for (i, spec) in candidates.iter().enumerate() {
+        if i % TOLD == 0 && i > 0 {
+            println!("  {shape}: {i} of {} candidates are checked", candidates.len());
+        }
         let mut row = Tuned {
             kernel: spec.to_string(),
             warps: warps(spec),
             ..Tuned::of(backend, (weights, dtype), shape)
         };
+        if wasteful(spec, shape.n) {
+            continue;
+        }
         // what the device or the shape forbids is no candidate
         let Ok(plan) = spec.plan(&problem, backend.caps()) else { continue };
         let adopt = |plan: &Plan| backend.adopt(plan);
@@ -211,6 +234,22 @@ fn one<'a, B: Tunable>(
             }
         }
     }
+    let firsts = Vec::from_iter(contenders.iter_mut().map(|contender| contender.sample()));
+    let least = firsts.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    let (mut near, mut close) = (Vec::new(), Vec::new());
+    for ((contender, mut row), first) in contenders.into_iter().zip(entered).zip(firsts) {
+        match first {
+            Ok(us) if us <= FAR * least => {
+                near.push(contender);
+                close.push(row);
+                continue;
+            }
+            Ok(us) => (row.us, row.status) = (Some(us), "ok".into()),
+            Err(why) => row.status = why.cell(),
+        }
+        rows.push(row);
+    }
+    let (mut contenders, entered) = (near, close);
     let figures = in_turn(&mut contenders, rounds, None);
     for (mut row, figures) in entered.into_iter().zip(figures) {
         match figures {
@@ -225,6 +264,16 @@ fn one<'a, B: Tunable>(
         row.rank = i as u32 + 1;
     }
     rows
+}
+
+/// Whether hardly an eighth of a tile's tokens would be there. Rows of the table are tried all the same: for some
+/// types there is nothing else.
+fn wasteful(spec: &KernelSpec, tokens: u32) -> bool {
+    let tile = match spec.form {
+        Form::Tiled { tile, .. } | Form::Wgmma(Wgmma { tile, .. }) => tile.n,
+        _ => 0,
+    };
+    tile > 8 * tokens && !KERNELS.contains(spec)
 }
 
 /// Exhaustive on small ragged shapes: more than one tile, a ragged end on each side, more k than the
@@ -264,7 +313,7 @@ pub fn checked<B: Backend>(
 
 fn warps(spec: &KernelSpec) -> String {
     match spec.form {
-        quickpick::kernels::Form::Tiled { warps: (m, n), .. } => format!("{m}×{n}"),
+        Form::Tiled { warps: (m, n), .. } => format!("{m}×{n}"),
         _ => String::new(),
     }
 }
@@ -284,6 +333,11 @@ mod backends {
         kernels(backend.caps()).filter(fits).collect()
     }
 
+    /// Plans outlive the stage; a few kilobytes, once per run.
+    fn leaked(all: Vec<KernelSpec>) -> Vec<&'static KernelSpec> {
+        all.into_iter().map(|spec| &*Box::leak(Box::new(spec))).collect()
+    }
+
     impl Tunable for Cpu {
         fn candidates(&self, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec> {
             rows(self, weights, dtype)
@@ -292,15 +346,20 @@ mod backends {
 
     impl Tunable for Wgpu {
         fn candidates(&self, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec> {
-            rows(self, weights, dtype)
+            leaked(candidates::wgpu(weights, dtype, self.caps()))
+        }
+
+        fn adopt(&self, plan: &Plan) -> Result<()> {
+            match quickpick_codegen::emit(plan.spec) {
+                Some(text) if plan.spec.text().is_none() => Ok(Wgpu::adopt(self, plan, &text)?),
+                _ => Ok(()),
+            }
         }
     }
 
     impl Tunable for Cuda {
         fn candidates(&self, weights: Weights, dtype: DType) -> Vec<&'static KernelSpec> {
-            let all = candidates::cuda(weights, dtype, self.caps());
-            // plans outlive the stage; a few kilobytes, once per run
-            all.into_iter().map(|spec| &*Box::leak(Box::new(spec))).collect()
+            leaked(candidates::cuda(weights, dtype, self.caps()))
         }
 
         #[allow(unsafe_code)] // the one place where generated text meets a device

@@ -1,5 +1,6 @@
 //! PTX: one file per kernel family.
 
+mod argmax;
 mod attention;
 mod epilogue;
 mod gather;
@@ -29,6 +30,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         OpKind::Attention => attention::emit(spec),
         OpKind::SwiGlu => swiglu::emit(spec),
         OpKind::Gather => gather::emit(spec),
+        OpKind::ArgMax => argmax::emit(spec),
         // no kernel yet: a row without text is refused by `gen-kernels`
         OpKind::SpmmCsr => return String::new(),
     }

@@ -4,6 +4,7 @@
 //! extension but `f16` where the row's target says so. Loops that hold a barrier are bounded by
 //! uniforms; operands' edges are met by clamping an index, never by a branch around a barrier.
 
+mod argmax;
 mod attention;
 mod epilogue;
 mod gather;
@@ -16,8 +17,29 @@ mod swiglu;
 mod tiled;
 mod writer;
 
-use quickpick_kernels::{Form, KernelSpec, OpKind};
+use quickpick_kernels::plan::GEMV_FEATURES;
+use quickpick_kernels::{DType, Form, KernelSpec, OpKind, Tile};
 use writer::Writer;
+
+/// What the emitters of linear layers assume: of a tile, that invocations share it evenly, each an even
+/// number of features, and stage it in whole rows; of a GEMV, that lanes are a power of two; sizes that every
+/// adapter has.
+pub(crate) fn accepts(spec: &KernelSpec) -> bool {
+    let shared = match spec.form {
+        Form::Tiled { tile: Tile { m, n, k }, stages, warps: (across, along) } => {
+            let even = |size: u32, by: u32| by > 0 && size > 0 && size.is_multiple_of(by);
+            let (pairs, all) = (even(m, 2 * across), across.saturating_mul(along));
+            (k, stages) == (32, 1) && pairs && even(n, along) && even(all, 8)
+        }
+        Form::Gemv { rows, lanes } => {
+            rows > 0 && rows.is_multiple_of(GEMV_FEATURES) && lanes.is_power_of_two()
+        }
+        _ => false,
+    };
+    let sized = || spec.threads() <= 256 && spec.shared_bytes() <= 16 << 10;
+    let linear = matches!(spec.op, OpKind::Linear(_)) && spec.dtype == DType::F16;
+    linear && shared && sized()
+}
 
 pub(crate) fn emit(spec: &KernelSpec) -> String {
     let mut w = Writer::default();
@@ -34,6 +56,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         (OpKind::SwiGlu, Form::Rowwise { threads }) => swiglu::emit(&mut w, spec, threads),
         (OpKind::Gather, Form::Rowwise { threads }) => gather::emit(&mut w, spec, threads),
         (OpKind::SpmmCsr, Form::Rowwise { threads }) => spmm_csr::emit(&mut w, spec, threads),
+        (OpKind::ArgMax, Form::Rowwise { threads }) => argmax::emit(&mut w, spec, threads),
         // a row without an emitter has no text, which the golden and naga tests refuse
         _ => {}
     }

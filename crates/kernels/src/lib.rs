@@ -23,8 +23,8 @@ mod unsupported;
 pub use caps::{Caps, CudaCaps, WgpuCaps};
 pub use plan::{Access, Binding, MapError, MapRule, Plan, TensorMap};
 pub use problem::{
-    Activation, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu,
-    Weights,
+    Activation, ArgMax, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr,
+    SwiGlu, Weights,
 };
 pub use quickpick_format::{DType, Order};
 pub use select::{Basis, Considered, NoKernel, Selection, select};

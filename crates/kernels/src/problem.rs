@@ -20,6 +20,8 @@ pub enum Problem {
     Gather(Gather),
     /// The product with a sparse residual.
     SpmmCsr(SpmmCsr),
+    /// The place of each row's largest element.
+    ArgMax(ArgMax),
 }
 
 /// How W of a linear layer is stored.
@@ -225,6 +227,17 @@ pub struct SpmmCsr {
     pub dtype: DType,
     /// Whether there is a residual.
     pub residual: bool,
+}
+
+/// `y[i]` = the column of the largest of `x[i]`, x f32 `n×d`, y u32 `n`; of equals the lowest, −0 and 0
+/// being equal. A row that holds a NaN gives d, which is no column, so that a failed model's token cannot
+/// pass for a good one. So a decoder's next token is found where its logits are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ArgMax {
+    /// Rows.
+    pub n: u32,
+    /// Columns, at least 1.
+    pub d: u32,
 }
 
 /// `2:4` or `dense`.

@@ -8,7 +8,7 @@
 //!
 //! Where a slice is shorter than its problem says. This is for tests, which own their inputs.
 
-use crate::{Activation, Attention, Gather, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
+use crate::{Activation, ArgMax, Attention, Gather, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -212,6 +212,16 @@ pub fn spmm_csr(p: &SpmmCsr, inputs: &SpmmCsrInputs<'_>) -> Vec<f64> {
         }
     }
     y
+}
+
+/// y n: exact, so it has no bound.
+pub fn argmax(p: &ArgMax, x: &[f64]) -> Vec<u32> {
+    let d = p.d as usize;
+    let place = |row: &[f64]| match row.iter().any(|v| v.is_nan()) {
+        true => d,
+        false => (1..d).fold(0, |best, i| if row[i] > row[best] { i } else { best }),
+    };
+    x[..p.n as usize * d].chunks_exact(d).map(|row| place(row) as u32).collect()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -21,6 +21,8 @@ pub enum OpKind {
     Gather,
     /// [`SpmmCsr`](crate::SpmmCsr).
     SpmmCsr,
+    /// [`ArgMax`](crate::ArgMax).
+    ArgMax,
 }
 
 /// What the kernel is written for.
@@ -88,7 +90,7 @@ pub enum Form {
         /// Lanes that share output features, a power of two.
         lanes: u32,
     },
-    /// One workgroup of `threads` per row (norm, gather), per row-block (SwiGLU, rotary), per (token,
+    /// One workgroup of `threads` per row (norm, gather, argmax), per row-block (SwiGLU, rotary), per (token,
     /// head) (attention) or per token and block of rows (CSR).
     Rowwise {
         /// Threads of a workgroup.
@@ -222,6 +224,7 @@ impl fmt::Display for KernelSpec {
             (OpKind::SwiGlu, _) => "swiglu",
             (OpKind::Gather, _) => "gather",
             (OpKind::SpmmCsr, _) => "spmm_csr",
+            (OpKind::ArgMax, _) => "argmax",
         })?;
         write!(f, "_{}", self.dtype)?;
         f.write_str(match (self.target, self.op) {

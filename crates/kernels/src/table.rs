@@ -70,6 +70,7 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::SwiGlu,    BF16, Sm80, 256),
     rowwise(OpKind::Gather,    F16,  Sm80, 256),
     rowwise(OpKind::Gather,    BF16, Sm80, 256),
+    rowwise(OpKind::ArgMax,    F32,  Sm80, 256),
 
     // WGSL: what runs everywhere wins a tie, because it loads 16 bytes at a time where f16 vectors
     // end at 8
@@ -87,6 +88,7 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::SwiGlu,    F16, WgslPortable, 256),
     rowwise(OpKind::Gather,    F16, WgslPortable, 256),
     rowwise(OpKind::SpmmCsr,   F16, WgslPortable, 256),
+    rowwise(OpKind::ArgMax,    F32, WgslPortable, 256),
 
     // the host
     host(OpKind::Linear(Sparse24), F16),
@@ -116,6 +118,7 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::Gather, F32),
     host(OpKind::SpmmCsr, F16),
     host(OpKind::SpmmCsr, BF16),
+    host(OpKind::ArgMax, F32),
 ];
 
 const fn tile(m: u32, n: u32, k: u32) -> Tile {

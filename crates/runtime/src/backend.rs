@@ -45,6 +45,19 @@ pub trait Backend {
     /// Enqueues the steps in order. Allocates nothing, waits for nothing.
     fn run(&self, steps: &[Self::Step]) -> Result<()>;
 
+    /// [`run`](Self::run), then [`read`](Self::read): of what the steps wrote, say. A backend for which a
+    /// hand-over is dear makes one of both.
+    fn run_then_read(
+        &self,
+        steps: &[Self::Step],
+        buffer: &Self::Buffer,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<u8>> {
+        self.run(steps)?;
+        self.read(buffer, offset, len)
+    }
+
     /// Allocates memory that holds `bytes`.
     fn upload(&self, bytes: &[u8]) -> Result<Self::Buffer> {
         let padded = bytes.len().next_multiple_of(4);

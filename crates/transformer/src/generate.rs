@@ -33,6 +33,22 @@ impl Sampler {
         Ok(Self::Random { temperature, draws: Box::new(StdRng::seed_from_u64(seed)) })
     }
 
+    /// Feeds tokens and takes the next one: greedily where the device finds it, so that it alone comes back;
+    /// by a draw from all the logits, which are read back for it.
+    fn after<B: Backend>(
+        &mut self,
+        decoder: &mut Decoder<B>,
+        tokens: &[u32],
+    ) -> Result<u32, Error> {
+        match self {
+            Self::Greedy => decoder.feed_greedy(tokens),
+            Self::Random { .. } => {
+                decoder.feed(tokens)?;
+                self.next(&decoder.last_logits()?)
+            }
+        }
+    }
+
     /// The next token. Errors: no logits, or one that is not a number.
     pub fn next(&mut self, logits: &[f32]) -> Result<u32, Error> {
         if let Some(i) = logits.iter().position(|l| l.is_nan()) {
@@ -62,7 +78,7 @@ impl Sampler {
 pub struct Generated {
     /// The new tokens, without the prompt.
     pub tokens: Vec<u32>,
-    /// Seconds from the start to the first logits.
+    /// Seconds from the start to the first token.
     pub prefill_seconds: f64,
     /// Seconds of all the decode steps after that.
     pub decode_seconds: f64,
@@ -105,19 +121,16 @@ pub fn generate_while<B: Backend>(
 ) -> Result<Generated, Error> {
     decoder.restart();
     let start = Instant::now();
-    decoder.feed(prompt)?;
-    let mut logits = decoder.last_logits()?;
+    let mut token = sampler.after(decoder, prompt)?;
     let prefill_seconds = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let mut tokens = Vec::with_capacity(count);
     while tokens.len() < count {
-        let token = sampler.next(&logits)?;
         tokens.push(token);
         if !goes_on(&tokens)? || tokens.len() == count {
             break;
         }
-        decoder.feed(&[token])?;
-        logits = decoder.last_logits()?;
+        token = sampler.after(decoder, &[token])?;
     }
     let decode_seconds = start.elapsed().as_secs_f64();
     let decoded = tokens.len().saturating_sub(1);

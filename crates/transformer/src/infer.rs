@@ -6,17 +6,19 @@
 //!              q, K-cache, V-cache = rotary(q, k, v, position)
 //!              x = attention(q, K-cache, V-cache)·Woᵀ + x
 //!              h = rmsnorm(x);  x = (silu(h·Wgateᵀ) · (h·Wupᵀ))·Wdownᵀ + x
-//! logits = rmsnorm(x)·Wheadᵀ
+//! logits = rmsnorm(x)·Wheadᵀ;  next = argmax(logits)
 //! ```
 //!
 //! Weights, h, the caches and what enters a linear layer are f16; x, q, k, v, gate, up and logits
-//! are f32. Nothing but tokens and a position goes up, nothing but logits comes down.
+//! are f32. Nothing but tokens and a position goes up; what comes down are logits, or, where the likeliest
+//! token is all that is asked for ([`Decoder::feed_greedy`]), that token alone.
 
 use crate::compact::{Compact, Stored};
 use crate::config::{self, in_block};
 use crate::{Config, Error};
 use quickpick::kernels::{
-    Activation, Attention, DType, Gather, Problem, RmsNorm, Rotary, SwiGlu, select,
+    Activation, ArgMax, Attention, DType, Gather, OpKind, Plan, Problem, RmsNorm, Rotary, SwiGlu,
+    select,
 };
 use quickpick::{Backend, LinearLayer, Operands, Slice};
 use std::collections::BTreeSet;
@@ -38,6 +40,7 @@ pub struct Decoder<'b, B: Backend> {
     ids: B::Buffer,
     position: B::Buffer,
     logits: B::Buffer,
+    likeliest: B::Buffer,
     /// Tokens of the sequence so far.
     tokens: usize,
     /// Size of the chunk that ran last: its logits are in the buffer.
@@ -48,7 +51,10 @@ pub struct Decoder<'b, B: Backend> {
 /// The steps for `tokens` tokens at once.
 struct Chunk<B: Backend> {
     tokens: usize,
+    /// The last one finds the likeliest tokens.
     steps: Vec<B::Step>,
+    /// What each step does.
+    kinds: Vec<OpKind>,
 }
 
 impl<'b, B: Backend> Decoder<'b, B> {
@@ -68,14 +74,24 @@ impl<'b, B: Backend> Decoder<'b, B> {
         let mut chunks = Vec::new();
         for tokens in CHUNKS.into_iter().filter(|&n| n <= config.max_seq) {
             let n = tokens as u32;
-            let (sum, steps, kernels) = (sum.clone(), Vec::new(), &mut kernels);
-            let mut recorder = Recorder { backend, n, sum, steps, kernels };
+            let (sum, steps, kinds, kernels) = (sum.clone(), vec![], vec![], &mut kernels);
+            let mut recorder = Recorder { backend, n, sum, steps, kinds, kernels };
             recorder.model(&config, &buffers, &mut device)?;
-            chunks.push(Chunk { tokens, steps: recorder.steps });
+            chunks.push(Chunk { tokens, steps: recorder.steps, kinds: recorder.kinds });
         }
-        let Buffers { ids, position, logits, .. } = buffers;
-        let (tokens, last_chunk) = (0, 0);
-        Ok(Self { backend, config, chunks, ids, position, logits, tokens, last_chunk, kernels })
+        let Buffers { ids, position, logits, likeliest, .. } = buffers;
+        Ok(Self {
+            backend,
+            config,
+            chunks,
+            ids,
+            position,
+            logits,
+            likeliest,
+            tokens: 0,
+            last_chunk: 0,
+            kernels,
+        })
     }
 
     /// The model's shape.
@@ -103,7 +119,30 @@ impl<'b, B: Backend> Decoder<'b, B> {
     ///
     /// Errors: a token outside the vocabulary, a sequence longer than the model's, a failed device.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
-        self.each_chunk(tokens, |_| Ok(()))
+        self.each_chunk(tokens, |decoder, chunk| decoder.run(chunk))
+    }
+
+    /// Appends tokens and returns the likeliest next one, of equals the lowest. Waits; where the device is
+    /// asked by submissions, the last chunk and its answer are one, and 4 bytes come back.
+    ///
+    /// Errors: as [`feed`](Self::feed); no token was given; a logit is not a number.
+    pub fn feed_greedy(&mut self, tokens: &[u32]) -> Result<u32, Error> {
+        let (mut left, mut answer) = (tokens.len(), None);
+        self.each_chunk(tokens, |decoder, chunk| {
+            left -= chunk.tokens;
+            if left > 0 {
+                return decoder.run(chunk);
+            }
+            let at = 4 * (chunk.tokens - 1) as u64;
+            let bytes = decoder.backend.run_then_read(&chunk.steps, &decoder.likeliest, at, 4)?;
+            answer = bytemuck::pod_collect_to_vec::<u8, u32>(&bytes).first().copied();
+            Ok(())
+        })?;
+        match answer {
+            Some(token) if (token as usize) < self.config.vocab => Ok(token),
+            Some(_) => Err(Error::Inference("a logit is not a number".into())),
+            None => Err(Error::Inference("no token was fed, so there are no logits".into())),
+        }
     }
 
     /// The logits after the last token that was fed: `vocab`. Waits.
@@ -121,17 +160,25 @@ impl<'b, B: Backend> Decoder<'b, B> {
     /// Errors: as [`feed`](Self::feed).
     pub fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>, Error> {
         let mut all = Vec::with_capacity(tokens.len() * self.config.vocab);
-        self.each_chunk(tokens, |decoder| {
-            all.extend(decoder.read_logits(0, decoder.last_chunk)?);
+        self.each_chunk(tokens, |decoder, chunk| {
+            decoder.run(chunk)?;
+            all.extend(decoder.read_logits(0, chunk.tokens)?);
             Ok(())
         })?;
         Ok(all)
     }
 
+    /// The steps of one token's decode, in order, each with its operation: for whoever times them. They go on
+    /// standing at the last token that was fed, and may be run again, in any order, for as long as that.
+    pub fn into_decode_steps(self) -> Vec<(OpKind, B::Step)> {
+        let one = self.chunks.into_iter().find(|chunk| chunk.tokens == 1);
+        one.map_or(vec![], |chunk| chunk.kinds.into_iter().zip(chunk.steps).collect())
+    }
+
     fn each_chunk(
         &mut self,
         mut tokens: &[u32],
-        mut after: impl FnMut(&Self) -> Result<(), Error>,
+        mut run: impl FnMut(&Self, &Chunk<B>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (have, most) = (self.tokens + tokens.len(), self.config.max_seq);
         if have > most {
@@ -149,14 +196,18 @@ impl<'b, B: Backend> Decoder<'b, B> {
                 let (now, rest) = tokens.split_at(size);
                 self.backend.write(&self.ids, 0, bytemuck::cast_slice(now))?;
                 self.backend.write(&self.position, 0, &(self.tokens as u32).to_ne_bytes())?;
-                self.backend.run(&self.chunks[i].steps)?;
+                run(self, &self.chunks[i])?;
                 self.tokens += size;
                 self.last_chunk = size;
-                after(self)?;
                 tokens = rest;
             }
         }
         Ok(())
+    }
+
+    /// All steps but the last one: the logits are wanted, or nothing.
+    fn run(&self, chunk: &Chunk<B>) -> Result<(), Error> {
+        Ok(self.backend.run(&chunk.steps[..chunk.steps.len() - 1])?)
     }
 
     fn read_logits(&self, row: usize, rows: usize) -> Result<Vec<f32>, Error> {
@@ -197,6 +248,8 @@ struct Buffers<B: Backend> {
     gated: B::Buffer,
     /// f32, n × vocab
     logits: B::Buffer,
+    /// u32, n
+    likeliest: B::Buffer,
 }
 
 /// A block's weights and caches on the device.
@@ -245,6 +298,7 @@ impl<B: Backend> Buffers<B> {
             up: f32s(ffn)?,
             gated: f16s(ffn)?,
             logits: f32s(config.vocab)?,
+            likeliest: f32s(1)?,
         })
     }
 }
@@ -314,6 +368,7 @@ struct Recorder<'a, B: Backend> {
     /// so that one serves all layers.
     sum: Option<B::Buffer>,
     steps: Vec<B::Step>,
+    kinds: Vec<OpKind>,
     kernels: &'a mut BTreeSet<String>,
 }
 
@@ -327,7 +382,9 @@ impl<B: Backend> Recorder<'_, B> {
             self.feed_forward(c, b, block)?;
         }
         self.norm(c, &b.stream[0], &w.final_norm, &b.normed)?;
-        self.linear(&mut w.head, &b.normed, None, &b.logits)
+        self.linear(&mut w.head, &b.normed, None, &b.logits)?;
+        let likeliest = ArgMax { n: self.n, d: vocab };
+        self.step(Problem::ArgMax(likeliest), &[&b.logits, &b.likeliest])
     }
 
     /// `stream[1] = attention(rmsnorm(stream[0])) + stream[0]`
@@ -396,8 +453,8 @@ impl<B: Backend> Recorder<'_, B> {
                 0 => None,
                 bytes => Some(Slice::from(self.backend.buffer(bytes)?)),
             };
-            self.steps.push(w.step(self.backend, &plan, &operands)?);
-            self.kernels.insert(plan.spec.to_string());
+            let step = w.step(self.backend, &plan, &operands)?;
+            self.push(step, &plan);
         }
         Ok(())
     }
@@ -405,8 +462,14 @@ impl<B: Backend> Recorder<'_, B> {
     fn step(&mut self, problem: Problem, operands: &[&B::Buffer]) -> Result<(), Error> {
         let plan = select(&problem, self.backend.caps()).map_err(quickpick::Error::from)?.plan;
         let operands: Vec<_> = operands.iter().map(|&o| Some(Slice::from(o.clone()))).collect();
-        self.steps.push(self.backend.step(&plan, &operands)?);
-        self.kernels.insert(plan.spec.to_string());
+        let step = self.backend.step(&plan, &operands)?;
+        self.push(step, &plan);
         Ok(())
+    }
+
+    fn push(&mut self, step: B::Step, plan: &Plan) {
+        self.steps.push(step);
+        self.kinds.push(plan.spec.op);
+        self.kernels.insert(plan.spec.to_string());
     }
 }

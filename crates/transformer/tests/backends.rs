@@ -38,6 +38,13 @@ macro_rules! suite {
             }
 
             #[test]
+            fn the_likeliest_token_is_that_of_the_logits() {
+                on(stringify!($name), $open, |b| {
+                    super::the_likeliest_token_is_that_of_the_logits(&b);
+                });
+            }
+
+            #[test]
             fn refuses_bad_tokens() {
                 on(stringify!($name), $open, |b| super::refuses_bad_tokens(&b));
             }
@@ -143,6 +150,21 @@ fn chunks_do_not_matter<B: Backend>(backend: &B, model: &Compact) {
     assert_eq!(once, decoder.logits(&ids[45..60]).unwrap());
 }
 
+/// What the device finds is what the host finds in the logits that it reads back.
+fn the_likeliest_token_is_that_of_the_logits<B: Backend>(backend: &B) {
+    for (_, model) in models(backend, 5) {
+        let mut decoder = Decoder::new(backend, &model).unwrap();
+        let ids = tokens(57);
+        // chunks of 32 and 8, of 1, of 8 twice
+        for part in [&ids[..40], &ids[40..41], &ids[41..]] {
+            let token = decoder.feed_greedy(part).unwrap();
+            assert_eq!(token, Sampler::Greedy.next(&decoder.last_logits().unwrap()).unwrap());
+        }
+        assert_eq!(decoder.tokens(), ids.len());
+        assert!(decoder.feed_greedy(&[]).is_err(), "nothing was fed");
+    }
+}
+
 /// Greedy text is the same, but for a place where two tokens are closer than the arithmetic.
 fn writes_what_the_cpu_writes<B: Backend>(backend: &B) {
     let cpu = quickpick::Cpu::new();
@@ -159,6 +181,39 @@ fn writes_what_the_cpu_writes<B: Backend>(backend: &B) {
         let logits = there.last_logits().unwrap();
         let gap = f64::from(logits[b[at] as usize] - logits[a[at] as usize]);
         assert!(gap <= 2.0 * bound, "token {at} differs, though {gap:e} > 2·{bound:e}");
+    }
+}
+
+/// A decode step hands over once: a token and a position go up, the next token comes down.
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_token_is_one_submission_and_four_bytes() {
+    on("wgpu", quickpick::Wgpu::open(), |wgpu| {
+        let mut decoder = Decoder::new(&wgpu, &model(2, true)).unwrap();
+        let mut token = decoder.feed_greedy(&tokens(11)).unwrap();
+        let before = wgpu.traffic();
+        for _ in 0..5 {
+            token = decoder.feed_greedy(&[token]).unwrap();
+        }
+        let after = wgpu.traffic();
+        assert_eq!(after.submissions - before.submissions, 5);
+        assert_eq!(after.bytes_read - before.bytes_read, 5 * 4);
+        assert_eq!(after.bytes_written - before.bytes_written, 5 * 8);
+    });
+}
+
+/// Infinities of both signs meet in the head: no token is the likeliest, whichever way it is asked for.
+#[test]
+fn what_is_no_number_has_no_likeliest_token() {
+    let mut tensors = model(4, false).widen().unwrap().into_tensors();
+    tensors.get_mut(quickpick_transformer::config::FINAL_NORM).unwrap().data.fill(65504.0);
+    let broken =
+        Compact::new(&Weights::new(CONFIG, tensors).unwrap(), &Default::default()).unwrap();
+    let cpu = quickpick::Cpu::new();
+    let mut decoder = Decoder::new(&cpu, &broken).unwrap();
+    for mut sampler in [Sampler::Greedy, Sampler::new(0.7, 1).unwrap()] {
+        let why = generate(&mut decoder, &tokens(5), 3, &mut sampler).unwrap_err().to_string();
+        assert!(why.contains("is not a number"), "{why}");
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
     ("swiglu_bf16_sm80", include_str!("../../ptx/swiglu_bf16_sm80.ptx")),
     ("gather_f16_sm80", include_str!("../../ptx/gather_f16_sm80.ptx")),
     ("gather_bf16_sm80", include_str!("../../ptx/gather_bf16_sm80.ptx")),
+    ("argmax_f32_sm80", include_str!("../../ptx/argmax_f32_sm80.ptx")),
     ("spmm24_f16_wgsl_64x64x32", include_str!("../../shaders/spmm24_f16_wgsl_64x64x32.wgsl")),
     ("spmm24_f16_wgsl_f16_64x64x32", include_str!("../../shaders/spmm24_f16_wgsl_f16_64x64x32.wgsl")),
     ("spmv24_f16_wgsl_32x8", include_str!("../../shaders/spmv24_f16_wgsl_32x8.wgsl")),
@@ -72,4 +73,5 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
     ("swiglu_f16_wgsl", include_str!("../../shaders/swiglu_f16_wgsl.wgsl")),
     ("gather_f16_wgsl", include_str!("../../shaders/gather_f16_wgsl.wgsl")),
     ("spmm_csr_f16_wgsl", include_str!("../../shaders/spmm_csr_f16_wgsl.wgsl")),
+    ("argmax_f32_wgsl", include_str!("../../shaders/argmax_f32_wgsl.wgsl")),
 ];

@@ -150,6 +150,8 @@ impl KernelSpec {
             (Target::WgslPortable, OpKind::RmsNorm, Form::Rowwise { threads }) => {
                 4 * (threads + super::REDUCERS)
             }
+            // what each invocation found, and where
+            (Target::WgslPortable, OpKind::ArgMax, Form::Rowwise { threads }) => 8 * threads,
             // an f32 sum of each invocation
             (Target::WgslPortable, OpKind::SpmmCsr, Form::Rowwise { threads }) => 4 * threads,
             // q; a weight of each position; four sums of each invocation; the reduction

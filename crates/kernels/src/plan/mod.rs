@@ -129,6 +129,7 @@ impl KernelSpec {
             (OpKind::SwiGlu, Problem::SwiGlu(p)) => rows::swiglu(self, p),
             (OpKind::Gather, Problem::Gather(p)) => rows::gather(self, p),
             (OpKind::SpmmCsr, Problem::SpmmCsr(p)) => csr::spmm(self, p),
+            (OpKind::ArgMax, Problem::ArgMax(p)) => rows::argmax(self, p),
             _ => Err(Unsupported::Operation),
         }?;
         plan.check_limits(caps)?;

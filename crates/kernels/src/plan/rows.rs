@@ -2,7 +2,7 @@
 
 use super::{Binding, MAX_DIM, Plan, bytes, multiple, range, same_type};
 use crate::spec::{Form, KernelSpec, Target};
-use crate::{Attention, DType, Gather, Problem, RmsNorm, Rotary, SwiGlu, Unsupported};
+use crate::{ArgMax, Attention, DType, Gather, Problem, RmsNorm, Rotary, SwiGlu, Unsupported};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -98,6 +98,15 @@ pub(super) fn gather(spec: &'static KernelSpec, p: &Gather) -> Result<Plan, Unsu
         Binding::write("y", 4 * p.n as u64 * p.d as u64),
     ];
     Ok(build(spec, Problem::Gather(*p), [p.n, 1, 1], bindings, vec![p.n, p.d, p.vocab]))
+}
+
+/// Bindings x, y; parameters n, d. One workgroup per row.
+pub(super) fn argmax(spec: &'static KernelSpec, p: &ArgMax) -> Result<Plan, Unsupported> {
+    range("n", p.n, 1, MAX_DIM)?;
+    range("d", p.d, 1, MAX_DIM)?;
+    let bindings =
+        vec![Binding::read("x", 4 * p.n as u64 * p.d as u64), Binding::write("y", 4 * p.n as u64)];
+    Ok(build(spec, Problem::ArgMax(*p), [p.n, 1, 1], bindings, vec![p.n, p.d]))
 }
 
 pub(super) fn build(

@@ -186,6 +186,7 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             BF16 => spmm_csr::run::<bf16>,
             _ => return None,
         },
+        Problem::ArgMax(_) => rows::argmax,
     };
     let scratch = match problem {
         Problem::Linear(p) => linear::scratch(p, isa),

@@ -5,7 +5,7 @@ use crate::backend::{Backend, Slice};
 use crate::error::Error;
 use quickpick_format::{Matrix24, Order};
 use quickpick_kernels::{
-    Activation, DType, Epilogue, Linear, Plan, Problem, SpmmCsr, SwiGlu, Weights, select,
+    Activation, Attention, DType, Epilogue, Linear, Plan, Problem, SpmmCsr, SwiGlu, Weights, select,
 };
 
 fn swiglu(cpu: &Cpu) -> Plan {
@@ -138,6 +138,31 @@ fn sums_of_8_bit_integers_are_exact() {
             }
         }
     }
+}
+
+/// A cache so long that heads are shared out, in halves or in thirds.
+#[test]
+fn attention_does_not_depend_on_the_number_of_threads() {
+    let cpu = Cpu::new();
+    let (heads, head_dim, max_seq, cache, out) = (12, 72, 700, DType::F16, DType::F32);
+    let p = Attention { n: 3, heads, kv_heads: 4, head_dim, max_seq, cache, out };
+    let plan = select(&Problem::Attention(p), cpu.caps()).unwrap().plan;
+    let wave = |len: u32| (0..len).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0);
+    let q: Vec<f32> = wave(3 * heads * head_dim).collect();
+    let rows: Vec<half::f16> = wave(max_seq * 4 * head_dim).map(half::f16::from_f32).collect();
+    let [q, rows] = [bytemuck::cast_slice(&q), bytemuck::cast_slice(&rows)];
+    let [q, k, v] = [q, rows, rows].map(|bytes| cpu.upload(bytes).unwrap());
+    let pos = cpu.upload(&690u32.to_ne_bytes()).unwrap();
+    let y = cpu.buffer(4 * u64::from(3 * heads * head_dim)).unwrap();
+    let steps = [step(&cpu, &plan, &[&q, &k, &v, &pos, &y]).unwrap()];
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| cpu.run(&steps)).unwrap();
+        floats(&cpu, &y)
+    };
+    let alone = run(1);
+    assert!(alone.iter().all(|y| y.is_finite()) && alone.iter().any(|y| *y != 0.0));
+    assert_eq!([run(2), run(5)], [alone.clone(), alone]);
 }
 
 /// Row pointers that fall or lead nowhere, columns past the last: y is whatever, and nothing panics.

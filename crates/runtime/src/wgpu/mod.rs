@@ -21,6 +21,7 @@ use kernel::Kernel;
 use quickpick_kernels::{Caps, KernelSpec, Plan};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use wgpu::{BufferUsages, ErrorFilter, PollType};
@@ -43,6 +44,20 @@ pub struct Wgpu {
     /// What an absent binding gets; a buffer may not be read and written in one dispatch.
     absent_read: WgpuBuffer,
     absent_written: WgpuBuffer,
+    submissions: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+/// What a backend has asked of its device so far, through its [`Backend`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Submissions to the queue.
+    pub submissions: u64,
+    /// Bytes that were read back.
+    pub bytes_read: u64,
+    /// Bytes that were written.
+    pub bytes_written: u64,
 }
 
 /// Memory of a wgpu device.
@@ -117,6 +132,9 @@ impl Wgpu {
             lost,
             absent_read,
             absent_written,
+            submissions: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
             device,
             queue,
         })
@@ -132,6 +150,15 @@ impl Wgpu {
         &self.queue
     }
 
+    /// Submissions and bytes so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            submissions: self.submissions.load(Relaxed),
+            bytes_read: self.bytes_read.load(Relaxed),
+            bytes_written: self.bytes_written.load(Relaxed),
+        }
+    }
+
     /// Encodes steps in order into a pass of the caller's, who submits it. Writes made through
     /// [`Backend::write`] before that submission come before all of it.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>, steps: &[WgpuStep]) {
@@ -143,20 +170,40 @@ impl Wgpu {
     }
 
     fn kernel(&self, plan: &Plan) -> Result<Kernel> {
+        self.compiled(plan, || {
+            plan.spec.text().ok_or_else(|| {
+                Error::Bug(format!("{} has no shader; it is no kernel for wgpu", plan.spec))
+            })
+        })
+    }
+
+    /// Compiles WGSL of the caller's own for a plan, unless its spec is compiled already: a tuner's
+    /// candidate, say, that is no row of the table. [`Backend::step`] finds it from then on.
+    ///
+    /// Errors: a plan that this device does not serve; the compiler's words.
+    pub fn adopt(&self, plan: &Plan, text: &str) -> Result<()> {
+        check_plan(plan, &self.caps)?;
+        self.compiled(plan, || Ok(text)).map(drop)
+    }
+
+    fn compiled<'t>(&self, plan: &Plan, text: impl FnOnce() -> Result<&'t str>) -> Result<Kernel> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels.get(plan.spec) {
             return Ok(kernel.clone());
         }
-        let text = plan.spec.text().ok_or_else(|| {
-            Error::Bug(format!("{} has no shader; it is no kernel for wgpu", plan.spec))
-        })?;
-        let kernel = Kernel::compile(self, plan, text)?;
+        let kernel = Kernel::compile(self, plan, text()?)?;
         kernels.insert(*plan.spec, kernel.clone());
         Ok(kernel)
     }
 
-    /// Copies to the staging buffer and maps it.
-    fn read_staged(&self, buffer: &WgpuBuffer, offset: u64, len: u64) -> Result<Vec<u8>> {
+    /// Runs the steps, copies to the staging buffer, all in one submission, and maps that.
+    fn read_staged(
+        &self,
+        steps: &[WgpuStep],
+        buffer: &WgpuBuffer,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<u8>> {
         let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         let size = len.next_power_of_two().max(4096).min(self.device.limits().max_buffer_size);
         let host = match staging.take() {
@@ -172,9 +219,9 @@ impl Wgpu {
         };
         let (answer, mapped) = std::sync::mpsc::channel();
         let index = self.guarded("reading", || {
-            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut encoder = self.commands(steps);
             encoder.copy_buffer_to_buffer(&buffer.raw, offset, &host, 0, len);
-            let index = self.queue.submit([encoder.finish()]);
+            let index = self.submit(encoder);
             host.slice(..len).map_async(wgpu::MapMode::Read, move |result| {
                 let _ = answer.send(result); // nobody listens only after an error
             });
@@ -192,7 +239,22 @@ impl Wgpu {
         let bytes = range.map(|r| r.to_vec()).map_err(|e| self.failed("mapping", e.to_string()))?;
         host.unmap();
         *staging = Some(host);
+        self.bytes_read.fetch_add(len, Relaxed);
         Ok(bytes)
+    }
+
+    /// An encoder with a pass of the steps.
+    fn commands(&self, steps: &[WgpuStep]) -> wgpu::CommandEncoder {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        if !steps.is_empty() {
+            self.encode(&mut encoder.begin_compute_pass(&Default::default()), steps);
+        }
+        encoder
+    }
+
+    fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        self.submissions.fetch_add(1, Relaxed);
+        self.queue.submit([encoder.finish()])
     }
 
     fn wait(&self, index: wgpu::SubmissionIndex) -> Result<()> {
@@ -247,12 +309,30 @@ impl Backend for Wgpu {
 
     fn write(&self, buffer: &WgpuBuffer, offset: u64, bytes: &[u8]) -> Result<()> {
         check_range("write", buffer.bytes, offset, bytes.len() as u64)?;
+        self.bytes_written.fetch_add(bytes.len() as u64, Relaxed);
         self.guarded("writing", || self.queue.write_buffer(&buffer.raw, offset, bytes))
     }
 
     fn read(&self, buffer: &WgpuBuffer, offset: u64, len: u64) -> Result<Vec<u8>> {
+        self.run_then_read(&[], buffer, offset, len)
+    }
+
+    /// One submission.
+    fn run_then_read(
+        &self,
+        steps: &[WgpuStep],
+        buffer: &WgpuBuffer,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<u8>> {
         check_range("read", buffer.bytes, offset, len)?;
-        if len == 0 { Ok(Vec::new()) } else { self.read_staged(buffer, offset, len) }
+        if len > 0 {
+            return self.read_staged(steps, buffer, offset, len);
+        }
+        if !steps.is_empty() {
+            self.run(steps)?;
+        }
+        Ok(Vec::new())
     }
 
     fn step(&self, plan: &Plan, operands: &[Option<Slice<WgpuBuffer>>]) -> Result<WgpuStep> {
@@ -262,11 +342,7 @@ impl Backend for Wgpu {
     }
 
     fn run(&self, steps: &[WgpuStep]) -> Result<()> {
-        self.guarded("running", || {
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            self.encode(&mut encoder.begin_compute_pass(&Default::default()), steps);
-            self.queue.submit([encoder.finish()]);
-        })
+        self.guarded("running", || drop(self.submit(self.commands(steps))))
     }
 }
 

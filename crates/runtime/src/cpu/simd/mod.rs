@@ -8,6 +8,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(super) mod cache;
 pub(super) mod dot;
 mod elements;
 #[cfg(target_arch = "aarch64")]
