@@ -1,13 +1,15 @@
 //! WGSL: one file per kernel family.
 //!
-//! Everything that is emitted is plain WGSL: valid for naga and for Chrome's Tint, no subgroups, no
-//! extension but `f16` where the row's target says so. Loops that hold a barrier are bounded by
+//! Everything that is emitted is plain WGSL, valid for naga and for Chrome's Tint, with no extension
+//! but what the row's target says: `f16`, or subgroups, which naga takes without a directive and Tint
+//! with `enable subgroups;` put before the text. Loops that hold a barrier are bounded by
 //! uniforms; operands' edges are met by clamping an index, never by a branch around a barrier.
 
 mod attention;
 mod epilogue;
 mod gather;
 mod gemv;
+mod octet;
 mod pieces;
 mod rmsnorm;
 mod rotary;
@@ -16,17 +18,22 @@ mod swiglu;
 mod tiled;
 mod writer;
 
-use quickpick_kernels::{Form, KernelSpec, OpKind};
+use quickpick_kernels::{Form, KernelSpec, OpKind, Target};
 use writer::Writer;
 
 pub(crate) fn emit(spec: &KernelSpec) -> String {
     let mut w = Writer::default();
     match (spec.op, spec.form) {
+        (OpKind::Linear(weights), Form::Tiled { tile, warps, .. })
+            if spec.target == Target::WgslSubgroups =>
+        {
+            octet::emit(&mut w, spec, weights, tile, warps);
+        }
         (OpKind::Linear(weights), Form::Tiled { tile, warps, .. }) => {
             tiled::emit(&mut w, spec, weights, tile, warps);
         }
-        (OpKind::Linear(weights), Form::Gemv { rows, lanes }) => {
-            gemv::emit(&mut w, spec, weights, rows, lanes);
+        (OpKind::Linear(weights), Form::Gemv { rows, lanes, tokens }) => {
+            gemv::emit(&mut w, spec, weights, gemv::Cut { rows, lanes, tokens });
         }
         (OpKind::RmsNorm, Form::Rowwise { threads }) => rmsnorm::emit(&mut w, spec, threads),
         (OpKind::Rotary, Form::Rowwise { threads }) => rotary::emit(&mut w, spec, threads),
