@@ -31,19 +31,13 @@ fn widen(v: vec2<u32>) -> vec4<f32> {
     return vec4(unpack2x16float(v.x), unpack2x16float(v.y));
 }
 
-// Four words of metadata from `word` on. Bits 4g..4g+4 of a word: the two kept positions of
-// its g-th group of four columns. Where rows are no multiple of 128 columns they begin in
-// mid-vector.
-fn codes_at(word: u32) -> vec4<u32> {
-    var codes = metadata[word / 4u];
-    if (params.k % 128u != 0u) {
-        var next = metadata[word / 4u + 1u];
-        let odd = (word & 1u) != 0u;
-        codes = select(codes, vec4(codes.yzw, next.x), odd);
-        next = select(next, next.yzww, odd);
-        codes = select(codes, vec4(codes.zw, next.xy), (word & 2u) != 0u);
-    }
-    return codes;
+// Four words from the `start`-th of eight on, start below 4. Bits 4g..4g+4 of a word of metadata:
+// the two kept positions of its g-th group of four columns.
+fn turned(low: vec4<u32>, high: vec4<u32>, start: u32) -> vec4<u32> {
+    let odd = (start & 1u) != 0u;
+    let near = select(low, vec4(low.yzw, high.x), odd);
+    let far = select(high.xy, high.yz, odd);
+    return select(near, vec4(near.zw, far), (start & 2u) != 0u);
 }
 
 // To nearest even, by integers: pack2x16float may round either way (WGSL §17.9).
@@ -150,6 +144,11 @@ fn spmm24_f16_wgsl_subgroups_256x16x256(@builtin(workgroup_id) group: vec3<u32>,
     let codes_at_1 = row_1 * (params.k / 32u);
     let codes_at_2 = row_2 * (params.k / 32u);
     let codes_at_3 = row_3 * (params.k / 32u);
+    // a row's metadata may begin in mid-vector: each turn of the loop loads the next one
+    var codes_low_0 = metadata[codes_at_0 / 4u];
+    var codes_low_1 = metadata[codes_at_1 / 4u];
+    var codes_low_2 = metadata[codes_at_2 / 4u];
+    var codes_low_3 = metadata[codes_at_3 / 4u];
     var sum_0_0 = vec2<f32>();
     var sum_0_1 = vec2<f32>();
     var sum_0_2 = vec2<f32>();
@@ -216,10 +215,18 @@ fn spmm24_f16_wgsl_subgroups_256x16x256(@builtin(workgroup_id) group: vec3<u32>,
         workgroupBarrier();
         let end = min(column + 256u, params.k);
         for (var block = column; block < end; block += 128u) {
-            let codes_0 = codes_at(codes_at_0 + block / 32u);
-            let codes_1 = codes_at(codes_at_1 + block / 32u);
-            let codes_2 = codes_at(codes_at_2 + block / 32u);
-            let codes_3 = codes_at(codes_at_3 + block / 32u);
+            let codes_high_0 = metadata[codes_at_0 / 4u + block / 128u + 1u];
+            let codes_0 = turned(codes_low_0, codes_high_0, codes_at_0 % 4u);
+            codes_low_0 = codes_high_0;
+            let codes_high_1 = metadata[codes_at_1 / 4u + block / 128u + 1u];
+            let codes_1 = turned(codes_low_1, codes_high_1, codes_at_1 % 4u);
+            codes_low_1 = codes_high_1;
+            let codes_high_2 = metadata[codes_at_2 / 4u + block / 128u + 1u];
+            let codes_2 = turned(codes_low_2, codes_high_2, codes_at_2 % 4u);
+            codes_low_2 = codes_high_2;
+            let codes_high_3 = metadata[codes_at_3 / 4u + block / 128u + 1u];
+            let codes_3 = turned(codes_low_3, codes_high_3, codes_at_3 % 4u);
+            codes_low_3 = codes_high_3;
             let block_end = min(block + 128u, end);
             for (var at = block; at < block_end; at += 16u) {
                 let x_00 = xs[2u * (at - column + mine)];

@@ -31,19 +31,13 @@ fn widen(v: vec2<u32>) -> vec4<f32> {
     return vec4(unpack2x16float(v.x), unpack2x16float(v.y));
 }
 
-// Four words of metadata from `word` on. Bits 4g..4g+4 of a word: the two kept positions of
-// its g-th group of four columns. Where rows are no multiple of 128 columns they begin in
-// mid-vector.
-fn codes_at(word: u32) -> vec4<u32> {
-    var codes = metadata[word / 4u];
-    if (params.k % 128u != 0u) {
-        var next = metadata[word / 4u + 1u];
-        let odd = (word & 1u) != 0u;
-        codes = select(codes, vec4(codes.yzw, next.x), odd);
-        next = select(next, next.yzww, odd);
-        codes = select(codes, vec4(codes.zw, next.xy), (word & 2u) != 0u);
-    }
-    return codes;
+// Four words from the `start`-th of eight on, start below 4. Bits 4g..4g+4 of a word of metadata:
+// the two kept positions of its g-th group of four columns.
+fn turned(low: vec4<u32>, high: vec4<u32>, start: u32) -> vec4<u32> {
+    let odd = (start & 1u) != 0u;
+    let near = select(low, vec4(low.yzw, high.x), odd);
+    let far = select(high.xy, high.yz, odd);
+    return select(near, vec4(near.zw, far), (start & 2u) != 0u);
 }
 
 // To nearest even, by integers: pack2x16float may round either way (WGSL §17.9).
@@ -162,6 +156,15 @@ fn spmm24_f16_wgsl_subgroups_256x1x1024(@builtin(workgroup_id) group: vec3<u32>,
     let codes_at_5 = row_5 * (params.k / 32u);
     let codes_at_6 = row_6 * (params.k / 32u);
     let codes_at_7 = row_7 * (params.k / 32u);
+    // a row's metadata may begin in mid-vector: each turn of the loop loads the next one
+    var codes_low_0 = metadata[codes_at_0 / 4u];
+    var codes_low_1 = metadata[codes_at_1 / 4u];
+    var codes_low_2 = metadata[codes_at_2 / 4u];
+    var codes_low_3 = metadata[codes_at_3 / 4u];
+    var codes_low_4 = metadata[codes_at_4 / 4u];
+    var codes_low_5 = metadata[codes_at_5 / 4u];
+    var codes_low_6 = metadata[codes_at_6 / 4u];
+    var codes_low_7 = metadata[codes_at_7 / 4u];
     var sum_0_0 = vec2<f32>();
     var sum_1_0 = vec2<f32>();
     var sum_2_0 = vec2<f32>();
@@ -193,14 +196,30 @@ fn spmm24_f16_wgsl_subgroups_256x1x1024(@builtin(workgroup_id) group: vec3<u32>,
         workgroupBarrier();
         let end = min(column + 1024u, params.k);
         for (var block = column; block < end; block += 128u) {
-            let codes_0 = codes_at(codes_at_0 + block / 32u);
-            let codes_1 = codes_at(codes_at_1 + block / 32u);
-            let codes_2 = codes_at(codes_at_2 + block / 32u);
-            let codes_3 = codes_at(codes_at_3 + block / 32u);
-            let codes_4 = codes_at(codes_at_4 + block / 32u);
-            let codes_5 = codes_at(codes_at_5 + block / 32u);
-            let codes_6 = codes_at(codes_at_6 + block / 32u);
-            let codes_7 = codes_at(codes_at_7 + block / 32u);
+            let codes_high_0 = metadata[codes_at_0 / 4u + block / 128u + 1u];
+            let codes_0 = turned(codes_low_0, codes_high_0, codes_at_0 % 4u);
+            codes_low_0 = codes_high_0;
+            let codes_high_1 = metadata[codes_at_1 / 4u + block / 128u + 1u];
+            let codes_1 = turned(codes_low_1, codes_high_1, codes_at_1 % 4u);
+            codes_low_1 = codes_high_1;
+            let codes_high_2 = metadata[codes_at_2 / 4u + block / 128u + 1u];
+            let codes_2 = turned(codes_low_2, codes_high_2, codes_at_2 % 4u);
+            codes_low_2 = codes_high_2;
+            let codes_high_3 = metadata[codes_at_3 / 4u + block / 128u + 1u];
+            let codes_3 = turned(codes_low_3, codes_high_3, codes_at_3 % 4u);
+            codes_low_3 = codes_high_3;
+            let codes_high_4 = metadata[codes_at_4 / 4u + block / 128u + 1u];
+            let codes_4 = turned(codes_low_4, codes_high_4, codes_at_4 % 4u);
+            codes_low_4 = codes_high_4;
+            let codes_high_5 = metadata[codes_at_5 / 4u + block / 128u + 1u];
+            let codes_5 = turned(codes_low_5, codes_high_5, codes_at_5 % 4u);
+            codes_low_5 = codes_high_5;
+            let codes_high_6 = metadata[codes_at_6 / 4u + block / 128u + 1u];
+            let codes_6 = turned(codes_low_6, codes_high_6, codes_at_6 % 4u);
+            codes_low_6 = codes_high_6;
+            let codes_high_7 = metadata[codes_at_7 / 4u + block / 128u + 1u];
+            let codes_7 = turned(codes_low_7, codes_high_7, codes_at_7 % 4u);
+            codes_low_7 = codes_high_7;
             let block_end = min(block + 128u, end);
             for (var at = block; at < block_end; at += 32u) {
                 let x_0 = xs[(at - column) / 4u + mine];

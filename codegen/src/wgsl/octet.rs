@@ -80,7 +80,7 @@ pub(super) fn emit(
     declare(w, spec, &s, octets);
     pieces::widen_f16(w);
     if s.sparse {
-        codes(w);
+        turned(w);
     }
     epilogue::functions(w);
     pieces::entry(w, spec, s.threads, &INPUTS, |w| {
@@ -136,25 +136,15 @@ fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape, octets: (u32, u32)) {
     w.blank();
 }
 
-/// `codes_at`: four words of metadata.
-fn codes(w: &mut Writer) {
-    w.note(
-        "Four words of metadata from `word` on. Bits 4g..4g+4 of a word: the two kept positions of",
-    );
-    w.note(
-        "its g-th group of four columns. Where rows are no multiple of 128 columns they begin in",
-    );
-    w.note("mid-vector.");
-    w.block("fn codes_at(word: u32) -> vec4<u32>", |w| {
-        w.line("var codes = metadata[word / 4u];");
-        w.block(format!("if (params.k % {BLOCK}u != 0u)"), |w| {
-            w.line("var next = metadata[word / 4u + 1u];");
-            w.line("let odd = (word & 1u) != 0u;");
-            w.line("codes = select(codes, vec4(codes.yzw, next.x), odd);");
-            w.line("next = select(next, next.yzww, odd);");
-            w.line("codes = select(codes, vec4(codes.zw, next.xy), (word & 2u) != 0u);");
-        });
-        w.line("return codes;");
+/// `turned`: four words of metadata.
+fn turned(w: &mut Writer) {
+    w.note("Four words from the `start`-th of eight on, start below 4. Bits 4g..4g+4 of a word of metadata:");
+    w.note("the two kept positions of its g-th group of four columns.");
+    w.block("fn turned(low: vec4<u32>, high: vec4<u32>, start: u32) -> vec4<u32>", |w| {
+        w.line("let odd = (start & 1u) != 0u;");
+        w.line("let near = select(low, vec4(low.yzw, high.x), odd);");
+        w.line("let far = select(high.xy, high.yz, odd);");
+        w.line("return select(near, vec4(near.zw, far), (start & 2u) != 0u);");
     });
     w.blank();
 }
@@ -195,6 +185,12 @@ fn places(w: &mut Writer, s: &Shape) {
     if s.sparse {
         for r in 0..features {
             w.line(format!("let codes_at_{r} = row_{r} * (params.k / 32u);"));
+        }
+        w.note(
+            "a row's metadata may begin in mid-vector: each turn of the loop loads the next one",
+        );
+        for r in 0..features {
+            w.line(format!("var codes_low_{r} = metadata[codes_at_{r} / 4u];"));
         }
     }
     for pair in 0..features / 2 {
@@ -271,7 +267,11 @@ fn blocks(w: &mut Writer, s: &Shape) {
     }
     w.block(format!("for (var block = column; block < end; block += {BLOCK}u)"), |w| {
         for r in 0..s.each.0 {
-            w.line(format!("let codes_{r} = codes_at(codes_at_{r} + block / 32u);"));
+            let at = format!("codes_at_{r} / 4u + block / {BLOCK}u + 1u");
+            w.line(format!("let codes_high_{r} = metadata[{at}];"));
+            let codes = format!("turned(codes_low_{r}, codes_high_{r}, codes_at_{r} % 4u)");
+            w.line(format!("let codes_{r} = {codes};"));
+            w.line(format!("codes_low_{r} = codes_high_{r};"));
         }
         w.line(format!("let block_end = min(block + {BLOCK}u, end);"));
         w.block(format!("for (var at = block; at < block_end; at += {unit}u)"), |w| units(w, s));

@@ -33,10 +33,13 @@ impl Adapter {
         }
     }
 
-    /// Opens a device with all of the adapter's limits and, where it has them, f16 arithmetic,
-    /// subgroups and timestamps.
+    /// Opens a device with all of the adapter's limits and, where it has them, f16 arithmetic, subgroups,
+    /// immediates and timestamps.
     pub fn open(&self) -> Result<Wgpu> {
-        let wanted = Features::SHADER_F16 | Features::SUBGROUP | Features::TIMESTAMP_QUERY;
+        let wanted = Features::SHADER_F16
+            | Features::SUBGROUP
+            | Features::IMMEDIATES
+            | Features::TIMESTAMP_QUERY;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("quickpick"),
             required_features: self.raw.features() & wanted,
