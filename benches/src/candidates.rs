@@ -2,8 +2,8 @@
 
 use quickpick::kernels::plan::GEMV_FEATURES;
 use quickpick::kernels::{
-    Caps, CudaCaps, DType, Form, KERNELS, KernelSpec, OpKind, Target, Teams, Tile, Values, Weights,
-    Wgmma,
+    Caps, CudaCaps, DType, Form, KERNELS, KernelSpec, OCTET, OpKind, Target, Teams, Tile, Values,
+    Weights, Wgmma,
 };
 
 /// Rows of the table and all others that the generator accepts, for linear layers of a type on a CUDA
@@ -80,10 +80,15 @@ fn tiles(weights: Weights, dtype: DType) -> Vec<KernelSpec> {
 pub fn wgpu(weights: Weights, dtype: DType, caps: &Caps) -> Vec<KernelSpec> {
     let Caps::Wgpu(caps) = caps else { return vec![] };
     let op = OpKind::Linear(weights);
-    let targets = [Target::WgslPortable, Target::WgslF16];
-    let targets = if caps.f16 { &targets[..] } else { &targets[..1] };
-    let mine =
-        |row: &&KernelSpec| (row.op, row.dtype) == (op, dtype) && targets.contains(&row.target);
+    let there = [(Target::WgslPortable, true), (Target::WgslF16, caps.f16)];
+    let targets =
+        Vec::from_iter(there.iter().filter(|(_, there)| *there).map(|(target, _)| *target));
+    let shuffles = caps.subgroup >= OCTET;
+    let mine = |row: &&KernelSpec| {
+        let known =
+            targets.contains(&row.target) || shuffles && row.target == Target::WgslSubgroups;
+        (row.op, row.dtype) == (op, dtype) && known
+    };
     let mut all: Vec<KernelSpec> = KERNELS.iter().filter(mine).copied().collect();
     let mut forms = Vec::new();
     for (m, n) in [(32, 32), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (64, 128)] {
@@ -96,10 +101,11 @@ pub fn wgpu(weights: Weights, dtype: DType, caps: &Caps) -> Vec<KernelSpec> {
     for rows in [8, 16, 32, 64] {
         for lanes in [8, 16, 32] {
             let fills = (32..=256).contains(&(rows / GEMV_FEATURES * lanes));
-            forms.extend(fills.then_some(Form::Gemv { rows, lanes }));
+            let form = |tokens| Form::Gemv { rows, lanes, tokens };
+            forms.extend([1, 4].map(form).into_iter().filter(|_| fills));
         }
     }
-    for &target in targets {
+    for target in targets.iter().copied() {
         let specs = forms.iter().map(|&form| KernelSpec { op, dtype, target, form });
         let new = specs.filter(|spec| quickpick_codegen::accepts(spec) && !all.contains(spec));
         all.extend(new.collect::<Vec<_>>());

@@ -20,7 +20,7 @@ pub fn accepts(spec: &KernelSpec) -> bool {
 pub fn emit(spec: &KernelSpec) -> Option<String> {
     match spec.target {
         Target::Sm80 | Target::Sm90a => Some(ptx::emit(spec)),
-        Target::WgslPortable | Target::WgslF16 => Some(wgsl::emit(spec)),
+        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => Some(wgsl::emit(spec)),
         Target::Cpu => None,
     }
 }
@@ -38,6 +38,6 @@ pub struct Conflict {
 pub fn conflicts(spec: &KernelSpec) -> &'static [Conflict] {
     match spec.target {
         Target::Sm80 | Target::Sm90a => ptx::conflicts(spec),
-        Target::WgslPortable | Target::WgslF16 | Target::Cpu => &[],
+        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups | Target::Cpu => &[],
     }
 }

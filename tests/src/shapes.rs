@@ -57,9 +57,9 @@ fn edges(form: Form) -> Edges {
             // one warp's step, each warp's, and more than one round, with ragged ends
             k: vec![32, tile.k, tile.k * warps - 32, tile.k * warps + 32, tile.k * warps * 3 + 32],
         },
-        Form::Gemv { rows, lanes } => Edges {
+        Form::Gemv { rows, lanes, tokens } => Edges {
             m: around(rows),
-            n: vec![1, 2, 8],
+            n: vec![1, 2, tokens + 1, 16],
             k: vec![32, 64, 32 * lanes - 32, 32 * lanes, 32 * lanes + 32],
         },
         // register blocks of 3, 4 and 6 rows, tasks of 48; dots up to 8 tokens, panels of 1, 2 and

@@ -12,7 +12,7 @@ use quickpick_kernels::{
 fn shaders() -> impl Iterator<Item = (&'static KernelSpec, String)> {
     KERNELS
         .iter()
-        .filter(|s| matches!(s.target, Target::WgslPortable | Target::WgslF16))
+        .filter(|s| s.target.is_wgsl())
         .map(|spec| (spec, quickpick_codegen::emit(spec).expect("a WGSL row has text")))
 }
 
@@ -20,7 +20,11 @@ fn shaders() -> impl Iterator<Item = (&'static KernelSpec, String)> {
 fn capabilities(target: Target) -> Capabilities {
     // unpack2x16float and its inverse; every WebGPU implementation has them
     let portable = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if target == Target::WgslF16 { portable | Capabilities::SHADER_FLOAT16 } else { portable }
+    match target {
+        Target::WgslF16 => portable | Capabilities::SHADER_FLOAT16,
+        Target::WgslSubgroups => portable | Capabilities::SUBGROUP,
+        _ => portable,
+    }
 }
 
 fn validated(spec: &KernelSpec, text: &str) -> (Module, ModuleInfo) {
@@ -57,6 +61,8 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
     let caps = Caps::Wgpu(WgpuCaps {
         name: None,
         f16: spec.target == Target::WgslF16,
+        subgroup: if spec.target == Target::WgslSubgroups { 8 } else { 0 },
+        software: false,
         workgroup_bytes: 16384,
         invocations: 256,
         workgroups: 65535,
@@ -145,12 +151,15 @@ fn bindings_are_those_of_the_plan() {
 
 /// What naga accepts and Chrome does not, or the row's target forbids.
 #[test]
-fn shaders_use_no_extension_but_f16() {
+fn shaders_use_no_extension_but_their_targets() {
     for (spec, text) in shaders() {
         let enables: Vec<_> = text.lines().filter(|l| l.starts_with("enable ")).collect();
         let allowed: &[&str] = if spec.target == Target::WgslF16 { &["enable f16;"] } else { &[] };
         assert_eq!(enables, allowed, "{spec}");
-        for word in ["subgroup", "requires ", "coop_", "f64", "i64", "u64"] {
+        let subgroups = text.lines().any(|l| l.contains("subgroupShuffle("));
+        assert_eq!(subgroups, spec.target == Target::WgslSubgroups, "{spec}: subgroups");
+        let words = ["subgroup", "requires ", "coop_", "f64", "i64", "u64"];
+        for word in &words[usize::from(subgroups)..] {
             assert!(!text.contains(word), "{spec}: {word}");
         }
         let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();

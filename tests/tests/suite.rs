@@ -27,8 +27,7 @@ fn main() -> ExitCode {
     match Wgpu::open() {
         Ok(wgpu) => {
             eprintln!("wgpu: {}", wgpu.describe());
-            let runs =
-                |spec: &KernelSpec| matches!(spec.target, Target::WgslF16 | Target::WgslPortable);
+            let runs = |spec: &KernelSpec| spec.target.is_wgsl();
             trials.extend(on("wgpu", Arc::new(wgpu), runs));
         }
         Err(why) => skip("wgpu", why),

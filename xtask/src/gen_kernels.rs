@@ -144,7 +144,9 @@ fn work(spec: &KernelSpec) -> String {
         Form::Skinny { tile, .. } => {
             format!("{} rows, ≤ {} tokens, k split over warps", tile.m, tile.n)
         }
-        Form::Gemv { rows, lanes } => format!("{rows} rows, {lanes} lanes each"),
+        Form::Gemv { rows, lanes, tokens } => {
+            format!("{rows} rows × {tokens} tokens, {lanes} lanes each")
+        }
         Form::Rowwise { threads } if spec.op == OpKind::SpmmCsr => {
             format!("{} rows, {CSR_LANES} lanes each", threads / CSR_LANES)
         }
@@ -159,9 +161,9 @@ fn staged(tile: Tile, stages: u32) -> String {
 
 /// Kernels by operation and language.
 fn summary() -> String {
-    use quickpick_kernels::Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable};
+    use quickpick_kernels::Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable, WgslSubgroups};
     let mut out = String::from(
-        "| operation | PTX | of it sm_90a | WGSL, f16 | WGSL, portable | CPU |\n|---|---|---|---|---|---|\n",
+        "| operation | PTX | of it sm_90a | WGSL, f16 | WGSL, subgroups | WGSL, portable | CPU |\n|---|---|---|---|---|---|---|\n",
     );
     let mut seen = BTreeSet::new();
     for spec in KERNELS {
@@ -173,7 +175,8 @@ fn summary() -> String {
             let rows = KERNELS.iter().filter(|s| s.op == spec.op && targets.contains(&s.target));
             rows.count().to_string()
         };
-        let columns: [&[_]; 5] = [&[Sm80, Sm90a], &[Sm90a], &[WgslF16], &[WgslPortable], &[Cpu]];
+        let columns: [&[_]; 6] =
+            [&[Sm80, Sm90a], &[Sm90a], &[WgslF16], &[WgslSubgroups], &[WgslPortable], &[Cpu]];
         let _ = writeln!(out, "| {op} | {} |", columns.map(count).join(" | "));
     }
     out

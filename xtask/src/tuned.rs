@@ -170,14 +170,15 @@ fn writable(
         (spec.to_string() == kernel && quickpick_codegen::accepts(&spec)).then_some(spec)
     };
     if let Some((_, cut)) = kernel.split_once("_wgsl_") {
-        let (target, cut) = match cut.strip_prefix("f16_") {
-            Some(cut) => (Target::WgslF16, cut),
-            None => (Target::WgslPortable, cut),
-        };
+        let prefixed = |(prefix, target)| Some((target, cut.strip_prefix(prefix)?));
+        let prefixes = [("f16_", Target::WgslF16), ("subgroups_", Target::WgslSubgroups)];
+        let found = prefixes.into_iter().find_map(prefixed);
+        let (target, cut) = found.unwrap_or((Target::WgslPortable, cut));
         let sizes: Vec<u32> = cut.split('x').map(size).collect::<Option<_>>()?;
-        let form = match *sizes.as_slice() {
-            [m, n, k] => Form::Tiled { tile: Tile { m, n, k }, stages: 1, warps: warps? },
-            [rows, lanes] => Form::Gemv { rows, lanes },
+        let form = match (sizes.as_slice(), warps) {
+            (&[m, n, k], Some(warps)) => Form::Tiled { tile: Tile { m, n, k }, stages: 1, warps },
+            (&[rows, lanes, tokens], None) => Form::Gemv { rows, lanes, tokens },
+            (&[rows, lanes], None) => Form::Gemv { rows, lanes, tokens: 1 },
             _ => return None,
         };
         return named(target, form);
@@ -407,7 +408,7 @@ mod tests {
         }
         assert!(known("spmm24_f16_mma_sp_sm80_64x128x64_s4").is_some());
         let gemv = writable(Weights::Dense, DType::F16, "gemv_f16_wgsl_f16_16x32", None);
-        assert_eq!(gemv.unwrap().form, Form::Gemv { rows: 16, lanes: 32 });
+        assert_eq!(gemv.unwrap().form, Form::Gemv { rows: 16, lanes: 32, tokens: 1 });
         assert!(known("spmm24_f16_wgsl_64x33x32").is_none());
         for none in [
             "",

@@ -1,8 +1,8 @@
-//! Linear layers of one to a few tokens, 2:4 and dense: no weight is read twice for a token, so
-//! nothing but the reduction goes through workgroup memory.
+//! Linear layers of one to a few tokens, 2:4 and dense: no weight is read twice for the tokens of a
+//! workgroup, so nothing but the reduction goes through workgroup memory.
 //!
 //! `lanes` invocations share four features: each takes every `lanes`-th word of metadata (32
-//! columns), and four features use each x that it loads. A tree over the lanes adds up.
+//! columns), four features use each x that it loads, all tokens each weight. Then all add up.
 
 use super::epilogue;
 use super::pieces::{self, Narrow, Use, plus};
@@ -13,17 +13,31 @@ use quickpick_kernels::{KernelSpec, Weights};
 /// Columns of a metadata word, and of a lane's step.
 const K: u32 = 32;
 
-pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, weights: Weights, rows: u32, lanes: u32) {
+/// How the work is cut up: [`Form::Gemv`](quickpick_kernels::Form::Gemv).
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    pub(super) rows: u32,
+    pub(super) lanes: u32,
+    pub(super) tokens: u32,
+}
+
+pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, weights: Weights, cut: Cut) {
+    let Cut { rows, lanes, tokens } = cut;
     let sparse = weights == Weights::Sparse24;
     let narrow = Narrow::of(spec);
     let threads = rows / GEMV_FEATURES * lanes;
     let kind = if sparse { "2:4" } else { "dense" };
+    let grid = if tokens == 1 {
+        format!("Grid (⌈m/{rows}⌉, n): {rows} features of one token.")
+    } else {
+        format!("Grid (⌈m/{rows}⌉, ⌈n/{tokens}⌉): {rows} features of {tokens} tokens.")
+    };
     pieces::header(
         w,
         spec,
         &format!("Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual, W {kind}, f16; sums in f32."),
         &format!(
-            "Grid (⌈m/{rows}⌉, n): {rows} features of one token.\n\
+            "{grid}\n\
              {threads} invocations: {lanes} share {GEMV_FEATURES} features, {K} columns at a time."
         ),
     );
@@ -34,7 +48,8 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, weights: Weights, rows: u3
     }
     list.extend(epilogue::operands(quads));
     pieces::bindings(w, &list, &epilogue::PARAMS);
-    w.line(format!("var<workgroup> partial: array<vec2<f32>, {}>;", rows / 2 * lanes));
+    let pairs = rows / 2;
+    w.line(format!("var<workgroup> partial: array<vec2<f32>, {}>;", pairs * lanes * tokens));
     w.blank();
     narrow.widen(w);
     pieces::multiply_add(w, sparse);
@@ -42,32 +57,52 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, weights: Weights, rows: u3
     pieces::entry(w, spec, threads, &pieces::GROUP_AND_LANE, |w| {
         w.line(format!("let part = lane % {lanes}u;"));
         w.line(format!("let feature = {rows}u * group.x + {GEMV_FEATURES}u * (lane / {lanes}u);"));
-        w.line("let token = group.y;");
+        let token0 = if tokens == 1 { String::new() } else { format!("{tokens}u * ") };
+        w.line(format!("let token = {token0}group.y;"));
         w.line(format!("let steps = params.k / {K}u;"));
-        w.note("features past the end repeat the last one and are not stored");
+        w.note("features and tokens past the end repeat the last one and are not stored");
         for r in 0..GEMV_FEATURES {
             w.line(format!("let row_{r} = min({}, params.m - 1u) * steps;", plus("feature", r)));
         }
-        for pair in 0..GEMV_FEATURES / 2 {
-            w.line(format!("var sum_{pair} = vec2<f32>();"));
+        for t in 0..tokens {
+            w.line(format!("let x_row_{t} = min({}, params.n - 1u) * steps;", plus("token", t)));
+        }
+        for t in 0..tokens {
+            for pair in 0..GEMV_FEATURES / 2 {
+                w.line(format!("var sum_{t}_{pair} = vec2<f32>();"));
+            }
         }
         w.block(format!("for (var step = part; step < steps; step += {lanes}u)"), |w| {
-            multiply(w, narrow, sparse);
+            multiply(w, narrow, sparse, tokens);
         });
-        let pairs = rows / 2;
-        w.note("one barrier; then an invocation adds up two features");
-        w.line(format!("let mine = {pairs}u * part + {}u * (lane / {lanes}u);", GEMV_FEATURES / 2));
+        reduce(w, cut, threads);
+    });
+}
+
+/// Sums of all lanes; an invocation adds up two features of a token at a time.
+fn reduce(w: &mut Writer, cut: Cut, threads: u32) {
+    let Cut { rows, lanes, tokens } = cut;
+    let pairs = rows / 2 * tokens;
+    w.note("one barrier; then an invocation adds up two features");
+    w.line(format!("let mine = {pairs}u * part + {}u * (lane / {lanes}u);", GEMV_FEATURES / 2));
+    for t in 0..tokens {
         for pair in 0..GEMV_FEATURES / 2 {
-            w.line(format!("partial[{}] = sum_{pair};", plus("mine", pair)));
+            w.line(format!("partial[{}] = sum_{t}_{pair};", plus("mine", rows / 2 * t + pair)));
         }
-        w.line("workgroupBarrier();");
-        w.block(format!("for (var pair = lane; pair < {pairs}u; pair += {threads}u)"), |w| {
-            w.line("var sum = partial[pair];");
-            w.block(format!("for (var i = 1u; i < {lanes}u; i++)"), |w| {
-                w.line(format!("sum += partial[{pairs}u * i + pair];"));
-            });
-            w.line(format!("store2(token, {rows}u * group.x + 2u * pair, sum);"));
+    }
+    w.line("workgroupBarrier();");
+    w.block(format!("for (var pair = lane; pair < {pairs}u; pair += {threads}u)"), |w| {
+        w.line("var sum = partial[pair];");
+        w.block(format!("for (var i = 1u; i < {lanes}u; i++)"), |w| {
+            w.line(format!("sum += partial[{pairs}u * i + pair];"));
         });
+        if tokens == 1 {
+            w.line(format!("store2(token, {rows}u * group.x + 2u * pair, sum);"));
+        } else {
+            let half = rows / 2;
+            let feature = format!("{rows}u * group.x + 2u * (pair % {half}u)");
+            w.line(format!("store2(token + pair / {half}u, {feature}, sum);"));
+        }
     });
 }
 
@@ -86,31 +121,56 @@ fn load(w: &mut Writer, narrow: Narrow, name: &str, from: &str, at: &str, count:
     }
 }
 
-/// 32 columns of four features.
-fn multiply(w: &mut Writer, narrow: Narrow, sparse: bool) {
-    // vectors of storage in 32 elements
-    let quads = if narrow.native { 8 } else { 4 };
-    w.line(format!("let x_at = {quads}u * (token * steps + step);"));
-    load(w, narrow, "x", "x", "x_at", K / 4);
-    for r in 0..GEMV_FEATURES {
-        let sum = format!("sum_{}.{}", r / 2, ["x", "y"][r as usize % 2]);
-        w.block("", |w| {
-            let stored = if sparse { quads / 2 } else { quads };
-            w.line(format!("let at = {stored}u * (row_{r} + step);"));
-            if sparse {
-                w.line(format!("let e = metadata[row_{r} + step];"));
-                load(w, narrow, "a", "values", "at", K / 8);
-                for g in 0..K / 4 {
-                    let a = format!("a_{}.{}", g / 2, ["xy", "zw"][g as usize % 2]);
-                    let x = format!("pick(x_{g}, bits(e >> {}u))", 4 * g);
-                    w.line(format!("{sum} = multiply_add({a}, {x}, {sum});"));
-                }
-            } else {
-                load(w, narrow, "a", "values", "at", K / 4);
-                for g in 0..K / 4 {
-                    w.line(format!("{sum} = multiply_add(a_{g}, x_{g}, {sum});"));
-                }
+/// 32 columns of four features; of more than one token 16 at a time, to spare registers.
+fn multiply(w: &mut Writer, narrow: Narrow, sparse: bool, tokens: u32) {
+    let unit = if tokens == 1 { K } else { K / 2 };
+    // vectors of storage in a unit
+    let vectors = unit / if narrow.native { 4 } else { 8 };
+    if sparse {
+        for r in 0..GEMV_FEATURES {
+            w.line(format!("let codes_{r} = metadata[row_{r} + step];"));
+        }
+    }
+    for u in 0..K / unit {
+        let units = K / unit;
+        let body = |w: &mut Writer| {
+            for t in 0..tokens {
+                let at = format!("{}u * (x_row_{t} + step)", vectors * units);
+                load(w, narrow, &format!("x_{t}"), "x", &plus(&at, vectors * u), unit / 4);
             }
-        });
+            for r in 0..GEMV_FEATURES {
+                w.block("", |w| row(w, narrow, sparse, (unit, u), (r, tokens)));
+            }
+        };
+        if units == 1 { body(w) } else { w.block("", body) }
+    }
+}
+
+/// The u-th unit of feature r.
+fn row(
+    w: &mut Writer,
+    narrow: Narrow,
+    sparse: bool,
+    (unit, u): (u32, u32),
+    (r, tokens): (u32, u32),
+) {
+    let stored = unit / if sparse { 2 } else { 1 };
+    let vectors = stored / if narrow.native { 4 } else { 8 };
+    let at = format!("{}u * (row_{r} + step)", vectors * (K / unit));
+    load(w, narrow, "a", "values", &plus(&at, vectors * u), stored / 4);
+    for g in 0..unit / 4 {
+        if sparse {
+            w.line(format!("let code_{g} = bits(codes_{r} >> {}u);", u * unit + 4 * g));
+        }
+        for t in 0..tokens {
+            let sum = format!("sum_{t}_{}.{}", r / 2, ["x", "y"][r as usize % 2]);
+            let (a, x) = if sparse {
+                let half = ["xy", "zw"][g as usize % 2];
+                (format!("a_{}.{half}", g / 2), format!("pick(x_{t}_{g}, code_{g})"))
+            } else {
+                (format!("a_{g}"), format!("x_{t}_{g}"))
+            };
+            w.line(format!("{sum} = multiply_add({a}, {x}, {sum});"));
+        }
     }
 }

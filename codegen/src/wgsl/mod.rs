@@ -1,7 +1,8 @@
 //! WGSL: one file per kernel family.
 //!
-//! Everything that is emitted is plain WGSL: valid for naga and for Chrome's Tint, no subgroups, no
-//! extension but `f16` where the row's target says so. Loops that hold a barrier are bounded by
+//! Everything that is emitted is plain WGSL, valid for naga and for Chrome's Tint, with no extension
+//! but what the row's target says: `f16`, or subgroups, which naga takes without a directive and Tint
+//! with `enable subgroups;` put before the text. Loops that hold a barrier are bounded by
 //! uniforms; operands' edges are met by clamping an index, never by a branch around a barrier.
 
 mod argmax;
@@ -9,6 +10,7 @@ mod attention;
 mod epilogue;
 mod gather;
 mod gemv;
+mod octet;
 mod pieces;
 mod rmsnorm;
 mod rotary;
@@ -18,7 +20,7 @@ mod tiled;
 mod writer;
 
 use quickpick_kernels::plan::GEMV_FEATURES;
-use quickpick_kernels::{DType, Form, KernelSpec, OpKind, Tile};
+use quickpick_kernels::{DType, Form, KERNELS, KernelSpec, OpKind, Target, Tile};
 use writer::Writer;
 
 /// What the emitters of linear layers assume: of a tile, that invocations share it evenly, each an even
@@ -26,13 +28,18 @@ use writer::Writer;
 /// adapter has.
 pub(crate) fn accepts(spec: &KernelSpec) -> bool {
     let shared = match spec.form {
+        // cut for its rows alone
+        _ if spec.target == Target::WgslSubgroups => KERNELS.contains(spec),
         Form::Tiled { tile: Tile { m, n, k }, stages, warps: (across, along) } => {
             let even = |size: u32, by: u32| by > 0 && size > 0 && size.is_multiple_of(by);
             let (pairs, all) = (even(m, 2 * across), across.saturating_mul(along));
             (k, stages) == (32, 1) && pairs && even(n, along) && even(all, 8)
         }
-        Form::Gemv { rows, lanes } => {
-            rows > 0 && rows.is_multiple_of(GEMV_FEATURES) && lanes.is_power_of_two()
+        Form::Gemv { rows, lanes, tokens } => {
+            rows > 0
+                && rows.is_multiple_of(GEMV_FEATURES)
+                && lanes.is_power_of_two()
+                && [1, 4].contains(&tokens)
         }
         _ => false,
     };
@@ -44,11 +51,16 @@ pub(crate) fn accepts(spec: &KernelSpec) -> bool {
 pub(crate) fn emit(spec: &KernelSpec) -> String {
     let mut w = Writer::default();
     match (spec.op, spec.form) {
+        (OpKind::Linear(weights), Form::Tiled { tile, warps, .. })
+            if spec.target == Target::WgslSubgroups =>
+        {
+            octet::emit(&mut w, spec, weights, tile, warps);
+        }
         (OpKind::Linear(weights), Form::Tiled { tile, warps, .. }) => {
             tiled::emit(&mut w, spec, weights, tile, warps);
         }
-        (OpKind::Linear(weights), Form::Gemv { rows, lanes }) => {
-            gemv::emit(&mut w, spec, weights, rows, lanes);
+        (OpKind::Linear(weights), Form::Gemv { rows, lanes, tokens }) => {
+            gemv::emit(&mut w, spec, weights, gemv::Cut { rows, lanes, tokens });
         }
         (OpKind::RmsNorm, Form::Rowwise { threads }) => rmsnorm::emit(&mut w, spec, threads),
         (OpKind::Rotary, Form::Rowwise { threads }) => rotary::emit(&mut w, spec, threads),

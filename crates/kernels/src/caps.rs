@@ -32,6 +32,10 @@ pub struct WgpuCaps {
     pub name: Option<String>,
     /// `SHADER_F16` is enabled.
     pub f16: bool,
+    /// Lanes of the smallest subgroup; 0 if `SUBGROUP` is not enabled.
+    pub subgroup: u32,
+    /// Runs on the host's processor.
+    pub software: bool,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
     /// Invocations of a workgroup.

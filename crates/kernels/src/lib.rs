@@ -28,7 +28,7 @@ pub use problem::{
 };
 pub use quickpick_format::{DType, Order};
 pub use select::{Basis, Considered, NoKernel, Selection, select};
-pub use spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
+pub use spec::{Form, KernelSpec, OCTET, OpKind, Target, Teams, Tile, Values, Wgmma};
 pub use table::KERNELS;
 pub use tuned::{REACH, Untuned};
 pub use unsupported::Unsupported;

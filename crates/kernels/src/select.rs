@@ -105,10 +105,15 @@ fn cost(plan: &Plan, caps: &Caps) -> f64 {
             // WGSL names a grid of threads, not of warps: its tiles differ little
             let on_tensor_cores = plan.spec.target == Target::Sm80;
             let warp_tile = (m / warps.0 as f64, n / warps.1 as f64);
-            (m, n, 1.0, if on_tensor_cores { stretch(weights, warp_tile) } else { 1.0 })
+            let stretch = match plan.spec.target {
+                _ if on_tensor_cores => stretch(weights, warp_tile),
+                Target::WgslSubgroups => shuffling(caps),
+                _ => 1.0,
+            };
+            (m, n, 1.0, stretch)
         }
         Form::Skinny { tile, .. } => (tile.m as f64, tile.n as f64, plan.grid[1] as f64, 1.0),
-        Form::Gemv { rows, .. } => (rows as f64, 1.0, 1.0, 1.0),
+        Form::Gemv { rows, tokens, .. } => (rows as f64, tokens as f64, 1.0, 1.0),
         Form::Rowwise { .. } | Form::Host => return 1.0,
     };
     let multiprocessors = match caps {
@@ -119,6 +124,19 @@ fn cost(plan: &Plan, caps: &Caps) -> f64 {
     let multiply = tile_m * tile_n * k / splits;
     let bytes = 16.0 * tile_m * k * p.dtype.bytes() as f64 / splits;
     libm::ceil(groups / multiprocessors) * multiply.max(bytes) * stretch
+}
+
+/// How much longer a kernel takes that shuffles, than one that loads from workgroup memory.
+///
+/// GPUs shuffle at about a quarter of the rate at which they multiply and add (32 lanes a clock of a
+/// multiprocessor against 128, CUDA's programming guide, arithmetic instructions). On the host's processor
+/// a shuffle is an instruction and a load is a loop over the lanes: four times as fast on Mesa's lavapipe
+/// (benches/record).
+fn shuffling(caps: &Caps) -> f64 {
+    match caps {
+        Caps::Wgpu(w) if w.software => 0.25,
+        _ => 4.0,
+    }
 }
 
 /// How much longer than its MMAs a warp tile m × n takes where shared memory holds it up.

@@ -37,6 +37,8 @@ pub enum Target {
     WgslPortable,
     /// WGSL with `enable f16`.
     WgslF16,
+    /// WGSL with subgroups of at least [`OCTET`] lanes, within the portable limits otherwise.
+    WgslSubgroups,
     /// The host: SIMD chosen at run time, portable otherwise.
     Cpu,
 }
@@ -46,7 +48,14 @@ impl Target {
     pub const fn is_ptx(self) -> bool {
         matches!(self, Self::Sm80 | Self::Sm90a)
     }
+    /// Whether it is written in WGSL.
+    pub const fn is_wgsl(self) -> bool {
+        matches!(self, Self::WgslPortable | Self::WgslF16 | Self::WgslSubgroups)
+    }
 }
+
+/// Neighbouring lanes of a subgroup that share X by shuffles.
+pub const OCTET: u32 = 8;
 
 /// A tile of the problem: m output features × n tokens × k input features (logical).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,13 +72,13 @@ pub struct Tile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// A tile per workgroup, `stages` tiles of k in flight, `warps.0 × warps.1` warps over (m, n).
-    /// WGSL: `stages` is 1 and `warps` is the thread grid over (m, n).
+    /// WGSL: `stages` is 1 and `warps` is the thread grid over (m, n), with subgroups that of octets.
     Tiled {
         /// The workgroup's tile.
         tile: Tile,
         /// Tiles of k in flight.
         stages: u32,
-        /// Warps (PTX) or threads (WGSL) along m and n.
+        /// Warps (PTX), threads or octets (WGSL) along m and n.
         warps: (u32, u32),
     },
     /// On Hopper's warpgroups.
@@ -89,6 +98,8 @@ pub enum Form {
         rows: u32,
         /// Lanes that share output features, a power of two.
         lanes: u32,
+        /// Tokens of a workgroup, which loads a weight once for all of them.
+        tokens: u32,
     },
     /// One workgroup of `threads` per row (norm, gather, argmax), per row-block (SwiGLU, rotary), per (token,
     /// head) (attention) or per token and block of rows (CSR).
@@ -202,7 +213,9 @@ impl KernelSpec {
     pub const fn folder(&self) -> Option<(&'static str, &'static str)> {
         match self.target {
             Target::Sm80 | Target::Sm90a => Some(("ptx", "ptx")),
-            Target::WgslPortable | Target::WgslF16 => Some(("shaders", "wgsl")),
+            Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => {
+                Some(("shaders", "wgsl"))
+            }
             Target::Cpu => None,
         }
     }
@@ -236,6 +249,7 @@ impl fmt::Display for KernelSpec {
             (Target::Sm90a, _) => "_sm90a",
             (Target::WgslPortable, _) => "_wgsl",
             (Target::WgslF16, _) => "_wgsl_f16",
+            (Target::WgslSubgroups, _) => "_wgsl_subgroups",
             (Target::Cpu, _) => "_cpu",
         })?;
         match self.form {
@@ -253,7 +267,10 @@ impl fmt::Display for KernelSpec {
             Form::Skinny { tile, warps } => {
                 write!(f, "_skinny_{}x{}x{}_w{warps}", tile.m, tile.n, tile.k)
             }
-            Form::Gemv { rows, lanes } => write!(f, "_{rows}x{lanes}"),
+            Form::Gemv { rows, lanes, tokens } => {
+                write!(f, "_{rows}x{lanes}")?;
+                if tokens > 1 { write!(f, "x{tokens}") } else { Ok(()) }
+            }
             Form::Rowwise { .. } | Form::Host => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use crate::DType::{self, BF16, E4M3, F16, F32, I8};
 use crate::Weights::{Dense, Sparse24};
 use crate::spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
-use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable};
+use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable, WgslSubgroups};
 use Teams::{Cooperative, PingPong};
 use Values::{Registers, Shared};
 
@@ -72,16 +72,27 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::Gather,    BF16, Sm80, 256),
     rowwise(OpKind::ArgMax,    F32,  Sm80, 256),
 
-    // WGSL: what runs everywhere wins a tie, because it loads 16 bytes at a time where f16 vectors
+    // WGSL by shuffles of subgroups
+    tiled(Sparse24, F16, WgslSubgroups, tile(256, 16,  256), 1, (8, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 1024), 1, (4, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(128,  8,  256), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(256, 16,  256), 1, (8, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(256,  1, 1024), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(128,  8,  256), 1, (4, 1)),
+    // WGSL in workgroup memory and registers: what runs everywhere wins a tie, because it loads 16 bytes at a time where f16 vectors
     // end at 8
+    gemv(Sparse24,  F16, WgslPortable, 32, 8, 1),
+    gemv(Sparse24,  F16, WgslF16,      32, 8, 1),
+    gemv(Sparse24,  F16, WgslPortable, 32, 8, 4),
+    gemv(Sparse24,  F16, WgslF16,      32, 8, 4),
     tiled(Sparse24, F16, WgslPortable, tile(64, 64, 32), 1, (16, 16)),
     tiled(Sparse24, F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
-    gemv(Sparse24,  F16, WgslPortable, 32, 8),
-    gemv(Sparse24,  F16, WgslF16,      32, 8),
+    gemv(Dense,     F16, WgslPortable, 32, 8, 1),
+    gemv(Dense,     F16, WgslF16,      32, 8, 1),
+    gemv(Dense,     F16, WgslPortable, 32, 8, 4),
+    gemv(Dense,     F16, WgslF16,      32, 8, 4),
     tiled(Dense,    F16, WgslPortable, tile(64, 64, 32), 1, (16, 16)),
     tiled(Dense,    F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
-    gemv(Dense,     F16, WgslPortable, 32, 8),
-    gemv(Dense,     F16, WgslF16,      32, 8),
     rowwise(OpKind::RmsNorm,   F16, WgslPortable, 64),
     rowwise(OpKind::Rotary,    F16, WgslPortable, 64),
     rowwise(OpKind::Attention, F16, WgslPortable, 64),
@@ -161,8 +172,10 @@ const fn gemv(
     target: Target,
     rows: u32,
     lanes: u32,
+    tokens: u32,
 ) -> KernelSpec {
-    KernelSpec { op: OpKind::Linear(weights), dtype, target, form: Form::Gemv { rows, lanes } }
+    let form = Form::Gemv { rows, lanes, tokens };
+    KernelSpec { op: OpKind::Linear(weights), dtype, target, form }
 }
 
 const fn rowwise(op: OpKind, dtype: DType, target: Target, threads: u32) -> KernelSpec {

@@ -225,6 +225,8 @@ mod tests {
         Caps::Wgpu(WgpuCaps {
             name: Some(name.into()),
             f16: true,
+            subgroup: 0,
+            software: false,
             workgroup_bytes: 16 << 10,
             invocations: 256,
             workgroups: 65535,

@@ -26,6 +26,8 @@ fn caps(spec: &KernelSpec) -> Caps {
     let limits = WgpuCaps {
         name: None,
         f16: true,
+        subgroup: 8,
+        software: true,
         workgroup_bytes: 16 << 10,
         invocations: 256,
         workgroups: 65535,
@@ -34,7 +36,7 @@ fn caps(spec: &KernelSpec) -> Caps {
     };
     match spec.target {
         Target::Cpu => Caps::Cpu,
-        Target::WgslPortable | Target::WgslF16 => Caps::Wgpu(limits),
+        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => Caps::Wgpu(limits),
         Target::Sm80 => {
             Caps::Cuda(CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 })
         }

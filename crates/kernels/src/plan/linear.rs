@@ -57,9 +57,9 @@ pub(super) fn plan(
             bindings.push(workspace(p, tile, splits));
             [p.m.div_ceil(tile.m), splits, 1]
         }
-        Form::Gemv { rows, .. } => {
+        Form::Gemv { rows, tokens, .. } => {
             range("n", p.n, 1, GEMV_TOKENS)?;
-            [p.m.div_ceil(rows), p.n, 1]
+            [p.m.div_ceil(rows), p.n.div_ceil(tokens), 1]
         }
         Form::Host => [1, 1, 1],
         Form::Rowwise { .. } => return Err(Unsupported::Operation),
@@ -73,7 +73,7 @@ pub(super) fn plan(
 pub const GEMV_FEATURES: u32 = 4;
 
 /// Beyond this the tiled kernel reads the weights less often.
-const GEMV_TOKENS: u32 = 8;
+const GEMV_TOKENS: u32 = 16;
 
 fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     let (m, n, k) = (p.m as u64, p.n as u64, p.k as u64);
@@ -143,9 +143,13 @@ impl KernelSpec {
                 OpKind::Linear(weights),
                 Form::Tiled { tile, .. },
             ) => wgsl_tile_bytes(weights, tile),
-            // an f32 sum of each lane and feature
-            (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes }) => {
-                4 * rows * lanes
+            // X: of one token f32, else f16
+            (Target::WgslSubgroups, OpKind::Linear(_), Form::Tiled { tile, .. }) => {
+                tile.n * tile.k * if tile.n == 1 { 4 } else { 2 }
+            }
+            // an f32 sum of each lane, feature and token
+            (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes, tokens }) => {
+                4 * rows * lanes * tokens
             }
             (Target::WgslPortable, OpKind::RmsNorm, Form::Rowwise { threads }) => {
                 4 * (threads + super::REDUCERS)

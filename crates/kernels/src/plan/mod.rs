@@ -14,7 +14,7 @@ mod rows;
 mod tensor_map;
 mod wgmma;
 
-use crate::{Caps, DType, Form, KernelSpec, OpKind, Problem, Target, Unsupported, Wgmma};
+use crate::{Caps, DType, Form, KernelSpec, OCTET, OpKind, Problem, Target, Unsupported, Wgmma};
 use alloc::vec::Vec;
 use core::fmt;
 pub use csr::CSR_LANES;
@@ -105,12 +105,16 @@ impl Plan {
 impl KernelSpec {
     /// Threads of a workgroup.
     pub const fn threads(&self) -> u32 {
-        let lanes_of_warp = if matches!(self.target, Target::Sm80) { 32 } else { 1 };
+        let lanes_of_warp = match self.target {
+            Target::Sm80 => 32,
+            Target::WgslSubgroups => OCTET,
+            _ => 1,
+        };
         match self.form {
             Form::Tiled { warps, .. } => warps.0 * warps.1 * lanes_of_warp,
             Form::Wgmma(_) => Wgmma::THREADS,
             Form::Skinny { warps, .. } => warps * lanes_of_warp,
-            Form::Gemv { rows, lanes } => rows / GEMV_FEATURES * lanes,
+            Form::Gemv { rows, lanes, .. } => rows / GEMV_FEATURES * lanes,
             Form::Rowwise { threads } => threads,
             Form::Host => 1,
         }
@@ -141,6 +145,10 @@ impl KernelSpec {
             (Target::Cpu, Caps::Cpu) | (Target::WgslPortable, Caps::Wgpu(_)) => Ok(()),
             (Target::WgslF16, Caps::Wgpu(w)) if w.f16 => Ok(()),
             (Target::WgslF16, Caps::Wgpu(_)) => Err(Unsupported::Feature("shader-f16")),
+            (Target::WgslSubgroups, Caps::Wgpu(w)) => match w.subgroup {
+                0 => Err(Unsupported::Feature("subgroups")),
+                lanes => range("lanes of a subgroup", lanes, OCTET, u32::MAX),
+            },
             (Target::Sm80, Caps::Cuda(c)) if c.sm >= 80 => Ok(()),
             (Target::Sm80, Caps::Cuda(c)) => Err(Unsupported::Limit {
                 what: "compute capability × 10",

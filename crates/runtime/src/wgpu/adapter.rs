@@ -33,10 +33,13 @@ impl Adapter {
         }
     }
 
-    /// Opens a device with all of the adapter's limits and, where it has them, f16 arithmetic and
-    /// timestamps.
+    /// Opens a device with all of the adapter's limits and, where it has them, f16 arithmetic, subgroups,
+    /// immediates and timestamps.
     pub fn open(&self) -> Result<Wgpu> {
-        let wanted = Features::SHADER_F16 | Features::TIMESTAMP_QUERY;
+        let wanted = Features::SHADER_F16
+            | Features::SUBGROUP
+            | Features::IMMEDIATES
+            | Features::TIMESTAMP_QUERY;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("quickpick"),
             required_features: self.raw.features() & wanted,
@@ -120,6 +123,8 @@ pub(super) fn caps(
         // WebGPU's adapters may keep it to themselves
         name: Some(info.name.clone()).filter(|name| !name.is_empty()),
         f16: features.contains(Features::SHADER_F16),
+        subgroup: if features.contains(Features::SUBGROUP) { info.subgroup_min_size } else { 0 },
+        software: info.device_type == DeviceType::Cpu,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         invocations: limits
             .max_compute_invocations_per_workgroup

@@ -5,13 +5,19 @@ use crate::backend::Slice;
 use crate::error::Result;
 use quickpick_kernels::{Access, Plan};
 use std::borrow::Cow;
-use wgpu::{BindGroupLayoutEntry, BindingType, BufferBindingType, BufferUsages, ShaderStages};
+use wgpu::{
+    BindGroupLayoutEntry, BindingType, BufferBindingType, BufferUsages, Features, ShaderStages,
+};
 
 /// A compute pipeline and the layout of its one bind group.
+///
+/// The text declares its parameters as a uniform, the last binding. Where the device has immediates (push
+/// constants) they become that: a step then needs no buffer of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Kernel {
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
+    immediates: bool,
 }
 
 /// A plan bound to buffers, for [`Backend::run`](crate::Backend::run) or for a pass of the caller's
@@ -21,14 +27,19 @@ pub struct WgpuStep {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     grid: [u32; 3],
+    /// The parameters, where they are immediates; else the group binds them.
+    immediates: Option<Vec<u32>>,
 }
 
 impl WgpuStep {
     /// Encodes the step into the caller's pass; wgpu orders it after what it depends on. Sets the
-    /// pipeline and bind group 0.
+    /// pipeline, bind group 0 and, if the device has them, immediates.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
+        if let Some(params) = &self.immediates {
+            pass.set_immediates(0, bytemuck::cast_slice(params));
+        }
         let [x, y, z] = self.grid;
         pass.dispatch_workgroups(x, y, z);
     }
@@ -36,21 +47,28 @@ impl WgpuStep {
 
 impl Kernel {
     /// Compiles a kernel. The bind group follows the plan: one storage buffer per binding, then the
-    /// parameters as a uniform.
+    /// parameters as a uniform unless they are immediates.
     pub(super) fn compile(backend: &Wgpu, plan: &Plan, text: &str) -> Result<Self> {
         let name = plan.spec.to_string();
         let device = &backend.device;
+        let bytes = 4 * plan.params.len() as u32;
+        let immediate = device.features().contains(Features::IMMEDIATES)
+            && bytes <= device.limits().max_immediate_size;
+        let replaced = immediate.then(|| with_immediates(text, plan.bindings.len())).flatten();
+        let immediates = replaced.is_some();
+        let text = replaced.map_or(Cow::Borrowed(text), Cow::Owned);
         backend.guarded(&format!("compiling {name}"), || {
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(&name),
-                source: wgpu::ShaderSource::Wgsl(Cow::Borrowed(text)),
+                source: wgpu::ShaderSource::Wgsl(text),
             });
             let storage = plan
                 .bindings
                 .iter()
                 .map(|b| BufferBindingType::Storage { read_only: b.access == Access::Read });
-            let entries = Vec::from_iter(storage.chain([BufferBindingType::Uniform]).zip(0..).map(
-                |(ty, binding)| BindGroupLayoutEntry {
+            let uniform = (!immediates).then_some(BufferBindingType::Uniform);
+            let entries = Vec::from_iter(storage.chain(uniform).zip(0..).map(|(ty, binding)| {
+                BindGroupLayoutEntry {
                     binding,
                     visibility: ShaderStages::COMPUTE,
                     ty: BindingType::Buffer {
@@ -59,8 +77,8 @@ impl Kernel {
                         min_binding_size: None,
                     },
                     count: None,
-                },
-            ));
+                }
+            }));
             let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some(&name),
                 entries: &entries,
@@ -68,7 +86,7 @@ impl Kernel {
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(&name),
                 bind_group_layouts: &[Some(&layout)],
-                immediate_size: 0,
+                immediate_size: if immediates { bytes } else { 0 },
             });
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&name),
@@ -82,7 +100,7 @@ impl Kernel {
                 },
                 cache: None,
             });
-            Self { pipeline, layout }
+            Self { pipeline, layout, immediates }
         })
     }
 
@@ -95,7 +113,7 @@ impl Kernel {
     ) -> Result<WgpuStep> {
         let name = plan.spec.to_string();
         backend.guarded(&format!("binding {name}"), || {
-            let params = uniform(&backend.device, &name, &plan.params);
+            let uniform = (!self.immediates).then(|| uniform(&backend.device, &name, &plan.params));
             let bound =
                 plan.bindings.iter().zip(operands).map(|(binding, operand)| match operand {
                     Some(slice) if binding.is_present() => {
@@ -104,9 +122,10 @@ impl Kernel {
                     _ if binding.access == Access::Read => backend.absent_read.whole(),
                     _ => backend.absent_written.whole(),
                 });
+            let params = uniform.iter().map(|buffer| buffer.as_entire_binding());
             let entries = Vec::from_iter(
                 bound
-                    .chain([wgpu::BindingResource::Buffer(params.as_entire_buffer_binding())])
+                    .chain(params)
                     .zip(0..)
                     .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }),
             );
@@ -115,9 +134,21 @@ impl Kernel {
                 layout: &self.layout,
                 entries: &entries,
             });
-            WgpuStep { pipeline: self.pipeline.clone(), group, grid: plan.grid }
+            WgpuStep {
+                pipeline: self.pipeline.clone(),
+                group,
+                grid: plan.grid,
+                immediates: self.immediates.then(|| plan.params.clone()),
+            }
         })
     }
+}
+
+/// The text with its parameters, binding number `binding`, as immediates; `None` if it declares none such.
+fn with_immediates(text: &str, binding: usize) -> Option<String> {
+    let uniform = format!("@group(0) @binding({binding}) var<uniform> params: Params;");
+    let (before, after) = text.split_once(&uniform)?;
+    Some(format!("{before}var<immediate> params: Params;{after}"))
 }
 
 /// A uniform buffer of the parameters, padded to 16 bytes.

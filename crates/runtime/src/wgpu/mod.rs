@@ -18,7 +18,7 @@ use crate::backend::{Backend, Slice};
 use crate::check::{check_operands, check_plan, check_range};
 use crate::error::{Error, Result};
 use kernel::Kernel;
-use quickpick_kernels::{Caps, KernelSpec, Plan};
+use quickpick_kernels::{Caps, KernelSpec, Plan, Target};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -338,12 +338,30 @@ impl Backend for Wgpu {
     fn step(&self, plan: &Plan, operands: &[Option<Slice<WgpuBuffer>>]) -> Result<WgpuStep> {
         check_plan(plan, &self.caps)?;
         check_operands(plan, operands, |b| b.bytes, |b| b.raw.clone())?;
+        check_vectors(plan, operands)?;
         self.kernel(plan)?.bind(self, plan, operands)
     }
 
     fn run(&self, steps: &[WgpuStep]) -> Result<()> {
         self.guarded("running", || drop(self.submit(self.commands(steps))))
     }
+}
+
+/// Kernels of subgroups read metadata 16 bytes at a time; a caller's buffer may end in mid-vector.
+fn check_vectors(plan: &Plan, operands: &[Option<Slice<WgpuBuffer>>]) -> Result<()> {
+    if plan.spec.target != Target::WgslSubgroups {
+        return Ok(());
+    }
+    for (binding, operand) in plan.bindings.iter().zip(operands) {
+        let Some(slice) = operand.as_ref().filter(|_| binding.name == "metadata") else { continue };
+        let expected = slice.offset + binding.bytes.next_multiple_of(16);
+        let got = slice.buffer.raw.size();
+        if got < expected {
+            let what = format!("{}: bytes of metadata's buffer, whole vectors of 16", plan.spec);
+            return Err(Error::Argument { what, got, expected });
+        }
+    }
+    Ok(())
 }
 
 fn allocate(device: &wgpu::Device, bytes: u64, usage: BufferUsages) -> WgpuBuffer {

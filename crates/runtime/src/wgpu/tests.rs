@@ -248,3 +248,29 @@ fn a_callers_buffer_without_the_usages_is_an_error() {
     let bound = kernel.bind(&wgpu, &plan, &slices(&[&raw, &raw, &y]));
     assert!(matches!(bound, Err(Error::Device { .. })));
 }
+
+#[test]
+fn metadata_that_ends_in_mid_vector_is_an_error() {
+    let Some(wgpu) = open() else { return };
+    let spec = KERNELS
+        .iter()
+        .find(|k| k.target == Target::WgslSubgroups && k.op == OpKind::Linear(Weights::Sparse24))
+        .expect("a row");
+    let (weights, dtype, out) = (Weights::Sparse24, DType::F16, DType::F32);
+    let problem = Linear { m: 5, n: 1, k: 64, weights, dtype, out, epilogue: Epilogue::NONE };
+    let Ok(plan) = spec.plan(&Problem::Linear(problem), wgpu.caps()) else { return };
+    let sized = |padded: u64| {
+        let operand = |bytes: u64| {
+            let (usage, size) = (wgpu::BufferUsages::STORAGE, bytes.next_multiple_of(padded));
+            let descriptor =
+                wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+            Slice::from(WgpuBuffer::from_raw(wgpu.device().create_buffer(&descriptor)))
+        };
+        let operands = plan.bindings.iter().map(|b| b.is_present().then(|| operand(b.bytes)));
+        wgpu.step(&plan, &Vec::from_iter(operands))
+    };
+    // 5 rows of two words
+    let refused = sized(4).expect_err("40 bytes are no whole vectors");
+    assert!(matches!(refused, Error::Argument { got: 40, expected: 48, .. }), "{refused}");
+    assert!(sized(16).is_ok());
+}
