@@ -137,6 +137,8 @@ mod tests {
             Caps::Wgpu(WgpuCaps {
                 name: None,
                 f16: true,
+                subgroup: OCTET,
+                software: true,
                 workgroup_bytes,
                 invocations,
                 workgroups: 65535,
@@ -155,8 +157,11 @@ mod tests {
                     .unwrap_or_else(|why| panic!("{spec:?}: {}", why.emit_to_string(&text)));
                 let flags = naga::valid::ValidationFlags::all();
                 let can = naga::valid::Capabilities::SHADER_FLOAT16
-                    | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+                    | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32
+                    | naga::valid::Capabilities::SUBGROUP;
                 naga::valid::Validator::new(flags, can)
+                    .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+                    .subgroup_operations(naga::valid::SubgroupOperationSet::all())
                     .validate(&module)
                     .unwrap_or_else(|why| panic!("{spec:?}: {}", why.emit_to_string(&text)));
             }

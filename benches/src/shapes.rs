@@ -148,6 +148,6 @@ mod tests {
             assert!(k % 32 == 0 && m > 0 && shape.n > 0, "{shape}");
             assert!(u64::from(m) * u64::from(shape.n) < 1 << 31, "{shape}: elements of Y");
         }
-        assert_eq!(seen.len(), 12 * TOKENS.len() + 6 + 8);
+        assert_eq!(seen.len(), 13 * TOKENS.len() + 6 + 8);
     }
 }

@@ -11,7 +11,7 @@ use quickpick_kernels::{KernelSpec, Target};
 pub fn accepts(spec: &KernelSpec) -> bool {
     match spec.target {
         Target::Sm80 | Target::Sm90a => ptx::accepts(spec),
-        Target::WgslPortable | Target::WgslF16 => wgsl::accepts(spec),
+        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => wgsl::accepts(spec),
         Target::Cpu => false,
     }
 }
