@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::DType::{BF16, F16};
     use crate::Weights::{Dense, Sparse24};
-    use crate::{Basis, CudaCaps, Epilogue, Form, Target, WgpuCaps};
+    use crate::{Basis, CudaCaps, Epilogue, Target, WgpuCaps};
     use alloc::collections::BTreeSet;
     use alloc::format;
 
@@ -315,14 +315,17 @@ mod tests {
             crate::select::select_by(&MEASURED, &problem, caps).unwrap()
         };
         let tuned = select(4, &wgpu("GPU W"));
-        assert!(matches!(tuned.plan.spec.form, Form::Gemv { .. }), "{tuned}");
+        assert_eq!(tuned.plan.spec.to_string(), "spmv24_f16_wgsl_32x8");
         assert_eq!(tuned.basis, Basis::Tuned { device: "GPU W", n: 4 });
         assert!(
             tuned.to_string().contains(": the fastest measured on GPU W, at 4 tokens\n  "),
             "{tuned}"
         );
         let other = select(4, &wgpu("GPU X"));
-        assert!(matches!(other.plan.spec.form, Form::Tiled { .. }), "{other}");
+        assert_ne!(
+            other.plan.spec, tuned.plan.spec,
+            "one that loads a weight once for four tokens"
+        );
         assert!(
             other.to_string().contains(": the cheapest; GPU X is not in the tuned table\n  "),
             "{other}"
