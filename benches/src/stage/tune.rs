@@ -86,7 +86,7 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
     // the device that the rows name: `machine.json` may know several
     record.facts([(backend.name().to_string(), backend.describe())])?;
     let start = Instant::now();
-    let (mut left_out, mut behind) = (0, 0);
+    let (mut left_out, mut passed) = (0, 0);
     let wrong = correct::wrong(record, backend.name())?;
     let unknown = |name: &String| Error::Failed(format!("{name} is no type of our kernels"));
     let typed = |name: &String| peer::ours(name).ok_or_else(|| unknown(name));
@@ -103,13 +103,13 @@ pub fn run<B: Tunable>(backend: &B, options: &Options, record: &Record) -> Resul
         );
         let mut verdicts = known(&candidates, &wrong, if options.again { &rows } else { &[] });
         for (layer, mut shapes) in shapes.clone() {
-            behind += shapes.len();
+            passed += shapes.len();
             let done = |s: &Shape| {
                 let own = Tuned::of(backend, (weights, dtype), *s);
                 options.again && rows.iter().any(|r| r.rank == 1 && r.key() == own.key())
             };
             shapes.retain(|shape| !done(shape));
-            let before = behind - shapes.len();
+            let before = passed - shapes.len();
             let over = || start.elapsed() >= options.budget;
             if shapes.is_empty() || over() {
                 left_out += shapes.len();
@@ -350,10 +350,12 @@ mod backends {
         }
 
         fn adopt(&self, plan: &Plan) -> Result<()> {
-            match quickpick_codegen::emit(plan.spec) {
-                Some(text) if plan.spec.text().is_none() => Ok(Wgpu::adopt(self, plan, &text)?),
-                _ => Ok(()),
+            if plan.spec.text().is_none()
+                && let Some(text) = quickpick_codegen::emit(plan.spec)
+            {
+                Wgpu::adopt(self, plan, &text)?;
             }
+            Ok(())
         }
     }
 
