@@ -375,7 +375,7 @@ mod tests {
             // 2 · 128 · 256 of the head, which stays dense
             assert_eq!((sparse.bytes - 65536) * 16, (dense.bytes - 65536) * 9);
             for row in [sparse, dense] {
-                assert!(row.error > 0.0 && row.rate > 0.0 && row.rest_us < row.us, "{row:?}");
+                assert!(row.error > 0.0 && row.rate > 0.0 && row.us > 0.0, "{row:?}");
             }
         }
         let refused = |options| run(&Cpu::new(), &options, &record).unwrap_err().to_string();
