@@ -315,14 +315,14 @@ mod tests {
             crate::select::select_by(&MEASURED, &problem, caps).unwrap()
         };
         let tuned = select(4, &wgpu("GPU W"));
-        assert!(matches!(tuned.plan.spec.form, Form::Gemv { .. }), "{tuned}");
+        assert!(matches!(tuned.plan.spec.form, Form::Gemv { tokens: 1, .. }), "{tuned}");
         assert_eq!(tuned.basis, Basis::Tuned { device: "GPU W", n: 4 });
         assert!(
             tuned.to_string().contains(": the fastest measured on GPU W, at 4 tokens\n  "),
             "{tuned}"
         );
         let other = select(4, &wgpu("GPU X"));
-        assert!(matches!(other.plan.spec.form, Form::Tiled { .. }), "{other}");
+        assert!(matches!(other.plan.spec.form, Form::Gemv { tokens: 4, .. }), "{other}");
         assert!(
             other.to_string().contains(": the cheapest; GPU X is not in the tuned table\n  "),
             "{other}"
