@@ -118,6 +118,7 @@ fn cost(plan: &Plan, caps: &Caps) -> f64 {
     };
     let multiprocessors = match caps {
         Caps::Cuda(c) => c.sms.max(1) as f64,
+        Caps::Wgpu(w) if w.software => 1.0,
         Caps::Wgpu(_) => 32.0, // wgpu does not tell
         Caps::Cpu => 1.0,
     };
