@@ -118,6 +118,7 @@ fn cost(plan: &Plan, caps: &Caps) -> f64 {
     };
     let multiprocessors = match caps {
         Caps::Cuda(c) => c.sms.max(1) as f64,
+        Caps::Wgpu(w) if w.software => 1.0,
         Caps::Wgpu(_) => 32.0, // wgpu does not tell
         Caps::Cpu => 1.0,
     };
@@ -211,7 +212,7 @@ impl fmt::Display for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CudaCaps, DType, Epilogue};
+    use crate::{CudaCaps, DType, Epilogue, WgpuCaps};
 
     const A100: CudaCaps = CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 };
     const H100: CudaCaps = CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 };
@@ -239,6 +240,47 @@ mod tests {
             assert_eq!(target(H100, (4096, 1, 4096)), Target::Sm80);
             for other in [A100, B200] {
                 assert_eq!(target(other, (8192, 8192, 4096)), Target::Sm80);
+            }
+        }
+    }
+
+    /// The kernel of a 4096 × 4096 layer on an adapter with everything.
+    fn on_wgpu(software: bool, n: u32, weights: Weights) -> &'static KernelSpec {
+        let caps = Caps::Wgpu(WgpuCaps {
+            name: None,
+            f16: true,
+            subgroup: if software { 8 } else { 32 },
+            software,
+            workgroup_bytes: 16 << 10,
+            invocations: 256,
+            workgroups: 65535,
+            binding_bytes: 1 << 27,
+            storage_buffers: 8,
+        });
+        let (m, k, dtype, out, epilogue) = (4096, 4096, DType::F16, DType::F16, Epilogue::NONE);
+        let problem = Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue });
+        select(&problem, &caps).unwrap().plan.spec
+    }
+
+    #[test]
+    fn shuffles_are_for_the_hosts_processor_and_tiles_as_wide_as_the_tokens() {
+        for weights in [Weights::Sparse24, Weights::Dense] {
+            for (n, tokens) in [(1, 1), (2, 8), (8, 8), (16, 16), (1024, 16)] {
+                let spec = on_wgpu(true, n, weights);
+                assert_eq!(spec.target, Target::WgslSubgroups, "{n} tokens: {spec}");
+                assert!(
+                    matches!(spec.form, Form::Tiled { tile, .. } if tile.n == tokens),
+                    "{spec}"
+                );
+            }
+            for (n, tokens) in [(1, Some(1)), (2, Some(4)), (4, Some(4)), (16, None)] {
+                let spec = on_wgpu(false, n, weights);
+                assert_ne!(spec.target, Target::WgslSubgroups, "{n} tokens: {spec}");
+                let together = match spec.form {
+                    Form::Gemv { tokens, .. } => Some(tokens),
+                    _ => None,
+                };
+                assert_eq!(together, tokens, "{n} tokens: {spec}");
             }
         }
     }

@@ -8,15 +8,5 @@ pub(crate) const TABLES: Tables = Tables {
     cuda: &[
     ],
     wgpu: &[
-        Device { name: "llvmpipe (LLVM 15.0.6, 256 bits)", fastest: &[
-            Fastest { weights: Weights::Sparse24, dtype: DType::F16, m: 4096, k: 4096, n: 1, kernel: "spmv24_f16_wgsl_32x8" }, // 2026-11-24_62153b7_amd-epyc
-            Fastest { weights: Weights::Sparse24, dtype: DType::F16, m: 4096, k: 4096, n: 4, kernel: "spmv24_f16_wgsl_32x8" }, // 2026-11-24_62153b7_amd-epyc
-            Fastest { weights: Weights::Sparse24, dtype: DType::F16, m: 4096, k: 4096, n: 16, kernel: "spmm24_f16_wgsl_64x64x32" }, // 2026-11-24_62153b7_amd-epyc
-            Fastest { weights: Weights::Sparse24, dtype: DType::F16, m: 4096, k: 4096, n: 64, kernel: "spmm24_f16_wgsl_64x64x32" }, // 2026-11-24_62153b7_amd-epyc
-            Fastest { weights: Weights::Dense, dtype: DType::F16, m: 4096, k: 4096, n: 1, kernel: "gemv_f16_wgsl_32x8" }, // 2026-11-24_62153b7_amd-epyc
-            Fastest { weights: Weights::Dense, dtype: DType::F16, m: 4096, k: 4096, n: 4, kernel: "gemv_f16_wgsl_32x8" }, // 2026-11-24_62153b7_amd-epyc
-            Fastest { weights: Weights::Dense, dtype: DType::F16, m: 4096, k: 4096, n: 16, kernel: "gemm_f16_wgsl_64x64x32" }, // 2026-11-24_62153b7_amd-epyc
-            Fastest { weights: Weights::Dense, dtype: DType::F16, m: 4096, k: 4096, n: 64, kernel: "gemm_f16_wgsl_64x64x32" }, // 2026-11-24_62153b7_amd-epyc
-        ] },
     ],
 };
