@@ -130,7 +130,7 @@ fn burns<'a>(
         }),
         answer: Box::new(move || {
             let y = x2.clone().matmul(w2.clone()).cast(DType::F32);
-            Ok(y.try_into_data()?.to_vec::<f32>().map_err(|why| format!("{why:?}"))?)
+            Ok(y.try_into_data()?.try_to_vec::<f32>().map_err(|why| format!("{why:?}"))?)
         }),
         times: Vec::new(),
     }
