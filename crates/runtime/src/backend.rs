@@ -1,7 +1,5 @@
 //! What a backend does: hold memory, bind plans to it, run them.
 
-#[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda"))]
-pub(crate) use crate::check::{check_operands, check_range};
 use crate::error::Result;
 use quickpick_kernels::{Caps, Plan};
 

@@ -1,6 +1,7 @@
 //! Host memory that steps share: buffers, and the views of them that a running step holds.
 
-use crate::backend::{Slice, check_range};
+use crate::backend::Slice;
+use crate::check::check_range;
 use crate::error::{Error, Result};
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use memmap2::MmapMut;

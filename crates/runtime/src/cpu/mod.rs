@@ -15,7 +15,8 @@ mod spmm_csr;
 #[cfg(test)]
 mod tests;
 
-use crate::backend::{Backend, Slice, check_operands};
+use crate::backend::{Backend, Slice};
+use crate::check::check_operands;
 use crate::error::{Error, Result};
 pub use memory::Buffer;
 use memory::{Bound, Memory, Views};
