@@ -65,7 +65,7 @@ impl<T: Element, O: Element> Kernel for Head<'_, T, O> {
             let count = BLOCK.min(rows - start);
             let mut scores = [f32::NEG_INFINITY; BLOCK];
             for (j, score) in scores[..count].iter_mut().enumerate() {
-                *score = s.dot_widened(q, &keys[(start + j) * stride..][..hd]) * scale;
+                *score = s.dot(q, &keys[(start + j) * stride..][..hd]) * scale;
             }
             let before = max;
             max = scores.iter().copied().fold(max, f32::max);

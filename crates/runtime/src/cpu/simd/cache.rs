@@ -8,22 +8,6 @@ const COLUMNS: usize = 4;
 
 /// What attention asks of a cache, for every set.
 pub(in crate::cpu) trait CacheExt: Simd {
-    /// Σ a·b; both are as long.
-    #[inline(always)]
-    fn dot_widened<T: Element>(self, a: &[f32], b: &[T]) -> f32 {
-        let b = &b[..a.len()];
-        let whole = a.len() - a.len() % Self::LANES;
-        let mut acc = self.splat(0.0);
-        for i in (0..whole).step_by(Self::LANES) {
-            // SAFETY: i + LANES <= whole <= the length of both
-            let (x, y) =
-                unsafe { (self.load(a.as_ptr().add(i)), T::load(self, b.as_ptr().add(i))) };
-            acc = self.fma(x, y, acc);
-        }
-        let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b.widen()).sum();
-        self.sum(acc) + rest
-    }
-
     /// `acc = acc·scale + Σ weights[j] · row j`, rows as long as `acc`, `stride` elements apart. Each column is
     /// summed in the order of the rows.
     #[inline(always)]

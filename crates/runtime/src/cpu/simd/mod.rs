@@ -335,18 +335,19 @@ pub(super) trait SimdExt: Simd {
         unsafe { self.transpose(from.as_ptr(), stride, to.as_mut_ptr(), to_stride) }
     }
 
-    /// Σ a·b; both are as long.
+    /// Σ a·b, b widened; both are as long.
     #[inline(always)]
-    fn dot(self, a: &[f32], b: &[f32]) -> f32 {
+    fn dot<T: Element>(self, a: &[f32], b: &[T]) -> f32 {
         let b = &b[..a.len()];
         let whole = a.len() - a.len() % Self::LANES;
         let mut acc = self.splat(0.0);
         for i in (0..whole).step_by(Self::LANES) {
             // SAFETY: i + LANES <= whole <= the length of both
-            let (x, y) = unsafe { (self.load(a.as_ptr().add(i)), self.load(b.as_ptr().add(i))) };
+            let (x, y) =
+                unsafe { (self.load(a.as_ptr().add(i)), T::load(self, b.as_ptr().add(i))) };
             acc = self.fma(x, y, acc);
         }
-        let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b).sum();
+        let rest: f32 = a[whole..].iter().zip(&b[whole..]).map(|(a, b)| a * b.widen()).sum();
         self.sum(acc) + rest
     }
 }
