@@ -33,17 +33,22 @@ pub enum Order {
     /// 8-bit types, m64nNk64: k padded to 256. Block of 256 columns: 128 words, word `4·lane + j` of
     /// lane `4g + 2s + u` = row g + 8u, columns `64j + 32s ..+32` of the block: k-step j, selector 0.
     WgmmaSm90,
-    /// Both in blocks of 4 rows × 128 columns, row-blocks outermost, then k-blocks: in a block 64 values
-    /// of each row, and 4 words of each row, one after the other. m padded to 4, k to 128. Rows that are
-    /// multiplied together so lie together, in two streams without gaps: what a processor's prefetcher
-    /// follows, and whole cache lines. Read by the CPU.
-    Rows4,
+    /// Strips of 16 rows, outermost, then groups of four columns: 32 values, 2 words. m padded to 16, k to
+    /// 32. What a vector multiplies at once lies side by side, a strip is two streams without gaps, and a
+    /// code is a shift away from the lane that wants it. Read by the CPU.
+    ///
+    /// Values: the first kept of each row, then the second; of bf16 each row's two together, of I8, in
+    /// double groups of eight columns, each row's four: what instructions that add pairs and fours take.
+    ///
+    /// Words: the even rows', the odd rows'. Bits `2i..2i+2` of a word's low half are the place of the first
+    /// kept value of the i-th of its eight rows, of the high half that of the second.
+    Strips,
 }
 
 impl Order {
     /// Every order.
     pub const ALL: [Self; 5] =
-        [Self::RowMajor, Self::MmaSpSm80, Self::FragmentSm80, Self::WgmmaSm90, Self::Rows4];
+        [Self::RowMajor, Self::MmaSpSm80, Self::FragmentSm80, Self::WgmmaSm90, Self::Strips];
 
     /// Counts the changes of an order's definition. A file states it; a reader refuses others.
     pub const fn version(self) -> u32 {
@@ -52,7 +57,7 @@ impl Order {
             | Self::MmaSpSm80
             | Self::FragmentSm80
             | Self::WgmmaSm90
-            | Self::Rows4 => 1,
+            | Self::Strips => 1,
         }
     }
 
@@ -63,7 +68,7 @@ impl Order {
             Self::MmaSpSm80 => "mma-sp-sm80",
             Self::FragmentSm80 => "fragment-sm80",
             Self::WgmmaSm90 => "wgmma-sm90",
-            Self::Rows4 => "rows4",
+            Self::Strips => "strips",
         }
     }
 }

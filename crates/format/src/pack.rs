@@ -1,7 +1,7 @@
 //! From the canonical form to an order that a kernel reads, and back.
 //!
-//! An order is two maps: of a kept value, and of a metadata half-word (16 columns of one row), each
-//! from its place in the padded matrix to its place in memory. Packing writes along the maps,
+//! An order is two maps: of a kept value, and of its two bits of metadata, each from its place in the padded
+//! matrix to its place in memory. Packing writes along the maps,
 //! unpacking reads along them, so one is the inverse of the other by construction.
 
 use crate::matrix::{PADDING_WORD, WORD_COLUMNS, check_length, elements, padded};
@@ -54,8 +54,10 @@ impl<T: Element> Packed<T> {
         let mut metadata = vec![0u32; rows * k / WORD_COLUMNS];
         for row in 0..map.rows {
             for unit in 0..map.k / 16 {
-                let (word, shift) = map.half_word(row, unit);
-                let codes = self.metadata[word] >> shift & 0xFFFF;
+                let codes = (0..8).fold(0, |codes, i| {
+                    let (word, shift) = map.place(row, 8 * unit + i);
+                    codes | (self.metadata[word] >> shift & 3) << (2 * i)
+                });
                 if row < rows && unit < k / 16 {
                     metadata[(row * k / 16 + unit) / 2] |= codes << (16 * (unit % 2));
                 } else {
@@ -88,16 +90,14 @@ impl<T: Element> Matrix24<T> {
         let (rows, k) = (self.rows(), self.k());
         let map = Map::new(order, T::DTYPE, rows, k);
         let mut values = vec![T::zeroed(); map.value_rows * map.value_k / 2];
+        let mut metadata = vec![map.padding(); map.rows * map.k / WORD_COLUMNS];
         for (at, &v) in self.values().iter().enumerate() {
-            values[map.value(at / (k / 2), at % (k / 2))] = v;
-        }
-        let mut metadata = vec![PADDING_WORD; map.rows * map.k / WORD_COLUMNS];
-        for (at, &codes) in self.metadata().iter().enumerate() {
-            let (row, unit) = (at / (k / WORD_COLUMNS), 2 * (at % (k / WORD_COLUMNS)));
-            for (unit, codes) in [(unit, codes & 0xFFFF), (unit + 1, codes >> 16)] {
-                let (word, shift) = map.half_word(row, unit);
-                metadata[word] = metadata[word] & !(0xFFFF << shift) | codes << shift;
-            }
+            let (row, j) = (at / (k / 2), at % (k / 2));
+            values[map.value(row, j)] = v;
+            // the canonical form: 16 kept values a word
+            let bits = self.metadata()[at / 16] >> (2 * (at % 16)) & 3;
+            let (word, shift) = map.place(row, j);
+            metadata[word] = metadata[word] & !(3 << shift) | bits << shift;
         }
         Ok(Packed { order, values, metadata })
     }
@@ -115,7 +115,7 @@ impl Order {
             Self::WgmmaSm90 => {
                 (rows.next_multiple_of(64), cols.next_multiple_of(256 / dtype.bytes()))
             }
-            Self::Rows4 => (rows.next_multiple_of(4), cols.next_multiple_of(128)),
+            Self::Strips => (rows.next_multiple_of(16), cols.next_multiple_of(32)),
         }
     }
 
@@ -123,17 +123,15 @@ impl Order {
     pub const fn value_rows(self, rows: usize) -> usize {
         match self {
             Self::RowMajor | Self::MmaSpSm80 | Self::WgmmaSm90 => rows,
-            Self::FragmentSm80 => rows.next_multiple_of(16),
-            Self::Rows4 => rows.next_multiple_of(4),
+            Self::FragmentSm80 | Self::Strips => rows.next_multiple_of(16),
         }
     }
 
     /// Columns for which the order stores values, two of each four: k, unless values come in blocks.
     pub const fn value_cols(self, cols: usize) -> usize {
         match self {
-            Self::RowMajor | Self::MmaSpSm80 | Self::WgmmaSm90 => cols.next_multiple_of(32),
             Self::FragmentSm80 => cols.next_multiple_of(64),
-            Self::Rows4 => cols.next_multiple_of(128),
+            _ => cols.next_multiple_of(32),
         }
     }
 
@@ -151,7 +149,7 @@ impl Order {
     /// Whether the order exists for a type.
     pub(crate) fn serves(self, dtype: DType) -> Result<(), Error> {
         match (self, dtype) {
-            (Self::RowMajor | Self::Rows4, _)
+            (Self::RowMajor | Self::Strips, _)
             | (_, DType::F16 | DType::BF16)
             | (Self::WgmmaSm90, DType::I8 | DType::E4M3) => Ok(()),
             (order, dtype) => Err(Error::OrderType { order, dtype }),
@@ -193,17 +191,24 @@ impl Map {
                 let step = row / 16 * (self.value_k / 32) + j / 16;
                 step * 256 + (4 * g + t) * 8 + 2 * register + element
             }
-            Order::Rows4 => {
-                let block = row / 4 * (self.value_k / 128) + j / 64;
-                block * 256 + row % 4 * 64 + j % 64
+            Order::Strips => {
+                // kept values of a row that lie side by side
+                let together = match self.dtype {
+                    DType::F32 | DType::F16 | DType::E4M3 => 1,
+                    DType::BF16 => 2,
+                    DType::I8 => 4,
+                };
+                let run = row / 16 * (self.value_k / 2 / together) + j / together;
+                (16 * run + row % 16) * together + j % together
             }
         }
     }
 
-    /// The word and the shift of the codes of columns `16·unit ..+16` of a row.
-    fn half_word(&self, row: usize, unit: usize) -> (usize, usize) {
-        let (chunk, u) = (unit / 2, unit % 2);
-        match self.order {
+    /// The word and the shift of the two bits of the j-th kept value of a row.
+    fn place(&self, row: usize, j: usize) -> (usize, usize) {
+        // but in strips the codes of columns 32·chunk + 16u ..+16 are half a word
+        let (chunk, u) = (j / 16, j / 8 % 2);
+        let (word, shift) = match self.order {
             Order::RowMajor => (row * self.k / WORD_COLUMNS + chunk, 16 * u),
             Order::MmaSpSm80 => {
                 let tile = chunk * self.rows + row / 32 * 32;
@@ -229,10 +234,19 @@ impl Map {
                 let lane = 4 * (row % 8) + 2 * (chunk % 2) + u;
                 (block * 64 + 2 * lane + chunk / 2 % 2, 16 * (row / 8 % 2))
             }
-            Order::Rows4 => {
-                let block = row / 4 * (self.k / 128) + chunk / 4;
-                (block * 16 + row % 4 * 4 + chunk % 4, 16 * u)
+            Order::Strips => {
+                let group = row / 16 * (self.k / 4) + j / 2;
+                return (2 * group + row % 2, 16 * (j % 2) + row % 16 / 2 * 2);
             }
+        };
+        (word, shift + j % 8 * 2)
+    }
+
+    /// A metadata word of rows that the order pads: each group keeps columns 0 and 1.
+    fn padding(&self) -> u32 {
+        match self.order {
+            Order::Strips => 0x5555_0000,
+            _ => PADDING_WORD,
         }
     }
 }

@@ -111,8 +111,12 @@ proptest! {
         let code = (packed.metadata[word] >> (4 * nibble) & 15) as u8;
         match packed.unpack(rows, cols) {
             Ok(other) => {
-                prop_assert!(Pair::try_from(code).is_ok());
+                // in strips a nibble is no code, but halves of two
+                prop_assert!(order == Order::Strips || Pair::try_from(code).is_ok());
                 prop_assert_ne!(other, matrix);
+            }
+            Err(Error::Code { source, .. }) if order == Order::Strips => {
+                prop_assert!(Pair::try_from(source.0).is_err());
             }
             Err(Error::Code { source, .. }) => prop_assert_eq!(source.0, code),
             Err(e) => prop_assert!(matches!(e, Error::Padding { .. }), "{}", e),
@@ -195,35 +199,66 @@ fn fragment_sm80_is_what_each_lane_holds() {
     assert_eq!((values.next(), metadata.next()), (None, None));
 }
 
-/// As the CPU reads it: two streams, of which each block is 64 values and 4 words of each of four rows.
+/// As the CPU reads it: strip by strip, group by group, lane by lane.
 #[test]
-fn rows4_is_two_streams_of_blocks() {
-    let (rows, cols) = (6, 196);
-    let matrix = some_matrix(rows, cols);
-    let packed = matrix.pack(Order::Rows4).unwrap();
-    assert_eq!((packed.values.len(), packed.metadata.len()), (8 * 256 / 2, 8 * 256 / 32));
-    let (mut values, mut metadata) = (packed.values.iter(), packed.metadata.iter());
-    for (row_block, col_block) in [(0, 0), (0, 128), (4, 0), (4, 128)] {
-        for row in row_block..row_block + 4 {
-            for j in col_block / 2..col_block / 2 + 64 {
-                let there = row < rows && j < matrix.k() / 2;
-                let want =
-                    if there { matrix.values()[row * matrix.k() / 2 + j] } else { f16::ZERO };
-                assert_eq!(values.next(), Some(&want), "row {row}, kept value {j}");
+fn strips_are_what_each_lane_multiplies() {
+    fn check<T: Element>(together: usize) {
+        let (rows, cols) = (19, 36);
+        let dense: Vec<T> = (0..rows * cols)
+            .map(|i| {
+                T::from_f32(if i % cols % 4 == 1 || i % cols % 4 == i / cols % 2 * 2 {
+                    1.0 + (i * 7 % 101) as f32
+                } else {
+                    0.0
+                })
+            })
+            .collect();
+        let matrix = Matrix24::compress(&dense, rows, cols).unwrap();
+        let (k, packed) = (matrix.k(), matrix.pack(Order::Strips).unwrap());
+        assert_eq!((k, packed.values.len(), packed.metadata.len()), (64, 32 * 32, 32 * 2));
+        let (mut values, mut metadata) = (packed.values.iter(), packed.metadata.iter());
+        let kept = |row: usize, j: usize| match row < rows {
+            true => matrix.values()[row * k / 2 + j],
+            false => T::zeroed(),
+        };
+        for strip in [0, 16] {
+            for j in (0..k / 2).step_by(together) {
+                for row in strip..strip + 16 {
+                    for j in j..j + together {
+                        assert_eq!(values.next(), Some(&kept(row, j)), "row {row}, value {j}");
+                    }
+                }
+            }
+            for group in 0..k / 4 {
+                for parity in 0..2 {
+                    let mut want = 0;
+                    for i in 0..8 {
+                        let row = strip + 2 * i + parity;
+                        let code = match row < rows {
+                            true => {
+                                matrix.metadata()[row * k / 32 + group / 8] >> (4 * (group % 8))
+                                    & 15
+                            }
+                            false => 4,
+                        };
+                        want |= (code & 3) << (2 * i) | (code >> 2) << (16 + 2 * i);
+                    }
+                    assert_eq!(
+                        metadata.next(),
+                        Some(&want),
+                        "rows {strip}.., group {group}, {parity}"
+                    );
+                }
             }
         }
-        for row in row_block..row_block + 4 {
-            for word in col_block / 32..col_block / 32 + 4 {
-                let there = row < rows && word < matrix.k() / 32;
-                let want = match there {
-                    true => matrix.metadata()[row * matrix.k() / 32 + word],
-                    false => 0x4444_4444,
-                };
-                assert_eq!(metadata.next(), Some(&want), "row {row}, word {word}");
-            }
-        }
+        assert_eq!((values.next(), metadata.next()), (None, None));
+        assert_eq!(packed.unpack(rows, cols).unwrap(), matrix);
     }
-    assert_eq!((values.next(), metadata.next()), (None, None));
+    check::<f32>(1);
+    check::<f16>(1);
+    check::<E4m3>(1);
+    check::<bf16>(2);
+    check::<i8>(4);
 }
 
 /// As the threads of a warpgroup take their two words: four k-steps, by selector and word.

@@ -195,7 +195,7 @@ impl KernelSpec {
                     Values::Registers => Order::FragmentSm80,
                 })
             }
-            (OpKind::Linear(Weights::Sparse24), Target::Cpu, _) => Some(Order::Rows4),
+            (OpKind::Linear(Weights::Sparse24), Target::Cpu, _) => Some(Order::Strips),
             (OpKind::Linear(Weights::Sparse24), _, _) => Some(Order::RowMajor),
             _ => None,
         }

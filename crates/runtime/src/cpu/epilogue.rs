@@ -1,6 +1,7 @@
 //! From f32 sums to y: scales, bias, activation, residual, rounding; transposed or not.
 
 use super::math::{gelu, silu};
+use super::simd::weights::STRIP;
 use super::simd::{Element, Isa, Kernel, SQUARE, Simd, SimdExt};
 use quickpick_kernels::{Activation, Epilogue as Rule};
 use rayon::prelude::*;
@@ -18,57 +19,9 @@ pub(super) struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
-    /// Sums of these tokens lie in blocks of `m × width` (the last may be narrower), tokens along the
-    /// width; y and residual are those of the layer. `group` tokens make a task, and divide `width`
-    /// where there are several blocks. Scales change the sums where they lie, so that layers without
-    /// them do not ask at every output.
+    /// Sums of these tokens lie by strips of rows, `width` tokens each: `sums[(s·width + t)·16 + r]`; y and residual
+    /// are those of the layer.
     pub(super) fn run<O: Element>(
-        &self,
-        isa: Isa,
-        sums: &mut [f32],
-        width: usize,
-        tokens: Range<usize>,
-        residual: &[O],
-        y: &mut [O],
-        group: usize,
-    ) {
-        if self.rule.scales {
-            self.scale(sums, width, tokens.start);
-        }
-        let sums = &*sums;
-        if self.rule.transposed {
-            return self.transposed(isa, sums, width, tokens, residual, y);
-        }
-        let y = &mut y[tokens.start * self.m..tokens.end * self.m];
-        y.par_chunks_mut(group * self.m).enumerate().for_each(|(i, y)| {
-            let (at, token) = (i * group, tokens.start + i * group);
-            let (block, column) = (&sums[at / width * width * self.m..], at % width);
-            let width = width.min(block.len() / self.m);
-            let residual = match self.rule.residual {
-                true => &residual[token * self.m..][..y.len()],
-                false => &[],
-            };
-            let Self { rule, bias, m, .. } = *self;
-            isa.run(Tokens { rule, bias, m, block, width, column, residual, y });
-        });
-    }
-
-    /// Multiplies each sum by its feature's scale times its token's.
-    fn scale(&self, sums: &mut [f32], width: usize, start: usize) {
-        let blocks =
-            sums.par_chunks_mut(width * self.m).zip(self.x_scale[start..].par_chunks(width));
-        blocks.for_each(|(block, x_scale)| {
-            let width = block.len() / self.m;
-            for (sums, w_scale) in block.chunks_exact_mut(width).zip(self.w_scale) {
-                for (sum, x_scale) in sums.iter_mut().zip(x_scale) {
-                    *sum *= w_scale * x_scale;
-                }
-            }
-        });
-    }
-
-    /// y and residual are `m × n`, as the sums lie already but for their blocks.
-    fn transposed<O: Element>(
         &self,
         isa: Isa,
         sums: &[f32],
@@ -77,68 +30,84 @@ impl Epilogue<'_> {
         residual: &[O],
         y: &mut [O],
     ) {
-        let Self { rule, bias, m, n, .. } = *self;
-        y.par_chunks_mut(n).enumerate().for_each(|(r, y)| {
-            for (i, y) in y[tokens.clone()].chunks_mut(width).enumerate() {
-                let (token, len) = (tokens.start + i * width, y.len());
-                let block = &sums[i * width * m..];
-                let width = width.min(block.len() / m);
-                isa.run(Feature {
-                    rule,
-                    sums: &block[r * width..][..len],
-                    bias: if rule.bias { bias[r] } else { 0.0 },
-                    residual: if rule.residual { &residual[r * n + token..][..len] } else { &[] },
-                    y,
-                });
-            }
+        let sums = Sums { epilogue: *self, sums, width, first: tokens.start };
+        if self.rule.transposed {
+            // a task takes a strip's rows
+            return y.par_chunks_mut(STRIP * self.n).enumerate().for_each(|(strip, y)| {
+                let start = strip * STRIP * self.n;
+                let residual = if self.rule.residual { &residual[start..][..y.len()] } else { &[] };
+                isa.run(Features { sums, strip, tokens: tokens.clone(), residual, y });
+            });
+        }
+        // a task takes as many tokens as a cache line has sums, or one
+        let group = if tokens.len() < SQUARE { 1 } else { SQUARE };
+        let y = &mut y[tokens.start * self.m..tokens.end * self.m];
+        y.par_chunks_mut(group * self.m).enumerate().for_each(|(i, y)| {
+            let token = tokens.start + i * group;
+            let start = token * self.m;
+            let residual = if self.rule.residual { &residual[start..][..y.len()] } else { &[] };
+            isa.run(Tokens { sums, token, residual, y });
         });
     }
 }
 
-/// Some neighbouring tokens of one block. It holds what it needs of [`Epilogue`] and no more: holding all
-/// of it made a layer of one token, 65536 features and k = 32 slower by 19 % (AVX-512, measured).
-struct Tokens<'a, O> {
-    rule: Rule,
-    bias: &'a [f32],
-    m: usize,
-    block: &'a [f32],
+/// All sums of a pass, from token `first` on.
+#[derive(Clone, Copy)]
+struct Sums<'a> {
+    epilogue: Epilogue<'a>,
+    sums: &'a [f32],
     width: usize,
-    column: usize,
+    first: usize,
+}
+
+impl Sums<'_> {
+    /// A token's outputs of a strip before the residual; those of rows past m are whatever.
+    #[inline(always)]
+    fn outputs(&self, strip: usize, token: usize) -> [f32; STRIP] {
+        let Epilogue { rule, w_scale, x_scale, bias, m, .. } = self.epilogue;
+        let mut z = [0.0; STRIP];
+        z.copy_from_slice(&self.sums[(strip * self.width + token - self.first) * STRIP..][..STRIP]);
+        let rows = strip * STRIP..m.min((strip + 1) * STRIP);
+        if rule.scales {
+            for (z, w_scale) in z.iter_mut().zip(&w_scale[rows.clone()]) {
+                *z *= w_scale * x_scale[token];
+            }
+        }
+        if rule.bias {
+            for (z, bias) in z.iter_mut().zip(&bias[rows]) {
+                *z += bias;
+            }
+        }
+        match rule.activation {
+            Activation::None => {}
+            Activation::Relu => z = z.map(|x| x.max(0.0)),
+            Activation::Gelu => z.iter_mut().for_each(|x| *x = gelu(*x)),
+            Activation::Silu => z.iter_mut().for_each(|x| *x = silu(*x)),
+        }
+        z
+    }
+}
+
+/// Some tokens from `token` on: y and residual `tokens × m`.
+struct Tokens<'a, O> {
+    sums: Sums<'a>,
+    token: usize,
     residual: &'a [O],
     y: &'a mut [O],
 }
-
-/// Outputs at a time: one cache line of f32, one or more vectors.
-const STEP: usize = SQUARE;
 
 impl<O: Element> Kernel for Tokens<'_, O> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { rule, bias, m, block, width, column, residual, y } = self;
-        for start in (0..m).step_by(STEP) {
-            let rows = STEP.min(m - start);
-            let sums = &block[start * width..][..rows * width];
-            let tokens = y.len() / m;
-            let mut square = [[0.0; STEP]; SQUARE];
-            if rows == SQUARE && tokens == SQUARE {
-                s.transpose_square(&sums[column..], square.as_flattened_mut(), [width, STEP]);
-            } else {
-                for (r, sums) in sums.chunks_exact(width).enumerate() {
-                    for (z, sum) in square.iter_mut().zip(&sums[column..][..tokens]) {
-                        z[r] = *sum;
-                    }
-                }
-            }
-            for (t, (y, mut z)) in y.chunks_exact_mut(m).zip(square).enumerate() {
-                if rule.bias {
-                    for (z, bias) in z.iter_mut().zip(&bias[start..][..rows]) {
-                        *z += bias;
-                    }
-                }
-                activate(rule.activation, &mut z);
-                if rule.residual {
+        let Self { sums, token, residual, y } = self;
+        let m = sums.epilogue.m;
+        for (strip, start) in (0..m).step_by(STRIP).enumerate() {
+            let rows = STRIP.min(m - start);
+            for (t, y) in y.chunks_exact_mut(m).enumerate() {
+                let mut z = sums.outputs(strip, token + t);
+                if sums.epilogue.rule.residual {
                     add(s, &residual[t * m + start..][..rows], &mut z);
                 }
                 s.narrow(&z[..rows], &mut y[start..][..rows]);
@@ -147,51 +116,45 @@ impl<O: Element> Kernel for Tokens<'_, O> {
     }
 }
 
-/// One output feature of some neighbouring tokens.
-struct Feature<'a, O> {
-    rule: Rule,
-    sums: &'a [f32],
-    bias: f32,
+/// A strip's rows: y and residual `rows × n`.
+struct Features<'a, O> {
+    sums: Sums<'a>,
+    strip: usize,
+    tokens: Range<usize>,
     residual: &'a [O],
     y: &'a mut [O],
 }
 
-impl<O: Element> Kernel for Feature<'_, O> {
+impl<O: Element> Kernel for Features<'_, O> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { rule, sums, bias, residual, y } = self;
-        for (i, (y, sums)) in y.chunks_mut(STEP).zip(sums.chunks(STEP)).enumerate() {
-            let (start, len) = (i * STEP, y.len());
-            let mut z = [0.0; STEP];
-            z[..len].copy_from_slice(sums);
-            if rule.bias {
-                z = z.map(|z| z + bias);
+        let Self { sums, strip, tokens, residual, y } = self;
+        let n = sums.epilogue.n;
+        for start in tokens.clone().step_by(SQUARE) {
+            let len = SQUARE.min(tokens.end - start);
+            let mut square = [[0.0; STRIP]; SQUARE];
+            for (t, z) in square[..len].iter_mut().enumerate() {
+                *z = sums.outputs(strip, start + t);
             }
-            activate(rule.activation, &mut z);
-            if rule.residual {
-                add(s, &residual[start..][..len], &mut z);
+            let mut rows = [[0.0; SQUARE]; STRIP];
+            let strides = [STRIP, SQUARE];
+            s.transpose_square(square.as_flattened(), rows.as_flattened_mut(), strides);
+            for (r, (y, z)) in y.chunks_exact_mut(n).zip(&mut rows).enumerate() {
+                if sums.epilogue.rule.residual {
+                    add(s, &residual[r * n + start..][..len], z);
+                }
+                s.narrow(&z[..len], &mut y[start..][..len]);
             }
-            s.narrow(&z[..len], y);
         }
     }
 }
 
+/// Adds at most 16 residuals.
 #[inline(always)]
-fn activate(activation: Activation, z: &mut [f32; STEP]) {
-    match activation {
-        Activation::None => {}
-        Activation::Relu => *z = z.map(|x| x.max(0.0)),
-        Activation::Gelu => z.iter_mut().for_each(|x| *x = gelu(*x)),
-        Activation::Silu => z.iter_mut().for_each(|x| *x = silu(*x)),
-    }
-}
-
-/// Adds at most [`STEP`] residuals.
-#[inline(always)]
-fn add<S: Simd, O: Element>(s: S, residual: &[O], z: &mut [f32; STEP]) {
-    let mut wide = [0.0; STEP];
+fn add<S: Simd, O: Element>(s: S, residual: &[O], z: &mut [f32; STRIP]) {
+    let mut wide = [0.0; STRIP];
     s.widen(residual, &mut wide[..residual.len()]);
     for (z, r) in z.iter_mut().zip(&wide) {
         *z += r;

@@ -1,43 +1,35 @@
-//! Linear layers: how the products of `simd/dot.rs` and `simd/tile.rs` are cut into tasks.
+//! Linear layers: how the products of `simd/dot.rs` and `simd/outer.rs` are cut into tasks.
 //!
-//! Tokens are taken [`PASS`] at a time. As dot products: tasks take rows of W, with all these tokens. With panels,
-//! where those are faster: x is packed into transposed panels, and tasks take (panel, rows of W). Either way sums
-//! land in scratch memory, by output feature, and the epilogue carries them to y.
+//! Tokens are taken [`PASS`] at a time. 2:4 weights always, and dense ones where many tokens make it worth their
+//! transposition, are multiplied as outer products with panels of x; else as dot products. Either way tasks take strips
+//! of W, sums land in scratch memory, by strip, token and row, and the epilogue carries them to y.
 
 use super::epilogue::Epilogue;
 use super::memory::Views;
 use super::simd::dot::Dot;
-use super::simd::tile::Tile;
-use super::simd::weights::{BLOCK_ROWS, Rows};
-use super::simd::{Element, Isa, Weight};
-use bytemuck::Pod;
+use super::simd::outer::{self, Outer};
+use super::simd::weights::{Rows, STRIP};
+use super::simd::{Element, Inputs, Isa, Weight};
+use bytemuck::{Pod, cast_slice_mut};
 use half::{bf16, f16};
 use quickpick_format::E4m3;
 use quickpick_kernels::{DType, Linear, Problem, Weights};
 use rayon::prelude::*;
-use std::ops::{Range, RangeInclusive};
 
 /// Tokens that one pass over W serves, at most: bounds the scratch memory.
 const PASS: usize = 256;
 
-/// Rows of W in a task with panels: at least enough for a part of a panel to be worth its way to the first cache, at
-/// most what leaves the sums room in the second.
-const TILE_ROWS: RangeInclusive<usize> = 96..=480;
+/// Strips of a task: as many as leave its weights and sums room in the second cache.
+const STRIPS: usize = 32;
 
-/// A multiple of all rows that are multiplied at once.
-const ROW_STEP: usize = 12;
+/// Bytes of W in a task for few tokens: enough to hide a task's cost, few enough to share out.
+const FEW_BYTES: usize = 256 << 10;
 
 /// Tasks for each thread, so that none waits long for the last.
 const TASKS: usize = 4;
 
 /// Columns of x in a task of packing.
 const PACK_COLUMNS: usize = 512;
-
-/// Bytes of W in a task of the dot form: enough to hide a task's cost, few enough to share out.
-const DOT_BYTES: usize = 128 << 10;
-
-/// Tokens that share a task of the epilogue where there are many; divides every panel.
-const EPILOGUE_TOKENS: usize = 16;
 
 /// f32s of scratch: x as the products take it, then the sums.
 pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
@@ -51,34 +43,26 @@ pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
 }
 
 fn scratch_of<T: Weight>(p: &Linear, isa: Isa) -> usize {
-    let (m, k) = (p.m as usize, p.k as usize);
-    let needs = passes::<T>(isa, p).map(|(tokens, width)| match width {
-        None => aligned(T::room(isa, tokens.len() * k)) + tokens.len() * m,
-        Some(width) => tokens.len().next_multiple_of(width) * (T::panel_rows(isa, k) + m),
+    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let passes = [n.min(PASS), n % PASS];
+    let needs = passes.map(|tokens| {
+        let width = width::<T>(isa, p.weights, tokens).unwrap_or(tokens);
+        input_floats::<T>(isa, p.weights, width * k) + m.next_multiple_of(STRIP) * width
     });
-    needs.max().unwrap_or(0)
+    needs[0].max(needs[1])
 }
 
-/// The passes over W: which tokens each serves, and the width of the panels if it takes such: whole ones, and a last one
-/// if it is so full that dot products would take longer. They hold many sums; with few registers they read inputs often.
-fn passes<T: Weight>(isa: Isa, p: &Linear) -> impl Iterator<Item = (Range<usize>, Option<usize>)> {
-    let (n, panel) = (p.n as usize, T::panel(isa, p.weights));
-    let share = if isa.registers() == 32 { 2 } else { 4 };
-    let by_panels = match panel {
-        Some(width) if n % width > width / share => n,
-        Some(width) => n / width * width,
-        None => 0,
-    };
-    let parts = move |all: Range<usize>, width| {
-        let end = all.end;
-        all.step_by(PASS).map(move |start| (start..end.min(start + PASS), width))
-    };
-    parts(0..by_panels, panel).chain(parts(by_panels..n, None))
+/// Tokens with those that fill panels, if the pass goes by outer products.
+fn width<T: Weight>(isa: Isa, weights: Weights, tokens: usize) -> Option<usize> {
+    match weights {
+        Weights::Sparse24 => Some(outer::padded(tokens, isa.panel())),
+        Weights::Dense => (tokens >= T::MANY).then(|| tokens.next_multiple_of(STRIP)),
+    }
 }
 
-/// The sums start at a cache line.
-fn aligned(floats: usize) -> usize {
-    floats.next_multiple_of(16)
+/// Room for inputs; the sums start at a cache line.
+fn input_floats<T: Weight>(isa: Isa, weights: Weights, inputs: usize) -> usize {
+    (inputs * T::input_bytes(isa, weights)).div_ceil(4).next_multiple_of(16)
 }
 
 /// A layer's operands: weights and x of T, y and residual of O.
@@ -121,71 +105,70 @@ pub(super) fn run<T: Weight, O: Element>(
     let Problem::Linear(p) = problem else { return };
     let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
     let Operands { weights, x, epilogue, residual, y } = Operands::<T, O>::take(p, views);
-    for (tokens, width) in passes::<T>(isa, p) {
+    for start in (0..n).step_by(PASS) {
+        let tokens = start..n.min(start + PASS);
         let x = &x[tokens.start * k..tokens.end * k];
-        let (sums, width) = match width {
-            None => (dots(isa, weights, x, k, m, scratch), tokens.len()),
-            Some(width) => (tiles(isa, weights, x, k, m, width, scratch), width),
+        let panels = width::<T>(isa, p.weights, tokens.len());
+        let width = panels.unwrap_or(tokens.len());
+        let (room, sums) = scratch.split_at_mut(input_floats::<T>(isa, p.weights, width * k));
+        let room = &mut cast_slice_mut(room)[..width * k * T::input_bytes(isa, p.weights)];
+        let sums = &mut sums[..m.next_multiple_of(STRIP) * width];
+        let strips = strips(m, width, k * size_of::<T>());
+        let tasks = sums.par_chunks_mut(strips * STRIP * width).enumerate();
+        let part = |task: usize| {
+            let start = task * strips * STRIP;
+            weights.part(start, (strips * STRIP).min(m - start), k)
         };
-        let group = if n < EPILOGUE_TOKENS { 1 } else { EPILOGUE_TOKENS };
-        epilogue.run(isa, sums, width, tokens, residual, y, group);
+        match (panels, weights) {
+            (None, Rows::Dense(_)) => {
+                let x = T::prepare(isa, x, room);
+                tasks.for_each(|(task, out)| {
+                    let Rows::Dense(w) = part(task) else { return };
+                    T::dot(isa, Dot { w, x, k, n: width, out });
+                });
+            }
+            _ => {
+                pack(isa, p.weights, x, k, room);
+                let x = &*room;
+                tasks.for_each(|(task, out)| {
+                    T::outer(isa, Outer { weights: part(task), x, k, tokens: tokens.len(), out });
+                });
+            }
+        }
+        epilogue.run(isa, sums, width, tokens, residual, y);
     }
 }
 
-/// Sums of all tokens in one block.
-fn dots<'a, T: Weight>(
-    isa: Isa,
-    weights: Rows<'_, T>,
-    x: &[T],
-    k: usize,
-    m: usize,
-    scratch: &'a mut [f32],
-) -> &'a mut [f32] {
-    let n = x.len() / k;
-    let (room, sums) = scratch.split_at_mut(aligned(T::room(isa, x.len())));
-    let (x, sums) = (T::prepare(isa, x, room), &mut sums[..n * m]);
-    let row_bytes =
-        k * size_of::<T>() * if matches!(weights, Rows::Dense(_)) { 16 } else { 9 } / 16;
-    let rows = (DOT_BYTES / row_bytes).max(1).next_multiple_of(BLOCK_ROWS);
-    sums.par_chunks_mut(rows * n).enumerate().for_each(|(i, out)| {
-        let weights = weights.part(i * rows, out.len() / n, k);
-        T::dot(isa, Dot { weights, x, k, n, out });
-    });
-    sums
-}
-
-/// Sums in a block for each panel.
-fn tiles<'a, T: Weight>(
-    isa: Isa,
-    weights: Rows<'_, T>,
-    x: &[T],
-    k: usize,
-    m: usize,
-    width: usize,
-    scratch: &'a mut [f32],
-) -> &'a mut [f32] {
-    let panels = (x.len() / k).div_ceil(width);
-    let panel = T::panel_rows(isa, k) * width;
-    let (packed, sums) = scratch.split_at_mut(panels * panel);
-    packed.par_chunks_mut(panel).zip(x.par_chunks(width * k)).for_each(|(panel, x)| {
-        panel.par_chunks_mut(PACK_COLUMNS * width).enumerate().for_each(|(i, panel)| {
-            T::pack(isa, x, k, i * PACK_COLUMNS, width, panel);
+/// Packs x, `tokens × k`, into panels.
+fn pack<T: Weight>(isa: Isa, weights: Weights, x: &[T], k: usize, mut room: &mut [u8]) {
+    let (bytes, tokens) = (T::input_bytes(isa, weights), x.len() / k);
+    let mut panels = Vec::new();
+    let mut token = 0;
+    while token < tokens {
+        let width = match weights {
+            Weights::Sparse24 => outer::panel(tokens - token, isa.panel()),
+            Weights::Dense => STRIP,
+        };
+        let (panel, rest) = room.split_at_mut(width * k * bytes);
+        panels.push((token, width, panel));
+        (token, room) = (token + width, rest);
+    }
+    panels.into_par_iter().for_each(|(token, width, panel)| {
+        let x = &x[token * k..x.len().min((token + width) * k)];
+        panel.par_chunks_mut(PACK_COLUMNS * width * bytes).enumerate().for_each(|(i, panel)| {
+            let start = i * PACK_COLUMNS;
+            T::pack(isa, Inputs { weights, x, k, start, width }, panel);
         });
     });
-    let (packed, sums) = (&*packed, &mut sums[..panels * width * m]);
-    let rows = tile_rows(m, panels, rayon::current_num_threads());
-    sums.par_chunks_mut(width * m).zip(packed.par_chunks(panel)).for_each(|(acc, panel)| {
-        acc.par_chunks_mut(rows * width).enumerate().for_each(|(i, acc)| {
-            let weights = weights.part(i * rows, acc.len() / width, k);
-            T::tile(isa, Tile { weights, panel, k, acc });
-        });
-    });
-    sums
 }
 
-/// Rows of W in a task: as few as make enough tasks, and as many for each thread.
-fn tile_rows(m: usize, panels: usize, threads: usize) -> usize {
-    let tasks = m.div_ceil(*TILE_ROWS.end()).max((TASKS * threads).div_ceil(panels));
-    let tasks = tasks.next_multiple_of(threads.div_ceil(panels));
-    m.div_ceil(tasks).next_multiple_of(ROW_STEP).max(*TILE_ROWS.start())
+/// Strips in a task.
+fn strips(m: usize, tokens: usize, row_bytes: usize) -> usize {
+    let (strips, threads) = (m.div_ceil(STRIP), rayon::current_num_threads());
+    let most = match tokens {
+        ..16 => (FEW_BYTES / (STRIP * row_bytes)).clamp(1, STRIPS),
+        _ => STRIPS,
+    };
+    let tasks = strips.div_ceil(most).max(TASKS * threads).next_multiple_of(threads);
+    strips.div_ceil(tasks)
 }

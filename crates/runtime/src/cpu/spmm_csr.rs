@@ -5,6 +5,7 @@
 use super::epilogue::Epilogue;
 use super::memory::Views;
 use super::simd::pack::Pack;
+use super::simd::weights::STRIP;
 use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
 use quickpick_kernels::{Epilogue as Rule, Problem, SpmmCsr};
 use rayon::prelude::*;
@@ -16,8 +17,8 @@ const PASS: usize = 64;
 /// Rows of a panel that a task packs.
 const PACK_ROWS: usize = 512;
 
-/// Rows of R in a task.
-const ROWS: usize = 64;
+/// Rows of R in a task: some strips.
+const ROWS: usize = 4 * STRIP;
 
 /// Entries whose values are widened at a time; every number of partial sums divides it.
 const BATCH: usize = 16;
@@ -34,7 +35,7 @@ fn width(tokens: usize) -> usize {
 
 /// f32s of scratch: the panel, then the sums.
 pub(super) fn scratch(p: &SpmmCsr) -> usize {
-    width(p.n as usize) * (p.k as usize + p.m as usize)
+    width(p.n as usize) * (p.k as usize + (p.m as usize).next_multiple_of(STRIP))
 }
 
 /// Runs the product: R's values and x of T.
@@ -49,7 +50,8 @@ pub(super) fn run<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, sc
         let tokens = start..n.min(start + PASS);
         let width = width(tokens.len());
         let (panel, sums) = scratch.split_at_mut(k * width);
-        let (x, sums) = (&x[tokens.start * k..tokens.end * k], &mut sums[..m * width]);
+        let x = &x[tokens.start * k..tokens.end * k];
+        let sums = &mut sums[..m.next_multiple_of(STRIP) * width];
         panel.par_chunks_mut(PACK_ROWS * width).enumerate().for_each(|(i, panel)| {
             isa.run(Pack { x, k, start: i * PACK_ROWS, width, panel });
         });
@@ -59,7 +61,7 @@ pub(super) fn run<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, sc
             16 => products::<T, 16, 4>(isa, rows, entries, panel, sums),
             _ => products::<T, PASS, 1>(isa, rows, entries, panel, sums),
         }
-        epilogue.run(isa, sums, width, tokens, residual, y, 1);
+        epilogue.run(isa, sums, width, tokens, residual, y);
     }
 }
 
@@ -71,20 +73,19 @@ fn products<T: Element, const W: usize, const SUMS: usize>(
     sums: &mut [f32],
 ) {
     let (panel, _) = panel.as_chunks::<W>();
-    let (sums, _) = sums.as_chunks_mut::<W>();
-    sums.par_chunks_mut(ROWS).enumerate().for_each(|(i, sums)| {
-        let rows = &rows[i * ROWS..][..sums.len() + 1];
+    sums.par_chunks_mut(ROWS * W).enumerate().for_each(|(i, sums)| {
+        let rows = &rows[i * ROWS..];
         isa.run(Rows::<T, W, SUMS> { rows, entries, panel, sums, values: PhantomData });
     });
 }
 
-/// `sums[r][t] = Σ R[r]·panel[·][t]` of W tokens. A row has as many partial sums as hide the time that
+/// `sums[(s·W + t)·16 + r] = Σ R[16s + r]·panel[·][t]` of W tokens. A row has as many partial sums as hide the time that
 /// an addition takes: which of them an entry goes to depends on its place in the row alone.
 struct Rows<'a, T, const W: usize, const SUMS: usize> {
     rows: &'a [u32],
     entries: &'a [u32],
     panel: &'a [[f32; W]],
-    sums: &'a mut [[f32; W]],
+    sums: &'a mut [f32],
     values: PhantomData<T>,
 }
 
@@ -97,7 +98,7 @@ impl<T: Element, const W: usize, const SUMS: usize> Kernel for Rows<'_, T, W, SU
         let Some(last) = panel.len().checked_sub(1) else { return };
         // the bounds hold for every matrix; what is none must not end the process
         let column = |entry: u32| &panel[((entry & 0xFFFF) as usize).min(last)];
-        for (ends, sum) in rows.windows(2).zip(sums) {
+        for (r, ends) in rows.windows(2).take(sums.len() / W).enumerate() {
             let row = entries.get(ends[0] as usize..ends[1] as usize).unwrap_or_default();
             let (batches, rest) = row.as_chunks::<BATCH>();
             let mut parts = [[0.0; W]; SUMS];
@@ -118,7 +119,8 @@ impl<T: Element, const W: usize, const SUMS: usize> Kernel for Rows<'_, T, W, SU
             for part in &parts {
                 add(1.0, part, &mut total);
             }
-            *sum = total;
+            let sums = sums[r / STRIP * STRIP * W + r % STRIP..].iter_mut().step_by(STRIP);
+            sums.zip(total).for_each(|(sum, total)| *sum = total);
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::{Buffer, Cpu, Path, Step};
 use crate::backend::{Backend, Slice};
 use crate::error::Error;
-use quickpick_format::{Matrix24, Order};
+use half::{bf16, f16};
+use quickpick_format::{E4m3, Element, Matrix24, Order, Pair};
 use quickpick_kernels::{
     Activation, Attention, DType, Epilogue, Linear, Plan, Problem, SpmmCsr, SwiGlu, Weights, select,
 };
@@ -80,7 +81,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                     ("metadata", _) => [0xC4, 0xE8, 0x9D, 0x4C].repeat(binding.bytes as usize / 4),
                     (_, DType::F32) => floats.flat_map(f32::to_le_bytes).collect(),
                     (_, DType::BF16) => {
-                        floats.flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect()
+                        floats.flat_map(|x| bf16::from_f32(x).to_le_bytes()).collect()
                     }
                     _ => floats.map(|x| (100.0 * x) as i8 as u8).collect(),
                 };
@@ -94,6 +95,68 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 cpu.read(&y, 0, cpu.len(&y)).unwrap()
             };
             assert_eq!(run(1), run(3), "{weights:?}, n = {n}, {dtype}");
+        }
+    }
+}
+
+/// Every way to cut tokens into panels, and rows that end within a strip: small integers, so that all sums are exact and
+/// every path gives the same.
+#[test]
+fn every_number_of_tokens_gives_the_exact_product() {
+    fn check<T: Element>(cpu: &Cpu, weights: Weights, n: usize) {
+        let (m, k) = (19 + n % 3 * 16, 160);
+        let small = |i: usize, j: usize| ((i * 7 + j * 5 + i * j) % 5) as f32 - 2.0;
+        // columns 4g + a and 4g + b are kept, every pair in its turn
+        let pair = |i: usize, group: usize| Pair::ALL[(i + group) % 6];
+        let kept = |i: usize, j: usize| {
+            let pair = pair(i, j / 4);
+            weights == Weights::Dense || j % 4 == pair.first() || j % 4 == pair.second()
+        };
+        let weight = |i: usize, j: usize| if kept(i, j) { small(i, j) } else { 0.0 };
+        let w = Vec::from_iter((0..m * k).map(|i| T::from_f32(weight(i / k, i % k))));
+        let x = Vec::from_iter((0..n * k).map(|i| T::from_f32(small(i % k, i / k + 3))));
+        let p = Linear {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            weights,
+            dtype: T::DTYPE,
+            out: DType::F32,
+            epilogue: Epilogue::NONE,
+        };
+        let plan = select(&Problem::Linear(p), cpu.caps()).unwrap().plan;
+        let packed = (weights == Weights::Sparse24)
+            .then(|| Matrix24::compress(&w, m, k).unwrap().pack(Order::Strips).unwrap());
+        let operands = Vec::from_iter(plan.bindings.iter().map(|binding| {
+            let bytes = match (binding.name, &packed) {
+                ("values", Some(packed)) => packed.value_bytes(),
+                ("metadata", Some(packed)) => packed.metadata_bytes(),
+                ("x", _) => bytemuck::cast_slice(&x),
+                ("y", _) => &vec![0xFF; binding.bytes as usize],
+                _ => bytemuck::cast_slice(&w),
+            };
+            (binding.bytes > 0).then(|| Slice::from(cpu.upload(bytes).unwrap()))
+        }));
+        let y = operands.last().cloned().flatten().unwrap().buffer;
+        cpu.run(&[cpu.step(&plan, &operands).unwrap()]).unwrap();
+        for (at, y) in floats(cpu, &y).into_iter().enumerate() {
+            let (token, row) = (at / m, at % m);
+            let products = (0..k).map(|j| weight(row, j) * small(j, token + 3));
+            let want: f32 = products.sum();
+            let path = cpu.path();
+            assert_eq!(y, want, "{path}, {weights:?} {}, n = {n}: y[{token}][{row}]", T::DTYPE);
+        }
+    }
+    for path in Path::available() {
+        let cpu = Cpu::with_path(path).unwrap();
+        for n in (1..=36).chain([250, 257, 261]) {
+            for weights in [Weights::Dense, Weights::Sparse24] {
+                check::<f32>(&cpu, weights, n);
+                check::<f16>(&cpu, weights, n);
+                check::<bf16>(&cpu, weights, n);
+                check::<E4m3>(&cpu, weights, n);
+                check::<i8>(&cpu, weights, n);
+            }
         }
     }
 }
@@ -116,7 +179,7 @@ fn sums_of_8_bit_integers_are_exact() {
                     1,
                     k as usize,
                 );
-                let packed = packed.unwrap().pack(Order::Rows4).unwrap();
+                let packed = packed.unwrap().pack(Order::Strips).unwrap();
                 let operands = plan.bindings.iter().map(|binding| {
                     let bytes = match (binding.name, weights) {
                         ("values", Weights::Sparse24) => packed.value_bytes(),
@@ -149,7 +212,7 @@ fn attention_does_not_depend_on_the_number_of_threads() {
     let plan = select(&Problem::Attention(p), cpu.caps()).unwrap().plan;
     let wave = |len: u32| (0..len).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0);
     let q: Vec<f32> = wave(3 * heads * head_dim).collect();
-    let rows: Vec<half::f16> = wave(max_seq * 4 * head_dim).map(half::f16::from_f32).collect();
+    let rows: Vec<f16> = wave(max_seq * 4 * head_dim).map(f16::from_f32).collect();
     let [q, rows] = [bytemuck::cast_slice(&q), bytemuck::cast_slice(&rows)];
     let [q, k, v] = [q, rows, rows].map(|bytes| cpu.upload(bytes).unwrap());
     let pos = cpu.upload(&690u32.to_ne_bytes()).unwrap();

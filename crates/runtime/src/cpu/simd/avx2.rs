@@ -37,6 +37,7 @@ impl Simd for Avx2 {
     type F = __m256;
     type I = __m256i;
     const LANES: usize = 8;
+    const GROUPS: usize = 1;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
@@ -59,23 +60,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn positions(self, codes: u32) -> __m256i {
-        // lanes 0..4 pick from inputs 0..8, lanes 4..8 from inputs 8..16: the place inside the eight
+    unsafe fn places(self, codes: *const u32, row: usize, which: usize, _: usize) -> __m256i {
+        // lanes 2q and 2q + 1 share 64 bits: bits 2q of the even rows' word, and of the odd rows'; those above them
+        // `pick` does not see
         avx2! {
-            let shifts = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
-            let groups = _mm256_setr_epi32(0, 0, 4, 4, 0, 0, 4, 4);
-            let shifted = _mm256_srlv_epi32(_mm256_set1_epi32(codes as i32), shifts);
-            _mm256_or_si256(_mm256_and_si256(shifted, _mm256_set1_epi32(3)), groups)
+            let rows = _mm256_setr_epi64x(0, 2, 4, 6);
+            let shifts = _mm256_add_epi64(rows, _mm256_set1_epi64x((row + 16 * which) as i64));
+            _mm256_srlv_epi64(_mm256_set1_epi64x(codes.cast::<i64>().read_unaligned()), shifts)
         }
     }
 
     #[inline(always)]
-    fn pick(self, low: __m256, high: __m256, at: __m256i) -> __m256 {
-        avx2! {
-            let low = _mm256_permutevar8x32_ps(low, at);
-            let high = _mm256_permutevar8x32_ps(high, at);
-            _mm256_blend_ps::<0xF0>(low, high)
-        }
+    fn pick(self, inputs: __m256, at: __m256i) -> __m256 {
+        avx2!(_mm256_permutevar_ps(inputs, at))
     }
 
     #[inline(always)]
@@ -103,6 +100,26 @@ impl Simd for Avx2 {
         avx2! {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u32, which: usize) -> __m256 {
+        avx2! {
+            let words = _mm256_loadu_si256(from.cast());
+            _mm256_castsi256_ps(match which {
+                0 => _mm256_slli_epi32::<16>(words),
+                _ => _mm256_and_si256(words, _mm256_set1_epi32(!0xFFFF)),
+            })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_byte(self, from: *const u32, which: usize) -> __m256 {
+        avx2! {
+            let up = _mm_cvtsi32_si128(24 - 8 * which as i32);
+            let words = _mm256_sll_epi32(_mm256_loadu_si256(from.cast()), up);
+            _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(words))
         }
     }
 

@@ -1,7 +1,6 @@
 //! AVX-512 F, BW, VL, DQ.
 
 use super::{Kernel, SQUARE, Simd};
-use core::arch::asm;
 use core::arch::x86_64::*;
 
 /// Proof that the processor has AVX-512 F, BW, VL, DQ, and FMA, F16C.
@@ -37,20 +36,19 @@ macro_rules! avx512 {
     };
 }
 
+/// First inputs of four groups. From memory a broadcast costs no port that the products want.
+static FIRST: [i32; 4] = [0, 4, 8, 12];
+
 impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     const LANES: usize = 16;
+    const GROUPS: usize = 4;
     const REGISTERS: usize = 32;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         avx512!(_mm512_set1_ps(x))
-    }
-
-    #[inline(always)]
-    unsafe fn splat4(self, from: *const f32) -> [__m512; 4] {
-        avx512!(splat4(from))
     }
 
     #[inline(always)]
@@ -64,19 +62,21 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn positions(self, codes: u32) -> __m512i {
-        // lane j: 4·(j/2) + bits 2j+1:2j of the word; one shift, and (a & 3) | b in one (0xEA)
+    unsafe fn places(self, codes: *const u32, _: usize, which: usize, group: usize) -> __m512i {
+        // lanes 2q and 2q + 1 share 64 bits: bits 2q of the even rows' word, and of the odd rows'; then (a & 3) | b in
+        // one (0xEA)
         avx512! {
-            let shifts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-            let groups = _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
-            let shifted = _mm512_srlv_epi32(_mm512_set1_epi32(codes as i32), shifts);
-            _mm512_ternarylogic_epi32::<0xEA>(shifted, _mm512_set1_epi32(3), groups)
+            let rows = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+            let shifts = _mm512_add_epi64(rows, _mm512_set1_epi64(16 * which as i64));
+            let codes = _mm512_srlv_epi64(_mm512_set1_epi64(codes.cast::<i64>().read_unaligned()), shifts);
+            let first = _mm512_set1_epi32(FIRST[group % 4]);
+            _mm512_ternarylogic_epi32::<0xEA>(codes, _mm512_set1_epi32(3), first)
         }
     }
 
     #[inline(always)]
-    fn pick(self, low: __m512, high: __m512, at: __m512i) -> __m512 {
-        avx512!(_mm512_permutex2var_ps(low, at, high))
+    fn pick(self, inputs: __m512, at: __m512i) -> __m512 {
+        avx512!(_mm512_permutexvar_ps(at, inputs))
     }
 
     #[inline(always)]
@@ -107,6 +107,26 @@ impl Simd for Avx512 {
         avx512! {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u32, which: usize) -> __m512 {
+        avx512! {
+            let words = _mm512_loadu_si512(from.cast());
+            _mm512_castsi512_ps(match which {
+                0 => _mm512_slli_epi32::<16>(words),
+                _ => _mm512_and_si512(words, _mm512_set1_epi32(!0xFFFF)),
+            })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_byte(self, from: *const u32, which: usize) -> __m512 {
+        avx512! {
+            let up = _mm_cvtsi32_si128(24 - 8 * which as i32);
+            let words = _mm512_sll_epi32(_mm512_loadu_si512(from.cast()), up);
+            _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(words))
         }
     }
 
@@ -167,33 +187,4 @@ impl Simd for Avx512 {
     fn prefetch<T>(self, address: *const T) {
         avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
     }
-}
-
-/// One load and four shuffles, for ports that would be idle. In assembly: compilers know better, and make four loads
-/// of it.
-///
-/// # Safety
-///
-/// `from` points to four words.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn splat4(from: *const f32) -> [__m512; 4] {
-    // SAFETY: the caller's promise
-    let four = _mm512_broadcast_f32x4(unsafe { _mm_loadu_ps(from) });
-    let mut words = [four; 4];
-    macro_rules! shuffle {
-        ($($i:literal $lanes:literal),*) => {$(
-            // SAFETY: a shuffle inside registers
-            unsafe {
-                asm!(
-                    concat!("vpshufd {}, {}, ", $lanes),
-                    out(zmm_reg) words[$i],
-                    in(zmm_reg) four,
-                    options(pure, nomem, nostack, preserves_flags),
-                );
-            }
-        )*};
-    }
-    shuffle!(0 0x00, 1 0x55, 2 0xAA, 3 0xFF);
-    words
 }

@@ -1,5 +1,6 @@
 //! The element types that the CPU computes with.
 
+use super::weights::STRIP;
 use super::{MOST_LANES, Simd, bf16_bits};
 use bytemuck::Pod;
 use half::{bf16, f16};
@@ -7,9 +8,6 @@ use quickpick_format::E4m3;
 
 /// A type in memory; arithmetic is in f32.
 pub(in crate::cpu) trait Element: Pod + Send + Sync {
-    /// Whether it is f32 itself, which needs no widening.
-    const IS_F32: bool = false;
-
     /// Widens one value, exactly.
     fn widen(self) -> f32;
 
@@ -23,6 +21,18 @@ pub(in crate::cpu) trait Element: Pod + Send + Sync {
     /// `from` points to as many.
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
 
+    /// Widens the `term`-th kept values of `S::LANES` rows from `row` on, as a step of a strip of 2:4 weights holds
+    /// them: all rows' first values, all rows' second.
+    ///
+    /// # Safety
+    ///
+    /// `step` points to the step's values; `row + S::LANES <= 16`.
+    #[inline(always)]
+    unsafe fn load_kept<S: Simd>(s: S, step: *const Self, row: usize, term: usize) -> S::F {
+        // SAFETY: the caller's promise
+        unsafe { Self::load(s, step.add(STRIP * term + row)) }
+    }
+
     /// Rounds and stores `S::LANES` values.
     ///
     /// # Safety
@@ -32,8 +42,6 @@ pub(in crate::cpu) trait Element: Pod + Send + Sync {
 }
 
 impl Element for f32 {
-    const IS_F32: bool = true;
-
     #[inline(always)]
     fn widen(self) -> f32 {
         self
@@ -98,6 +106,13 @@ impl Element for bf16 {
         unsafe { s.load_bf16(from.cast()) }
     }
 
+    /// Each row's two are neighbours.
+    #[inline(always)]
+    unsafe fn load_kept<S: Simd>(s: S, step: *const Self, row: usize, term: usize) -> S::F {
+        // SAFETY: the caller's promise; words of two
+        unsafe { s.load_half(step.cast::<u32>().add(row), term) }
+    }
+
     #[inline(always)]
     unsafe fn store<S: Simd>(s: S, to: *mut Self, x: S::F) {
         // SAFETY: the caller's promise is the same; bf16 is a transparent u16
@@ -142,6 +157,13 @@ impl Element for i8 {
     #[inline(always)]
     fn narrow(x: f32) -> Self {
         x.round_ties_even() as Self
+    }
+
+    /// Each row's four are neighbours.
+    #[inline(always)]
+    unsafe fn load_kept<S: Simd>(s: S, step: *const Self, row: usize, term: usize) -> S::F {
+        // SAFETY: the caller's promise; words of four
+        unsafe { s.load_byte(step.cast::<u32>().add(row), term) }
     }
 
     one_at_a_time!();

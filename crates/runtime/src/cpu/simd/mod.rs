@@ -9,17 +9,17 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(super) mod cache;
+mod columns;
 pub(super) mod dot;
 mod elements;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+pub(super) mod outer;
 pub(super) mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
-mod panels;
 mod portable;
 mod products;
-pub(super) mod tile;
 mod weight;
 pub(super) mod weights;
 
@@ -27,7 +27,7 @@ pub(super) use elements::Element;
 use portable::Portable;
 use std::fmt;
 use std::sync::OnceLock;
-pub(super) use weight::Weight;
+pub(super) use weight::{Inputs, Weight};
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,14 +142,15 @@ impl Isa {
         self.path() == Path::Avx512Bf16
     }
 
-    /// f32s in a vector.
-    pub(super) fn lanes(self) -> usize {
-        self.run(Shape).0
+    /// Inputs in a vector from which a permutation picks, and how often.
+    fn unit(self) -> [usize; 2] {
+        let Shape { lanes, groups, .. } = self.run(Ask);
+        [4 * groups, lanes / (4 * groups)]
     }
 
-    /// Vector registers.
-    pub(super) fn registers(self) -> usize {
-        self.run(Shape).1
+    /// Tokens of the widest panel: as many sums fill half the vector registers.
+    pub(super) fn panel(self) -> usize {
+        self.run(Ask).registers / 2
     }
 
     /// Runs a kernel compiled for this set.
@@ -175,15 +176,21 @@ pub(super) trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
-/// Lanes and registers of a set.
-struct Shape;
+/// Constants of a set.
+struct Shape {
+    lanes: usize,
+    groups: usize,
+    registers: usize,
+}
 
-impl Kernel for Shape {
-    type Output = (usize, usize);
+struct Ask;
+
+impl Kernel for Ask {
+    type Output = Shape;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> (usize, usize) {
-        (S::LANES, S::REGISTERS)
+    fn run<S: Simd>(self, _: S) -> Shape {
+        Shape { lanes: S::LANES, groups: S::GROUPS, registers: S::REGISTERS }
     }
 }
 
@@ -194,26 +201,16 @@ const MOST_LANES: usize = 16;
 pub(super) trait Simd: Copy {
     /// A vector of f32.
     type F: Copy;
-    /// The places of one vector of kept inputs, see [`Self::positions`].
+    /// The places of kept inputs.
     type I: Copy;
     /// f32s in a vector, at most [`MOST_LANES`], a power of two.
     const LANES: usize;
+    /// Groups of four inputs in a vector from which a permutation picks; as often as there is room.
+    const GROUPS: usize;
     /// Vector registers.
     const REGISTERS: usize;
 
     fn splat(self, x: f32) -> Self::F;
-
-    /// Each of four values.
-    ///
-    /// # Safety
-    ///
-    /// `from` points to them, aligned to nothing.
-    #[inline(always)]
-    unsafe fn splat4(self, from: *const f32) -> [Self::F; 4] {
-        // SAFETY: the caller's promise
-        let [a, b, c, d] = unsafe { from.cast::<[f32; 4]>().read_unaligned() };
-        [self.splat(a), self.splat(b), self.splat(c), self.splat(d)]
-    }
 
     /// a·b + c; fused where the set can.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
@@ -221,12 +218,16 @@ pub(super) trait Simd: Copy {
     /// The sum of all lanes.
     fn sum(self, x: Self::F) -> f32;
 
-    /// Decodes the lowest `LANES/2` codes of a metadata word: where, of `2·LANES` inputs, the
-    /// `LANES` kept ones lie.
-    fn positions(self, codes: u32) -> Self::I;
+    /// Where, in a vector of inputs that has the `group`-th group of four, those lie that `LANES` rows from `row` of a
+    /// strip on keep of it: their first or, with `which` = 1, their second.
+    ///
+    /// # Safety
+    ///
+    /// `codes` points to the group's two words; `row + LANES <= 16`, a multiple of `LANES`.
+    unsafe fn places(self, codes: *const u32, row: usize, which: usize, group: usize) -> Self::I;
 
-    /// The kept of `2·LANES` inputs.
-    fn pick(self, low: Self::F, high: Self::F, at: Self::I) -> Self::F;
+    /// Each row's input.
+    fn pick(self, inputs: Self::F, at: Self::I) -> Self::F;
 
     /// # Safety
     ///
@@ -258,6 +259,20 @@ pub(super) trait Simd: Copy {
     ///
     /// `from` points to `LANES` u16s.
     unsafe fn load_bf16(self, from: *const u16) -> Self::F;
+
+    /// Widens the lower (0) or the upper (1) bfloat16 of words.
+    ///
+    /// # Safety
+    ///
+    /// `from` points to `LANES` words.
+    unsafe fn load_half(self, from: *const u32, which: usize) -> Self::F;
+
+    /// Widens the `which`-th signed byte of words, the lowest being 0.
+    ///
+    /// # Safety
+    ///
+    /// `from` points to `LANES` words.
+    unsafe fn load_byte(self, from: *const u32, which: usize) -> Self::F;
 
     /// Rounds to bfloat16, to nearest even.
     ///

@@ -34,6 +34,7 @@ impl Simd for Neon {
     type F = float32x4_t;
     type I = uint8x16_t;
     const LANES: usize = 4;
+    const GROUPS: usize = 1;
     const REGISTERS: usize = 32;
 
     #[inline(always)]
@@ -52,24 +53,23 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn positions(self, codes: u32) -> uint8x16_t {
-        // bytes of a 32-byte table: lane j reads 4·(4·(j/2) + code) + 0..4
+    unsafe fn places(self, codes: *const u32, row: usize, which: usize, _: usize) -> uint8x16_t {
+        // lanes 2q and 2q + 1 share 64 bits, of the even rows' word and the odd rows'; then the bytes of each f32
         neon! {
-            let shifts = vld1q_s32([0, -2, -4, -6].as_ptr());
-            let groups = vld1q_u32([0, 0, 4, 4].as_ptr());
-            let codes = vandq_u32(vshlq_u32(vdupq_n_u32(codes), shifts), vdupq_n_u32(3));
-            let lanes = vorrq_u32(codes, groups);
-            let bytes = vmlaq_u32(vdupq_n_u32(0x0302_0100), lanes, vdupq_n_u32(0x0404_0404));
+            let [even, odd] = codes.cast::<[u32; 2]>().read_unaligned();
+            let codes = vdupq_n_u64(u64::from(even) | u64::from(odd) << 32);
+            let down = -((row + 16 * which) as i64);
+            let shifts = vld1q_s64([down, down - 2].as_ptr());
+            let places = vreinterpretq_u32_u64(vshlq_u64(codes, shifts));
+            let places = vandq_u32(places, vdupq_n_u32(3));
+            let bytes = vmlaq_u32(vdupq_n_u32(0x0302_0100), places, vdupq_n_u32(0x0404_0404));
             vreinterpretq_u8_u32(bytes)
         }
     }
 
     #[inline(always)]
-    fn pick(self, low: float32x4_t, high: float32x4_t, at: uint8x16_t) -> float32x4_t {
-        neon! {
-            let table = uint8x16x2_t(vreinterpretq_u8_f32(low), vreinterpretq_u8_f32(high));
-            vreinterpretq_f32_u8(vqtbl2q_u8(table, at))
-        }
+    fn pick(self, inputs: float32x4_t, at: uint8x16_t) -> float32x4_t {
+        neon!(vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(inputs), at)))
     }
 
     #[inline(always)]
@@ -95,6 +95,26 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn load_bf16(self, from: *const u16) -> float32x4_t {
         neon!(vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from))))
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u32, which: usize) -> float32x4_t {
+        neon! {
+            let words = vld1q_u32(from);
+            vreinterpretq_f32_u32(match which {
+                0 => vshlq_n_u32::<16>(words),
+                _ => vandq_u32(words, vdupq_n_u32(!0xFFFF)),
+            })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_byte(self, from: *const u32, which: usize) -> float32x4_t {
+        neon! {
+            let words = vreinterpretq_s32_u32(vld1q_u32(from));
+            let words = vshlq_s32(words, vdupq_n_s32(24 - 8 * which as i32));
+            vcvtq_f32_s32(vshrq_n_s32::<24>(words))
+        }
     }
 
     #[inline(always)]

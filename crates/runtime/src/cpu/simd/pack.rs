@@ -1,4 +1,4 @@
-//! Inputs, transposed into panels: neighbours in a row of a panel belong to neighbouring tokens.
+//! Inputs in panels: what neighbouring tokens have in a column, or in a few, lies side by side.
 
 use super::{Element, Kernel, SQUARE, Simd, SimdExt};
 use half::bf16;
@@ -26,17 +26,21 @@ impl<T: Element> Word for T {
     }
 }
 
-/// As they are, the first in the lower half.
-impl Word for [bf16; 2] {
-    #[inline(always)]
-    fn words<S: Simd>(_: S, from: &[Self], to: &mut [f32]) {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = f32::from_bits(u32::from(from[0].to_bits()) | u32::from(from[1].to_bits()) << 16);
+/// As they are in memory.
+macro_rules! as_they_are {
+    ($($T:ty),*) => {$(
+        impl Word for $T {
+            #[inline(always)]
+            fn words<S: Simd>(_: S, from: &[Self], to: &mut [f32]) {
+                bytemuck::cast_slice_mut(to).copy_from_slice(from);
+            }
         }
-    }
+    )*};
 }
 
-/// Columns that are read at a time; of so many tokens as are transposed at once, they stay in the first cache.
+as_they_are!([bf16; 2], [i8; 4]);
+
+/// Columns that are read at a time; of so many tokens as a panel or a square has, they stay in the first cache.
 const COLUMNS: usize = 64;
 
 impl<T: Word> Kernel for Pack<'_, T> {
@@ -51,7 +55,8 @@ impl<T: Word> Kernel for Pack<'_, T> {
             for token in (0..width).step_by(SQUARE) {
                 let mut lines = [[0.0f32; COLUMNS]; SQUARE];
                 for (t, line) in (token..tokens).zip(&mut lines) {
-                    T::words(s, &x[t * k + start..][..columns], &mut line[..columns]);
+                    let from = &x[t * k + start..][..columns];
+                    T::words(s, from, &mut line[..columns]);
                 }
                 if width.is_multiple_of(SQUARE) && columns.is_multiple_of(SQUARE) {
                     for c in (0..columns).step_by(SQUARE) {
@@ -68,5 +73,58 @@ impl<T: Word> Kernel for Pack<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// Puts columns `start..` of x, `tokens × k`, into a panel by units, each `copies` times: `panel[((u·width + t)·copies
+/// + c)·unit + i] = x[t·k + start + unit·u + i]`, zero for tokens that are not there. A unit is 2, 4, 8 or 16 words.
+pub(in crate::cpu) struct Units<'a, T> {
+    pub x: &'a [T],
+    pub k: usize,
+    pub start: usize,
+    pub width: usize,
+    pub unit: usize,
+    pub copies: usize,
+    pub panel: &'a mut [f32],
+}
+
+impl<T: Word> Kernel for Units<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, k, start, width, unit, copies, panel } = self;
+        let (tokens, width) = (x.len() / k, [width, copies]);
+        let repeated = width[0] * copies;
+        for (i, panel) in panel.chunks_mut(COLUMNS * repeated).enumerate() {
+            let (start, columns) = (start + i * COLUMNS, panel.len() / repeated);
+            for token in 0..width[0] {
+                let mut line = [0.0; COLUMNS];
+                let line = &mut line[..columns];
+                if token < tokens {
+                    T::words(s, &x[token * k + start..][..columns], line);
+                }
+                match unit {
+                    2 => place::<2>(line, token, width, panel),
+                    4 => place::<4>(line, token, width, panel),
+                    8 => place::<8>(line, token, width, panel),
+                    _ => place::<16>(line, token, width, panel),
+                }
+            }
+        }
+    }
+}
+
+/// A token's columns, to their places in a panel of units of U.
+#[inline(always)]
+fn place<const U: usize>(
+    line: &[f32],
+    token: usize,
+    [width, copies]: [usize; 2],
+    panel: &mut [f32],
+) {
+    let tokens = panel.chunks_exact_mut(copies * U).skip(token).step_by(width);
+    for (to, from) in tokens.zip(line.as_chunks::<U>().0) {
+        to.as_chunks_mut::<U>().0.fill(*from);
     }
 }

@@ -12,6 +12,7 @@ impl Simd for Portable {
     type F = [f32; LANES];
     type I = [u8; LANES];
     const LANES: usize = LANES;
+    const GROUPS: usize = 2;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
@@ -30,14 +31,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn positions(self, codes: u32) -> Self::I {
-        std::array::from_fn(|i| (i / 2 * 4) as u8 + (codes >> (2 * i) & 3) as u8)
+    unsafe fn places(self, codes: *const u32, row: usize, which: usize, group: usize) -> Self::I {
+        // SAFETY: the caller promises two words: the even rows', the odd rows'
+        let words = unsafe { codes.cast::<[u32; 2]>().read_unaligned() };
+        let words = words.map(|word| word >> (row + 16 * which));
+        std::array::from_fn(|i| (4 * (group % 2)) as u8 | (words[i % 2] >> (i / 2 * 2) & 3) as u8)
     }
 
     #[inline(always)]
-    fn pick(self, low: Self::F, high: Self::F, at: Self::I) -> Self::F {
-        // two groups of four inputs in each vector
-        std::array::from_fn(|i| if i < LANES / 2 { low } else { high }[at[i] as usize % LANES])
+    fn pick(self, inputs: Self::F, at: Self::I) -> Self::F {
+        at.map(|at| inputs[at as usize % LANES])
     }
 
     #[inline(always)]
@@ -71,6 +74,20 @@ impl Simd for Portable {
         // SAFETY: the caller promises LANES values
         let bits = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
         bits.map(|b| f32::from_bits((b as u32) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u32, which: usize) -> Self::F {
+        // SAFETY: the caller promises LANES words
+        let words = unsafe { from.cast::<[u32; LANES]>().read_unaligned() };
+        words.map(|word| f32::from_bits(if which == 0 { word << 16 } else { word & !0xFFFF }))
+    }
+
+    #[inline(always)]
+    unsafe fn load_byte(self, from: *const u32, which: usize) -> Self::F {
+        // SAFETY: the caller promises LANES words
+        let words = unsafe { from.cast::<[u32; LANES]>().read_unaligned() };
+        words.map(|word| (word >> (8 * which)) as u8 as i8 as f32)
     }
 
     #[inline(always)]

@@ -1,8 +1,12 @@
 //! How a vector of weights meets inputs: what [`dot`](super::dot) is written over.
 
+use super::columns::EXACT;
 use super::{Element, Simd};
 use bytemuck::Pod;
 use std::marker::PhantomData;
+
+/// Most elements of a vector.
+pub(super) const MOST: usize = 64;
 
 /// Sums of products along k, for an instruction set and a type of weights. A value is proof of the set.
 pub(super) trait Products: Copy {
@@ -10,18 +14,16 @@ pub(super) trait Products: Copy {
     type W: Pod;
     /// Inputs in memory.
     type X: Pod;
-    /// `KEPT` weights or inputs.
+    /// `LENGTH` weights or inputs.
     type V: Copy;
-    /// The places of `KEPT` of `2·KEPT` inputs.
-    type At: Copy;
     /// Partial sums.
     type Sum: Copy;
     /// A finished sum: 32 bits.
     type Out: Pod + std::ops::AddAssign;
 
-    /// Weights that are multiplied at once; a power of two, at most 64.
-    const KEPT: usize;
-    /// Tokens, by four rows of 2:4 weights, whose sums the registers hold, at most 4.
+    /// Weights that are multiplied at once; a power of two, at most [`MOST`].
+    const LENGTH: usize;
+    /// Tokens, by four rows, whose sums the registers hold, at most 4.
     const TOKENS: usize;
     /// Columns whose sums are as exact as the type promises.
     const DEPTH: usize = usize::MAX;
@@ -32,26 +34,16 @@ pub(super) trait Products: Copy {
 
     /// # Safety
     ///
-    /// `from` points to `KEPT` weights.
+    /// `from` points to `LENGTH` weights.
     unsafe fn weights(self, from: *const Self::W) -> Self::V;
 
     /// # Safety
     ///
-    /// `from` points to `KEPT` inputs.
+    /// `from` points to `LENGTH` inputs.
     unsafe fn inputs(self, from: *const Self::X) -> Self::V;
 
-    /// The shift, `KEPT` times.
+    /// The shift, `LENGTH` times.
     fn shift(self, x: Self::X) -> Self::V;
-
-    /// The places that a row's codes name for its kept values `kept..kept + KEPT`, of 32 columns a word.
-    ///
-    /// # Safety
-    ///
-    /// `codes` points to the words of these values.
-    unsafe fn places(self, codes: *const u32, kept: usize) -> Self::At;
-
-    /// The kept of `2·KEPT` inputs.
-    fn pick(self, low: Self::V, high: Self::V, at: Self::At) -> Self::V;
 
     fn add(self, sum: Self::Sum, w: Self::V, x: Self::V) -> Self::Sum;
 
@@ -69,13 +61,9 @@ pub(super) trait Products: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Wide<S, T>(pub S, pub PhantomData<T>);
 
-/// 8-bit integers in f32, exactly: no lane of a sum gets more than [`EXACT`] products, each below 2¹⁴, so that
-/// none leaves the 24 bits of a significand.
+/// 8-bit integers in f32, exactly, as [`columns`](super::columns) has them.
 #[derive(Clone, Copy)]
 pub(super) struct Exact<S>(pub S);
-
-/// Products of 8-bit integers whose sum f32 holds, whatever they are.
-const EXACT: usize = 1 << (24 - 14);
 
 /// What both have in common.
 macro_rules! in_f32 {
@@ -83,9 +71,8 @@ macro_rules! in_f32 {
         type W = $W;
         type X = f32;
         type V = S::F;
-        type At = S::I;
         type Sum = S::F;
-        const KEPT: usize = S::LANES;
+        const LENGTH: usize = S::LANES;
         const TOKENS: usize = if S::REGISTERS == 32 { 4 } else { 2 };
 
         #[inline(always)]
@@ -108,17 +95,6 @@ macro_rules! in_f32 {
         #[inline(always)]
         fn shift(self, x: f32) -> S::F {
             self.0.splat(x)
-        }
-
-        #[inline(always)]
-        unsafe fn places(self, codes: *const u32, kept: usize) -> S::I {
-            // SAFETY: the caller's promise; LANES divides the 16 kept values of a word
-            self.0.positions(unsafe { *codes.add(kept / 16) } >> (2 * (kept % 16)))
-        }
-
-        #[inline(always)]
-        fn pick(self, low: S::F, high: S::F, at: S::I) -> S::F {
-            self.0.pick(low, high, at)
         }
 
         #[inline(always)]

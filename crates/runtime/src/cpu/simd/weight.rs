@@ -1,12 +1,13 @@
 //! The types of weights, and which products each set of instructions has for them.
 
+use super::columns::{Kept, KeptExact, Whole};
 use super::dot::{self, Dot};
-use super::pack::Pack;
-use super::panels::Columns;
+use super::outer::{self, Outer};
+use super::pack::{Pack, Units, Word};
 use super::products::{Exact, Wide};
-use super::tile::{self, Tile, VECTORS};
 use super::weights::Rows;
 use super::{Element, Isa, Kernel, Simd, Widen};
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use half::{bf16, f16};
 use quickpick_format::E4m3;
 use quickpick_kernels::Weights;
@@ -15,39 +16,43 @@ use std::marker::PhantomData;
 /// What makes 8-bit integers unsigned: their lowest value becomes 0.
 pub(super) const INT8_SHIFT: u8 = 128;
 
+/// Some columns of x on their way to a panel of `width` tokens: those from `start` on, as many as the panel has room
+/// for; zeros for tokens that x does not have.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Inputs<'a, T> {
+    pub weights: Weights,
+    pub x: &'a [T],
+    pub k: usize,
+    pub start: usize,
+    pub width: usize,
+}
+
 /// A type of weights and inputs.
 pub(in crate::cpu) trait Weight: Element {
-    /// Tokens of a panel, where panels are ever better than dot products.
-    fn panel(isa: Isa, _: Weights) -> Option<usize> {
-        Some(VECTORS * isa.lanes())
+    /// Bytes of an input as the products take it.
+    fn input_bytes(isa: Isa, weights: Weights) -> usize {
+        wide_bytes(isa, weights)
     }
 
-    /// Rows of a panel of k columns.
-    fn panel_rows(_: Isa, k: usize) -> usize {
-        k
+    /// Packs inputs as outer products take them.
+    fn pack(isa: Isa, job: Inputs<'_, Self>, panel: &mut [u8]) {
+        pack_words::<Self, _>(isa, isa.unit(), job, panel);
     }
 
-    /// Makes the rows from `start` on of a panel of x, `tokens × k`; those of tokens that are not there are zeros.
-    fn pack(isa: Isa, x: &[Self], k: usize, start: usize, width: usize, panel: &mut [f32]) {
-        isa.run(Pack { x, k, start, width, panel });
+    /// Tokens from which on dense weights are faster by outer products, if ever.
+    const MANY: usize = 32;
+
+    /// The job's products, as outer products.
+    fn outer(isa: Isa, job: Outer<'_, Self>) {
+        isa.run(InF32(job));
     }
 
-    /// The job's products, with panels.
-    fn tile(isa: Isa, job: Tile<'_, Self>) {
-        isa.run(ByColumns(job));
-    }
-
-    /// f32s of room that [`Self::prepare`] needs for as many inputs.
-    fn room(_: Isa, inputs: usize) -> usize {
-        inputs
-    }
-
-    /// Inputs as the products take them: widened to f32.
-    fn prepare<'a>(isa: Isa, x: &'a [Self], room: &'a mut [f32]) -> &'a [u8] {
+    /// Inputs as dot products take them, in room for them.
+    fn prepare<'a>(isa: Isa, x: &'a [Self], room: &'a mut [u8]) -> &'a [u8] {
         widened(isa, x, room)
     }
 
-    /// The job's products.
+    /// The job's products, as dot products.
     fn dot(isa: Isa, job: Dot<'_, Self>) {
         isa.run(InF32(job));
     }
@@ -58,40 +63,28 @@ impl Weight for f16 {}
 impl Weight for E4m3 {}
 
 impl Weight for bf16 {
-    fn panel(isa: Isa, weights: Weights) -> Option<usize> {
-        let dots = isa.has_pairs() && weights == Weights::Dense;
-        (!dots).then_some(VECTORS * isa.lanes())
+    fn input_bytes(isa: Isa, weights: Weights) -> usize {
+        if isa.has_pairs() { 2 } else { wide_bytes(isa, weights) }
     }
 
-    fn panel_rows(isa: Isa, k: usize) -> usize {
-        if isa.has_pairs() { k / 2 } else { k }
-    }
-
-    fn pack(isa: Isa, x: &[Self], k: usize, start: usize, width: usize, panel: &mut [f32]) {
+    fn pack(isa: Isa, job: Inputs<'_, Self>, panel: &mut [u8]) {
         match isa.has_pairs() {
-            true => {
-                let x: &[[bf16; 2]] = bytemuck::cast_slice(x);
-                isa.run(Pack { x, k: k / 2, start, width, panel });
-            }
-            false => isa.run(Pack { x, k, start, width, panel }),
+            true => pack_words::<[bf16; 2], _>(isa, [2, 1], job, panel),
+            false => pack_words::<bf16, _>(isa, isa.unit(), job, panel),
         }
     }
 
-    fn tile(isa: Isa, job: Tile<'_, Self>) {
+    fn outer(isa: Isa, job: Outer<'_, Self>) {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16(_, pairs) => pairs.tile_bf16(job),
-            _ => isa.run(ByColumns(job)),
+            Isa::Avx512Bf16(s, pairs) => pairs.outer_bf16(s, job),
+            _ => isa.run(InF32(job)),
         }
     }
 
-    fn room(isa: Isa, inputs: usize) -> usize {
-        if isa.has_pairs() { 0 } else { inputs }
-    }
-
-    fn prepare<'a>(isa: Isa, x: &'a [Self], room: &'a mut [f32]) -> &'a [u8] {
+    fn prepare<'a>(isa: Isa, x: &'a [Self], room: &'a mut [u8]) -> &'a [u8] {
         if isa.has_pairs() {
-            return bytemuck::cast_slice(x);
+            return cast_slice(x);
         }
         widened(isa, x, room)
     }
@@ -106,19 +99,33 @@ impl Weight for bf16 {
 }
 
 impl Weight for i8 {
-    fn panel(_: Isa, _: Weights) -> Option<usize> {
-        None
+    const MANY: usize = usize::MAX;
+
+    fn input_bytes(isa: Isa, weights: Weights) -> usize {
+        if isa.has_pairs() { 1 } else { wide_bytes(isa, weights) }
     }
 
-    fn room(isa: Isa, inputs: usize) -> usize {
-        if isa.has_pairs() { inputs.div_ceil(4) } else { inputs }
+    fn pack(isa: Isa, job: Inputs<'_, Self>, panel: &mut [u8]) {
+        if !isa.has_pairs() {
+            return pack_words::<i8, _>(isa, isa.unit(), job, panel);
+        }
+        pack_words::<[i8; 4], _>(isa, [2, 1], job, panel);
+        panel.iter_mut().for_each(|x| *x = unsigned(x.cast_signed()));
     }
 
-    fn prepare<'a>(isa: Isa, x: &'a [Self], room: &'a mut [f32]) -> &'a [u8] {
+    fn outer(isa: Isa, job: Outer<'_, Self>) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16(_, pairs) => pairs.outer_i8(job),
+            _ => isa.run(ExactInF32(job)),
+        }
+    }
+
+    fn prepare<'a>(isa: Isa, x: &'a [Self], room: &'a mut [u8]) -> &'a [u8] {
         if isa.has_pairs() {
-            let room = &mut bytemuck::cast_slice_mut(room)[..x.len()];
+            let room = &mut room[..x.len()];
             for (to, x) in room.iter_mut().zip(x) {
-                *to = x.cast_unsigned().wrapping_add(INT8_SHIFT);
+                *to = unsigned(*x);
             }
             return room;
         }
@@ -134,15 +141,43 @@ impl Weight for i8 {
     }
 }
 
-fn widened<'a, T: Element>(isa: Isa, x: &[T], room: &'a mut [f32]) -> &'a [u8] {
-    let room = &mut room[..x.len()];
-    isa.run(Widen { from: x, to: &mut *room });
-    bytemuck::cast_slice(room)
+/// As f32s, of 2:4 weights' as many as one is picked from.
+fn wide_bytes(isa: Isa, weights: Weights) -> usize {
+    match weights {
+        Weights::Sparse24 => 4 * isa.unit()[1],
+        Weights::Dense => 4,
+    }
 }
 
-struct InF32<'a, T>(Dot<'a, T>);
+fn unsigned(x: i8) -> u8 {
+    x.cast_unsigned().wrapping_add(INT8_SHIFT)
+}
 
-impl<T: Element> Kernel for InF32<'_, T> {
+fn widened<'a, T: Element>(isa: Isa, x: &[T], room: &'a mut [u8]) -> &'a [u8] {
+    let room = &mut room[..4 * x.len()];
+    isa.run(Widen { from: x, to: cast_slice_mut(room) });
+    room
+}
+
+/// As words W, widened or as they are: by units, of which 2:4 weights pick, or word by word.
+fn pack_words<W: Word + Pod, T: Pod>(
+    isa: Isa,
+    [unit, copies]: [usize; 2],
+    job: Inputs<'_, T>,
+    panel: &mut [u8],
+) {
+    let (x, panel) = (cast_slice::<T, W>(job.x), cast_slice_mut(panel));
+    let columns = size_of::<W>() / size_of::<T>();
+    let (k, start, width) = (job.k / columns, job.start / columns, job.width);
+    match job.weights {
+        Weights::Sparse24 => isa.run(Units { x, k, start, width, unit, copies, panel }),
+        Weights::Dense => isa.run(Pack { x, k, start, width, panel }),
+    }
+}
+
+struct InF32<J>(J);
+
+impl<T: Element> Kernel for InF32<Dot<'_, T>> {
     type Output = ();
 
     #[inline(always)]
@@ -151,9 +186,21 @@ impl<T: Element> Kernel for InF32<'_, T> {
     }
 }
 
-struct ExactInF32<'a>(Dot<'a, i8>);
+impl<T: Element> Kernel for InF32<Outer<'_, T>> {
+    type Output = ();
 
-impl Kernel for ExactInF32<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.0.weights {
+            Rows::Sparse(..) => outer::sparse(Kept(s, PhantomData), self.0),
+            Rows::Dense(w) => outer::dense(Whole(s), s, w, self.0),
+        }
+    }
+}
+
+struct ExactInF32<J>(J);
+
+impl Kernel for ExactInF32<Dot<'_, i8>> {
     type Output = ();
 
     #[inline(always)]
@@ -162,17 +209,11 @@ impl Kernel for ExactInF32<'_> {
     }
 }
 
-struct ByColumns<'a, T>(Tile<'a, T>);
-
-impl<T: Element> Kernel for ByColumns<'_, T> {
+impl Kernel for ExactInF32<Outer<'_, i8>> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let p = Columns(s, PhantomData);
-        match self.0.weights {
-            Rows::Sparse(..) => tile::sparse(p, self.0),
-            Rows::Dense(_) => tile::dense(p, self.0),
-        }
+        outer::sparse(KeptExact(s), self.0)
     }
 }

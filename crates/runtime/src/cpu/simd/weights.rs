@@ -1,34 +1,28 @@
 //! The weights of a task: some rows of W.
 
-/// Rows of W, row-major without gaps, or in the order [`Rows4`](quickpick_format::Order::Rows4).
+/// Rows of W, row-major without gaps, or in the order [`Strips`](quickpick_format::Order::Strips).
 #[derive(Clone, Copy)]
 pub(in crate::cpu) enum Rows<'a, T> {
     /// `rows × k` elements.
     Dense(&'a [T]),
-    /// Kept values and metadata words, in blocks of [`BLOCK_ROWS`] rows × [`BLOCK_COLUMNS`] columns.
+    /// Kept values and metadata words of strips of [`STRIP`] rows.
     Sparse(&'a [T], &'a [u32]),
 }
 
-/// Rows of a block of 2:4 weights.
-pub(in crate::cpu) const BLOCK_ROWS: usize = 4;
-/// Columns of a block.
-pub(super) const BLOCK_COLUMNS: usize = 128;
-/// Kept values of one row of a block.
-pub(super) const BLOCK_KEPT: usize = BLOCK_COLUMNS / 2;
-/// Metadata words of one row of a block.
-pub(super) const BLOCK_WORDS: usize = BLOCK_COLUMNS / 32;
+/// Rows of a strip.
+pub(in crate::cpu) const STRIP: usize = 16;
 
 impl<'a, T> Rows<'a, T> {
-    /// `count` rows from `start` on. Of 2:4 weights `start` is a multiple of [`BLOCK_ROWS`], and so is
-    /// `count`, but where the matrix ends.
+    /// `count` rows from `start` on. Of 2:4 weights `start` is a multiple of [`STRIP`], and so is `count`, but where
+    /// the matrix ends.
     pub(in crate::cpu) fn part(self, start: usize, count: usize, k: usize) -> Self {
         match self {
             Self::Dense(w) => Self::Dense(&w[start * k..][..count * k]),
             Self::Sparse(v, c) => {
-                let (start, count) = (start * blocks(k), padded(count) * blocks(k));
+                let count = count.next_multiple_of(STRIP);
                 Self::Sparse(
-                    &v[start * BLOCK_KEPT..][..count * BLOCK_KEPT],
-                    &c[start * BLOCK_WORDS..][..count * BLOCK_WORDS],
+                    &v[start * k / 2..][..count * k / 2],
+                    &c[start * k / 32..][..count * k / 32],
                 )
             }
         }
@@ -39,18 +33,10 @@ impl<'a, T> Rows<'a, T> {
         match self {
             Self::Dense(w) => assert_eq!(w.len(), rows * k, "elements of W"),
             Self::Sparse(v, c) => {
-                assert_eq!(v.len(), padded(rows) * blocks(k) * BLOCK_KEPT, "kept values of W");
-                assert_eq!(c.len(), padded(rows) * blocks(k) * BLOCK_WORDS, "metadata words of W");
+                let rows = rows.next_multiple_of(STRIP);
+                assert_eq!(v.len(), rows * k / 2, "kept values of W");
+                assert_eq!(c.len(), rows * k / 32, "metadata words of W");
             }
         }
     }
-}
-
-/// Blocks along k.
-pub(super) fn blocks(k: usize) -> usize {
-    k.div_ceil(BLOCK_COLUMNS)
-}
-
-fn padded(rows: usize) -> usize {
-    rows.next_multiple_of(BLOCK_ROWS)
 }
