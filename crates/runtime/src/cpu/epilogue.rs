@@ -1,10 +1,10 @@
 //! From f32 sums to y: scales, bias, activation, residual, rounding; transposed or not.
 
 use super::math::{gelu, silu};
+use super::simd::tiles::Tile;
 use super::simd::weights::STRIP;
 use super::simd::{Element, Isa, Kernel, SQUARE, Simd, SimdExt};
 use quickpick_kernels::{Activation, Epilogue as Rule};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// What happens to the sums of a layer of m output features and n tokens.
@@ -18,56 +18,86 @@ pub(super) struct Epilogue<'a> {
     pub n: usize,
 }
 
+/// Sums of a task: of strips from feature `start` on and of these tokens, `width` in memory with those that were added:
+/// `sums[(s·width + t)·16 + r]`.
+#[derive(Clone)]
+pub(super) struct Sums<'a> {
+    pub sums: &'a [f32],
+    pub width: usize,
+    pub start: usize,
+    pub tokens: Range<usize>,
+}
+
 impl Epilogue<'_> {
-    /// Sums of these tokens lie by strips of rows, `width` tokens each: `sums[(s·width + t)·16 + r]`; y and residual
-    /// are those of the layer.
+    /// Writes the task's outputs of these tokens; the residual is the layer's.
     pub(super) fn run<O: Element>(
         &self,
         isa: Isa,
-        sums: &[f32],
-        width: usize,
-        tokens: Range<usize>,
+        sums: Sums<'_>,
         residual: &[O],
-        y: &mut [O],
+        tile: &mut Tile<'_, O>,
     ) {
-        let sums = Sums { epilogue: *self, sums, width, first: tokens.start };
-        if self.rule.transposed {
-            // a task takes a strip's rows
-            return y.par_chunks_mut(STRIP * self.n).enumerate().for_each(|(strip, y)| {
-                let start = strip * STRIP * self.n;
-                let residual = if self.rule.residual { &residual[start..][..y.len()] } else { &[] };
-                isa.run(Features { sums, strip, tokens: tokens.clone(), residual, y });
-            });
-        }
-        // a task takes as many tokens as a cache line has sums, or one
-        let group = if tokens.len() < SQUARE { 1 } else { SQUARE };
-        let y = &mut y[tokens.start * self.m..tokens.end * self.m];
-        y.par_chunks_mut(group * self.m).enumerate().for_each(|(i, y)| {
-            let token = tokens.start + i * group;
-            let start = token * self.m;
-            let residual = if self.rule.residual { &residual[start..][..y.len()] } else { &[] };
-            isa.run(Tokens { sums, token, residual, y });
-        });
+        isa.run(Task { epilogue: *self, sums, residual, tile });
     }
 }
 
-/// All sums of a pass, from token `first` on.
-#[derive(Clone, Copy)]
-struct Sums<'a> {
+struct Task<'a, 't, O> {
     epilogue: Epilogue<'a>,
-    sums: &'a [f32],
-    width: usize,
-    first: usize,
+    sums: Sums<'a>,
+    residual: &'a [O],
+    tile: &'a mut Tile<'t, O>,
 }
 
-impl Sums<'_> {
-    /// A token's outputs of a strip before the residual; those of rows past m are whatever.
+impl<O: Element> Kernel for Task<'_, '_, O> {
+    type Output = ();
+
     #[inline(always)]
-    fn outputs(&self, strip: usize, token: usize) -> [f32; STRIP] {
-        let Epilogue { rule, w_scale, x_scale, bias, m, .. } = self.epilogue;
-        let mut z = [0.0; STRIP];
-        z.copy_from_slice(&self.sums[(strip * self.width + token - self.first) * STRIP..][..STRIP]);
-        let rows = strip * STRIP..m.min((strip + 1) * STRIP);
+    fn run<S: Simd>(self, s: S) {
+        let Self { epilogue, sums, residual, tile } = self;
+        let Epilogue { rule, m, n, .. } = epilogue;
+        let Sums { sums, width, start, tokens } = sums;
+        let features = m.min(start + sums.len() / width) - start;
+        for first in tokens.clone().step_by(SQUARE) {
+            let some = first..tokens.end.min(first + SQUARE);
+            for column in (0..features).step_by(STRIP) {
+                let rows = start + column..start + features.min(column + STRIP);
+                let strip = &sums[column * width + (first - tokens.start) * STRIP..];
+                let mut square = [[0.0; STRIP]; SQUARE];
+                for ((z, sums), token) in
+                    square.iter_mut().zip(strip.chunks(STRIP)).zip(some.clone())
+                {
+                    z.copy_from_slice(sums);
+                    epilogue.outputs(z, rows.clone(), token);
+                }
+                if !rule.transposed {
+                    for (z, token) in square.iter_mut().zip(some.clone()) {
+                        if rule.residual {
+                            add(s, &residual[token * m + rows.start..][..rows.len()], z);
+                        }
+                        s.narrow(&z[..rows.len()], &mut tile.line(token)[column..][..rows.len()]);
+                    }
+                    continue;
+                }
+                let mut lines = [[0.0; SQUARE]; STRIP];
+                let strides = [STRIP, SQUARE];
+                s.transpose_square(square.as_flattened(), lines.as_flattened_mut(), strides);
+                for (z, row) in lines.iter_mut().zip(rows) {
+                    if rule.residual {
+                        add(s, &residual[row * n + first..][..some.len()], z);
+                    }
+                    let y = &mut tile.line(row - start)[some.clone()];
+                    s.narrow(&z[..some.len()], y);
+                }
+            }
+        }
+    }
+}
+
+impl Epilogue<'_> {
+    /// A token's outputs before the residual, of a strip's sums; those of rows past m are whatever.
+    #[inline(always)]
+    fn outputs(&self, z: &mut [f32; STRIP], rows: Range<usize>, token: usize) {
+        let Self { rule, w_scale, x_scale, bias, .. } = *self;
         if rule.scales {
             for (z, w_scale) in z.iter_mut().zip(&w_scale[rows.clone()]) {
                 *z *= w_scale * x_scale[token];
@@ -80,73 +110,9 @@ impl Sums<'_> {
         }
         match rule.activation {
             Activation::None => {}
-            Activation::Relu => z = z.map(|x| x.max(0.0)),
+            Activation::Relu => *z = z.map(|x| x.max(0.0)),
             Activation::Gelu => z.iter_mut().for_each(|x| *x = gelu(*x)),
             Activation::Silu => z.iter_mut().for_each(|x| *x = silu(*x)),
-        }
-        z
-    }
-}
-
-/// Some tokens from `token` on: y and residual `tokens × m`.
-struct Tokens<'a, O> {
-    sums: Sums<'a>,
-    token: usize,
-    residual: &'a [O],
-    y: &'a mut [O],
-}
-
-impl<O: Element> Kernel for Tokens<'_, O> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { sums, token, residual, y } = self;
-        let m = sums.epilogue.m;
-        for (strip, start) in (0..m).step_by(STRIP).enumerate() {
-            let rows = STRIP.min(m - start);
-            for (t, y) in y.chunks_exact_mut(m).enumerate() {
-                let mut z = sums.outputs(strip, token + t);
-                if sums.epilogue.rule.residual {
-                    add(s, &residual[t * m + start..][..rows], &mut z);
-                }
-                s.narrow(&z[..rows], &mut y[start..][..rows]);
-            }
-        }
-    }
-}
-
-/// A strip's rows: y and residual `rows × n`.
-struct Features<'a, O> {
-    sums: Sums<'a>,
-    strip: usize,
-    tokens: Range<usize>,
-    residual: &'a [O],
-    y: &'a mut [O],
-}
-
-impl<O: Element> Kernel for Features<'_, O> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { sums, strip, tokens, residual, y } = self;
-        let n = sums.epilogue.n;
-        for start in tokens.clone().step_by(SQUARE) {
-            let len = SQUARE.min(tokens.end - start);
-            let mut square = [[0.0; STRIP]; SQUARE];
-            for (t, z) in square[..len].iter_mut().enumerate() {
-                *z = sums.outputs(strip, start + t);
-            }
-            let mut rows = [[0.0; SQUARE]; STRIP];
-            let strides = [STRIP, SQUARE];
-            s.transpose_square(square.as_flattened(), rows.as_flattened_mut(), strides);
-            for (r, (y, z)) in y.chunks_exact_mut(n).zip(&mut rows).enumerate() {
-                if sums.epilogue.rule.residual {
-                    add(s, &residual[r * n + start..][..len], z);
-                }
-                s.narrow(&z[..len], &mut y[start..][..len]);
-            }
         }
     }
 }

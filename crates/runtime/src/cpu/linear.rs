@@ -1,13 +1,14 @@
 //! Linear layers: how the products of `simd/dot.rs` and `simd/outer.rs` are cut into tasks.
 //!
-//! Tokens are taken [`PASS`] at a time. 2:4 weights always, and dense ones where many tokens make it worth their
-//! transposition, are multiplied as outer products with panels of x; else as dot products. Either way tasks take strips
-//! of W, sums land in scratch memory, by strip, token and row, and the epilogue carries them to y.
+//! Tokens are taken [`PASS`] at a time. 2:4 weights always, and dense ones where there are many tokens, are multiplied as
+//! outer products with panels of x; else as dot products. A task takes strips of W: sums land in its thread's memory, by
+//! strip, token and row, and the epilogue carries them to y.
 
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Sums};
 use super::memory::Views;
 use super::simd::dot::Dot;
 use super::simd::outer::{self, Outer};
+use super::simd::tiles::tiles;
 use super::simd::weights::{Rows, STRIP};
 use super::simd::{Element, Inputs, Isa, Weight};
 use bytemuck::{Pod, cast_slice_mut};
@@ -15,6 +16,7 @@ use half::{bf16, f16};
 use quickpick_format::E4m3;
 use quickpick_kernels::{DType, Linear, Problem, Weights};
 use rayon::prelude::*;
+use std::cell::RefCell;
 
 /// Tokens that one pass over W serves, at most: bounds the scratch memory.
 const PASS: usize = 256;
@@ -31,7 +33,12 @@ const TASKS: usize = 4;
 /// Columns of x in a task of packing.
 const PACK_COLUMNS: usize = 512;
 
-/// f32s of scratch: x as the products take it, then the sums.
+thread_local! {
+    /// Sums of the task that a thread is at: they stay in its cache.
+    static SUMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// f32s of scratch: x as the products take it.
 pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
     match p.dtype {
         DType::F32 => scratch_of::<f32>(p, isa),
@@ -43,11 +50,10 @@ pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
 }
 
 fn scratch_of<T: Weight>(p: &Linear, isa: Isa) -> usize {
-    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
-    let passes = [n.min(PASS), n % PASS];
+    let passes = [PASS.min(p.n as usize), p.n as usize % PASS];
     let needs = passes.map(|tokens| {
         let width = width::<T>(isa, p.weights, tokens).unwrap_or(tokens);
-        input_floats::<T>(isa, p.weights, width * k) + m.next_multiple_of(STRIP) * width
+        (width * p.k as usize * T::input_bytes(isa, p.weights)).div_ceil(4)
     });
     needs[0].max(needs[1])
 }
@@ -58,11 +64,6 @@ fn width<T: Weight>(isa: Isa, weights: Weights, tokens: usize) -> Option<usize> 
         Weights::Sparse24 => Some(outer::padded(tokens, isa.panel())),
         Weights::Dense => (tokens >= T::MANY).then(|| tokens.next_multiple_of(STRIP)),
     }
-}
-
-/// Room for inputs; the sums start at a cache line.
-fn input_floats<T: Weight>(isa: Isa, weights: Weights, inputs: usize) -> usize {
-    (inputs * T::input_bytes(isa, weights)).div_ceil(4).next_multiple_of(16)
 }
 
 /// A layer's operands: weights and x of T, y and residual of O.
@@ -110,56 +111,67 @@ pub(super) fn run<T: Weight, O: Element>(
         let x = &x[tokens.start * k..tokens.end * k];
         let panels = width::<T>(isa, p.weights, tokens.len());
         let width = panels.unwrap_or(tokens.len());
-        let (room, sums) = scratch.split_at_mut(input_floats::<T>(isa, p.weights, width * k));
-        let room = &mut cast_slice_mut(room)[..width * k * T::input_bytes(isa, p.weights)];
-        let sums = &mut sums[..m.next_multiple_of(STRIP) * width];
-        let strips = strips(m, width, k * size_of::<T>());
-        let tasks = sums.par_chunks_mut(strips * STRIP * width).enumerate();
-        let part = |task: usize| {
-            let start = task * strips * STRIP;
-            weights.part(start, (strips * STRIP).min(m - start), k)
+        let room = &mut cast_slice_mut(scratch)[..width * k * T::input_bytes(isa, p.weights)];
+        let x = match panels {
+            None => T::prepare(isa, x, room),
+            Some(_) => pack(isa, p.weights, x, k, room),
         };
-        match (panels, weights) {
-            (None, Rows::Dense(_)) => {
-                let x = T::prepare(isa, x, room);
-                tasks.for_each(|(task, out)| {
-                    let Rows::Dense(w) = part(task) else { return };
-                    T::dot(isa, Dot { w, x, k, n: width, out });
-                });
-            }
-            _ => {
-                pack(isa, p.weights, x, k, room);
-                let x = &*room;
-                tasks.for_each(|(task, out)| {
-                    T::outer(isa, Outer { weights: part(task), x, k, tokens: tokens.len(), out });
-                });
-            }
-        }
-        epilogue.run(isa, sums, width, tokens, residual, y);
+        let features = STRIP * strips(m, width, k * size_of::<T>());
+        let tiles = tiles(y, m, n, epilogue.rule.transposed, features);
+        tiles.enumerate().for_each(|(i, mut tile)| {
+            let start = i * features;
+            let rows = features.min(m - start);
+            let weights = weights.part(start, rows, k);
+            SUMS.with_borrow_mut(|sums| {
+                let len = rows.next_multiple_of(STRIP) * width;
+                if sums.len() < len {
+                    sums.resize(len, 0.0);
+                }
+                let out = &mut sums[..len];
+                match (panels, weights) {
+                    (None, Rows::Dense(w)) => T::dot(isa, Dot { w, x, k, n: width, out }),
+                    _ => T::outer(isa, Outer { weights, x, k, tokens: tokens.len(), out }),
+                }
+                let sums = Sums { sums: &sums[..len], width, start, tokens: tokens.clone() };
+                epilogue.run(isa, sums, residual, &mut tile);
+            });
+        });
     }
 }
 
 /// Packs x, `tokens × k`, into panels.
-fn pack<T: Weight>(isa: Isa, weights: Weights, x: &[T], k: usize, mut room: &mut [u8]) {
-    let (bytes, tokens) = (T::input_bytes(isa, weights), x.len() / k);
-    let mut panels = Vec::new();
-    let mut token = 0;
-    while token < tokens {
-        let width = match weights {
-            Weights::Sparse24 => outer::panel(tokens - token, isa.panel()),
-            Weights::Dense => STRIP,
-        };
-        let (panel, rest) = room.split_at_mut(width * k * bytes);
-        panels.push((token, width, panel));
-        (token, room) = (token + width, rest);
-    }
-    panels.into_par_iter().for_each(|(token, width, panel)| {
-        let x = &x[token * k..x.len().min((token + width) * k)];
-        panel.par_chunks_mut(PACK_COLUMNS * width * bytes).enumerate().for_each(|(i, panel)| {
+fn pack<'a, T: Weight>(
+    isa: Isa,
+    weights: Weights,
+    x: &[T],
+    k: usize,
+    room: &'a mut [u8],
+) -> &'a [u8] {
+    let bytes = k * T::input_bytes(isa, weights);
+    let most = if weights == Weights::Dense { STRIP } else { isa.panel() };
+    let panel = |(x, panel): (&[T], &mut [u8])| {
+        let width = panel.len() / bytes;
+        panel.par_chunks_mut(PACK_COLUMNS * panel.len() / k).enumerate().for_each(|(i, panel)| {
             let start = i * PACK_COLUMNS;
             T::pack(isa, Inputs { weights, x, k, start, width }, panel);
         });
-    });
+    };
+    // whole panels, and what is left in panels of its own
+    let tokens = x.len() / k;
+    let whole = tokens / most * most;
+    let (panels, mut rest) = room.split_at_mut(whole * bytes);
+    x.par_chunks_exact(most * k).zip(panels.par_chunks_mut(most * bytes)).for_each(panel);
+    let mut token = whole;
+    while token < tokens {
+        let width = match weights {
+            Weights::Sparse24 => outer::panel(tokens - token, most),
+            Weights::Dense => STRIP,
+        };
+        let (first, others) = rest.split_at_mut(width * bytes);
+        panel((&x[token * k..tokens.min(token + width) * k], first));
+        (token, rest) = (token + width, others);
+    }
+    room
 }
 
 /// Strips in a task.

@@ -2,9 +2,10 @@
 //! entry's value multiplies the panel row of its column, the neighbouring tokens of one input feature.
 //! Tasks take rows of R; sums land in scratch memory, and the epilogue carries them to y.
 
-use super::epilogue::Epilogue;
+use super::epilogue::{Epilogue, Sums};
 use super::memory::Views;
 use super::simd::pack::Pack;
+use super::simd::tiles::tiles;
 use super::simd::weights::STRIP;
 use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
 use quickpick_kernels::{Epilogue as Rule, Problem, SpmmCsr};
@@ -55,13 +56,20 @@ pub(super) fn run<T: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, sc
         panel.par_chunks_mut(PACK_ROWS * width).enumerate().for_each(|(i, panel)| {
             isa.run(Pack { x, k, start: i * PACK_ROWS, width, panel });
         });
-        match width {
-            1 => products::<T, 1, 8>(isa, rows, entries, panel, sums),
-            4 => products::<T, 4, 4>(isa, rows, entries, panel, sums),
-            16 => products::<T, 16, 4>(isa, rows, entries, panel, sums),
-            _ => products::<T, PASS, 1>(isa, rows, entries, panel, sums),
-        }
-        epilogue.run(isa, sums, width, tokens, residual, y);
+        let panel = &*panel;
+        let sums = sums.par_chunks_mut(ROWS * width);
+        sums.zip(tiles(y, m, n, false, ROWS)).enumerate().for_each(|(i, (sums, mut tile))| {
+            let start = i * ROWS;
+            let rows = &rows[start..];
+            match width {
+                1 => products::<T, 1, 8>(isa, rows, entries, panel, sums),
+                4 => products::<T, 4, 4>(isa, rows, entries, panel, sums),
+                16 => products::<T, 16, 4>(isa, rows, entries, panel, sums),
+                _ => products::<T, PASS, 1>(isa, rows, entries, panel, sums),
+            }
+            let sums = Sums { sums, width, start, tokens: tokens.clone() };
+            epilogue.run(isa, sums, residual, &mut tile);
+        });
     }
 }
 
@@ -73,10 +81,7 @@ fn products<T: Element, const W: usize, const SUMS: usize>(
     sums: &mut [f32],
 ) {
     let (panel, _) = panel.as_chunks::<W>();
-    sums.par_chunks_mut(ROWS * W).enumerate().for_each(|(i, sums)| {
-        let rows = &rows[i * ROWS..];
-        isa.run(Rows::<T, W, SUMS> { rows, entries, panel, sums, values: PhantomData });
-    });
+    isa.run(Rows::<T, W, SUMS> { rows, entries, panel, sums, values: PhantomData });
 }
 
 /// `sums[(s·W + t)·16 + r] = Σ R[16s + r]·panel[·][t]` of W tokens. A row has as many partial sums as hide the time that

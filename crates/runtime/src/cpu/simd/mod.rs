@@ -20,6 +20,7 @@ pub(super) mod pack;
 mod pairs;
 mod portable;
 mod products;
+pub(super) mod tiles;
 mod weight;
 pub(super) mod weights;
 
