@@ -130,7 +130,8 @@ pub(super) fn caps(
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),
         workgroups: limits.max_compute_workgroups_per_dimension,
-        binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        // whole vectors: bindings are padded to them
+        binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16 * 16,
         storage_buffers: limits.max_storage_buffers_per_shader_stage,
     }
 }

@@ -3,6 +3,7 @@
 use super::{Wgpu, WgpuBuffer};
 use crate::backend::Slice;
 use crate::error::Result;
+use quickpick_kernels::plan::Part;
 use quickpick_kernels::{Access, Plan};
 use std::borrow::Cow;
 use wgpu::{
@@ -25,6 +26,13 @@ pub(super) struct Kernel {
 #[derive(Clone, Debug)]
 pub struct WgpuStep {
     pipeline: wgpu::ComputePipeline,
+    /// One, or the plan's parts.
+    dispatches: Vec<Dispatch>,
+}
+
+/// A launch of the plan.
+#[derive(Clone, Debug)]
+struct Dispatch {
     group: wgpu::BindGroup,
     grid: [u32; 3],
     /// The parameters, where they are immediates; else the group binds them.
@@ -36,12 +44,13 @@ impl WgpuStep {
     /// pipeline, bind group 0 and, if the device has them, immediates.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.group, &[]);
-        if let Some(params) = &self.immediates {
-            pass.set_immediates(0, bytemuck::cast_slice(params));
+        for Dispatch { group, grid: [x, y, z], immediates } in &self.dispatches {
+            pass.set_bind_group(0, group, &[]);
+            if let Some(params) = immediates {
+                pass.set_immediates(0, bytemuck::cast_slice(params));
+            }
+            pass.dispatch_workgroups(*x, *y, *z);
         }
-        let [x, y, z] = self.grid;
-        pass.dispatch_workgroups(x, y, z);
     }
 }
 
@@ -113,34 +122,46 @@ impl Kernel {
     ) -> Result<WgpuStep> {
         let name = plan.spec.to_string();
         backend.guarded(&format!("binding {name}"), || {
-            let uniform = (!self.immediates).then(|| uniform(&backend.device, &name, &plan.params));
-            let bound =
-                plan.bindings.iter().zip(operands).map(|(binding, operand)| match operand {
-                    Some(slice) if binding.is_present() => {
-                        slice.buffer.part(slice.offset, binding.bytes)
+            let launches = plan.launches().into_iter();
+            let dispatches =
+                launches.map(|part| self.dispatch(backend, &name, plan, part, operands)).collect();
+            WgpuStep { pipeline: self.pipeline.clone(), dispatches }
+        })
+    }
+
+    fn dispatch(
+        &self,
+        backend: &Wgpu,
+        name: &str,
+        plan: &Plan,
+        part: Part,
+        operands: &[Option<Slice<WgpuBuffer>>],
+    ) -> Dispatch {
+        let Part { grid, ranges, params } = part;
+        let uniform = (!self.immediates).then(|| uniform(&backend.device, name, &params));
+        let bound =
+            plan.bindings.iter().zip(&ranges).zip(operands).map(|((binding, range), operand)| {
+                match operand {
+                    Some(slice) if !range.is_empty() => {
+                        slice.buffer.part(slice.offset + range.start, range.end - range.start)
                     }
                     _ if binding.access == Access::Read => backend.absent_read.whole(),
                     _ => backend.absent_written.whole(),
-                });
-            let params = uniform.iter().map(|buffer| buffer.as_entire_binding());
-            let entries = Vec::from_iter(
-                bound
-                    .chain(params)
-                    .zip(0..)
-                    .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }),
-            );
-            let group = backend.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&name),
-                layout: &self.layout,
-                entries: &entries,
+                }
             });
-            WgpuStep {
-                pipeline: self.pipeline.clone(),
-                group,
-                grid: plan.grid,
-                immediates: self.immediates.then(|| plan.params.clone()),
-            }
-        })
+        let words = uniform.iter().map(|buffer| buffer.as_entire_binding());
+        let entries = Vec::from_iter(
+            bound
+                .chain(words)
+                .zip(0..)
+                .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }),
+        );
+        let group = backend.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(name),
+            layout: &self.layout,
+            entries: &entries,
+        });
+        Dispatch { group, grid, immediates: self.immediates.then_some(params) }
     }
 }
 
