@@ -1,10 +1,11 @@
 //! Compiled kernels and the steps made from them.
 
+use super::pipelines::Pipelines;
 use super::{Wgpu, WgpuBuffer};
 use crate::backend::Slice;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use quickpick_kernels::plan::Part;
-use quickpick_kernels::{Access, Plan};
+use quickpick_kernels::{Access, Plan, Unsupported};
 use std::borrow::Cow;
 use wgpu::{
     BindGroupLayoutEntry, BindingType, BufferBindingType, BufferUsages, Features, ShaderStages,
@@ -65,6 +66,7 @@ impl Kernel {
             && bytes <= device.limits().max_immediate_size;
         let replaced = immediate.then(|| with_immediates(text, plan.bindings.len())).flatten();
         let immediates = replaced.is_some();
+        check_bindings(&device.limits(), plan, immediates)?;
         let text = replaced.map_or(Cow::Borrowed(text), Cow::Owned);
         backend.guarded(&format!("compiling {name}"), || {
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -107,7 +109,7 @@ impl Kernel {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: backend.pipelines.get().map(Pipelines::compiling),
             });
             Self { pipeline, layout, immediates }
         })
@@ -165,6 +167,25 @@ impl Kernel {
     }
 }
 
+/// What a bind group needs of the device besides the rules of plans, which wgpu would put in words of its own.
+fn check_bindings(limits: &wgpu::Limits, plan: &Plan, immediates: bool) -> Result<()> {
+    let uniforms = u64::from(!immediates);
+    let bytes = uniforms * uniform_words(&plan.params) as u64 * 4;
+    let bindings = plan.bindings.len() as u64 + uniforms;
+    for (what, needs, has) in [
+        ("bind groups", 1, limits.max_bind_groups.into()),
+        ("bindings of a group", bindings, limits.max_bindings_per_bind_group.into()),
+        ("uniform buffers", uniforms, limits.max_uniform_buffers_per_shader_stage.into()),
+        ("bytes in a uniform binding", bytes, limits.max_uniform_buffer_binding_size),
+    ] {
+        if needs > has {
+            let why = Unsupported::Limit { what, needs, has };
+            return Err(Error::Unsupported { kernel: plan.spec.to_string(), why });
+        }
+    }
+    Ok(())
+}
+
 /// The text with its parameters, binding number `binding`, as immediates; `None` if it declares none such.
 fn with_immediates(text: &str, binding: usize) -> Option<String> {
     let uniform = format!("@group(0) @binding({binding}) var<uniform> params: Params;");
@@ -172,10 +193,15 @@ fn with_immediates(text: &str, binding: usize) -> Option<String> {
     Some(format!("{before}var<immediate> params: Params;{after}"))
 }
 
-/// A uniform buffer of the parameters, padded to 16 bytes.
+/// Words of the uniform buffer: the parameters, padded to 16 bytes.
+fn uniform_words(params: &[u32]) -> usize {
+    params.len().next_multiple_of(4).max(4)
+}
+
+/// A uniform buffer of the parameters.
 fn uniform(device: &wgpu::Device, label: &str, params: &[u32]) -> wgpu::Buffer {
     let mut words = params.to_vec();
-    words.resize(params.len().next_multiple_of(4).max(4), 0);
+    words.resize(uniform_words(params), 0);
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: 4 * words.len() as u64,

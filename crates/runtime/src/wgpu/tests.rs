@@ -1,5 +1,8 @@
 //! The backend alone, with small shaders of its own: memory, order, every error.
 
+mod limits;
+mod pipelines;
+
 use super::kernel::Kernel;
 use super::{Wgpu, WgpuBuffer, adapters};
 use crate::backend::{Backend, Slice};
