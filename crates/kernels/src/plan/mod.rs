@@ -6,6 +6,9 @@
 //! The host's functions take both as slices. An absent binding is a null pointer, a small buffer of
 //! the runtime's, or an empty slice; a tensor map of an absent binding is 128 zero bytes, which the kernel
 //! does not use.
+//!
+//! Where a device of wgpu binds less at a time than an operand has, a plan is several such launches:
+//! [`Plan::launches`].
 
 mod csr;
 mod linear;

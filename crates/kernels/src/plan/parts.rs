@@ -16,7 +16,7 @@ use core::ops::Range;
 pub const ALIGNMENT: u64 = 256;
 
 /// Features are cut at multiples of this: whole alignments of whatever has a byte or more for each of them, and
-/// whole tiles of every kernel.
+/// whole tiles of the kernels.
 const FEATURES: u32 = ALIGNMENT as u32;
 
 /// One launch of a plan.
@@ -43,7 +43,7 @@ impl Plan {
 }
 
 /// How an operand grows.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Along {
     /// Every part needs all of it.
     Neither,
@@ -62,7 +62,7 @@ struct Operand {
 }
 
 impl Operand {
-    /// Bytes of a feature, of one token.
+    /// Bytes of a feature, of one token; 0 if it has none.
     fn feature(&self) -> u64 {
         match self.along {
             Along::Features => self.bytes / self.m,
@@ -71,7 +71,7 @@ impl Operand {
         }
     }
 
-    /// Bytes from a token to the next.
+    /// Bytes from a token to the next; 0 if it has none.
     fn token(&self) -> u64 {
         match self.along {
             Along::Tokens | Along::Both => self.bytes / self.n,
@@ -79,17 +79,22 @@ impl Operand {
         }
     }
 
-    fn range(&self, features: &Range<u32>, tokens: &Range<u32>) -> Range<u64> {
-        if self.bytes == 0 || self.along == Along::Neither {
-            return 0..self.bytes;
-        }
-        let start = features.start as u64 * self.feature() + tokens.start as u64 * self.token();
-        let last = (tokens.end - tokens.start) as u64 - 1;
-        let row = match self.along {
+    /// Bytes that a part of so many features binds, of its last token.
+    fn row(&self, features: u32) -> u64 {
+        match self.along {
+            Along::Neither => self.bytes,
             Along::Tokens => self.token(),
-            _ => (features.end - features.start) as u64 * self.feature(),
-        };
-        start..start + last * self.token() + row
+            Along::Features | Along::Both => features as u64 * self.feature(),
+        }
+    }
+
+    fn range(&self, features: &Range<u32>, tokens: &Range<u32>) -> Range<u64> {
+        let start = features.start as u64 * self.feature() + tokens.start as u64 * self.token();
+        start..start + self.len(features.end - features.start, tokens.end - tokens.start)
+    }
+
+    fn len(&self, features: u32, tokens: u32) -> u64 {
+        (tokens as u64 - 1) * self.token() + self.row(features)
     }
 }
 
@@ -104,20 +109,24 @@ pub(super) fn parts(
     if plan.bindings.iter().all(|b| b.bytes <= limit) {
         return Ok(Vec::new());
     }
-    let operand = |along, bytes| Operand { along, bytes, m: m as u64, n: n as u64 };
-    let along = |name| along(&plan.problem, name);
-    let operands = Vec::from_iter(plan.bindings.iter().map(|b| operand(along(b.name), b.bytes)));
+    let operands = Vec::from_iter(plan.bindings.iter().map(|b| Operand {
+        along: along(&plan.problem, b.name),
+        bytes: b.bytes,
+        m: m as u64,
+        n: n as u64,
+    }));
     let (features, tokens) = steps(&operands, m, n, limit)?;
+    let ranges = |size: u32, step: u32| {
+        (0..size).step_by(step as usize).map(move |from| from..size.min(from.saturating_add(step)))
+    };
     let mut parts = Vec::new();
-    for token in (0..n).step_by(tokens as usize) {
-        let tokens = token..n.min(token.saturating_add(tokens));
-        for feature in (0..m).step_by(features as usize) {
-            let features = feature..m.min(feature.saturating_add(features));
-            let Plan { grid, mut params, .. } =
-                launch(&smaller(&plan.problem, features.len() as u32, tokens.len() as u32))?;
+    for tokens in ranges(n, tokens) {
+        for features in ranges(m, features) {
+            let smaller = smaller(&plan.problem, features.len() as u32, tokens.len() as u32);
+            let Plan { grid, mut params, .. } = launch(&smaller)?;
             match plan.problem {
                 Problem::Linear(_) => params[linear::STRIDE] = m,
-                Problem::Gather(_) => params[rows::FIRST] = feature,
+                Problem::Gather(_) => params[rows::FIRST] = features.start,
                 _ => {}
             }
             let ranges = operands.iter().map(|o| o.range(&features, &tokens)).collect();
@@ -127,31 +136,17 @@ pub(super) fn parts(
     Ok(parts)
 }
 
-/// Features and tokens of a part: as many as can be, features first, for a weight is then read once.
+/// Features and tokens of a part: as many as can be, features first, for then weights are read less often.
 fn steps(operands: &[Operand], m: u32, n: u32, limit: u64) -> Result<(u32, u32), Unsupported> {
-    let longest = |features: u32, tokens: u32| {
-        let bytes = |o: &Operand| {
-            let range = o.range(&(0..features), &(0..tokens));
-            range.end - range.start
-        };
-        operands.iter().map(bytes).max().unwrap_or(0)
-    };
-    // what a token alone has of it is met below, in whole units
-    let along_features = |o: &&Operand| matches!(o.along, Along::Features | Along::Both);
-    let most = operands.iter().filter(along_features).filter(|o| o.bytes > 0);
-    let most = most.map(|o| limit / o.feature()).min();
+    let most = operands.iter().filter_map(|o| limit.checked_div(o.feature())).min();
     let features = whole(m, FEATURES, most);
-    let unit = operands.iter().map(Operand::token).filter(|&bytes| bytes > 0);
     // 256 bytes over the largest power of two that divides a token's
-    let unit = unit.map(|bytes| (ALIGNMENT as u32) >> bytes.trailing_zeros().min(8)).max();
-    let unit = unit.unwrap_or(1);
-    let most = operands.iter().filter(|o| o.token() > 0);
-    let most = most.map(|o| match o.along {
-        Along::Both => limit.saturating_sub(features as u64 * o.feature()) / o.token() + 1,
-        _ => limit / o.token(),
-    });
-    let tokens = whole(n, unit, most.min());
-    let needs = longest(features, tokens);
+    let unit = operands.iter().map(|o| ALIGNMENT as u32 >> o.token().trailing_zeros().min(8)).max();
+    let most = operands
+        .iter()
+        .filter_map(|o| Some(1 + limit.saturating_sub(o.row(features)).checked_div(o.token())?));
+    let tokens = whole(n, unit.unwrap_or(1), most.min());
+    let needs = operands.iter().map(|o| o.len(features, tokens)).max().unwrap_or(0);
     match needs <= limit {
         true => Ok((features, tokens)),
         false => Err(Unsupported::Limit { what: "bytes in one binding", needs, has: limit }),
