@@ -116,12 +116,12 @@ pub(super) fn parts(
         n: n as u64,
     }));
     let (features, tokens) = steps(&operands, m, n, limit)?;
-    let ranges = |size: u32, step: u32| {
+    let cuts = |size: u32, step: u32| {
         (0..size).step_by(step as usize).map(move |from| from..size.min(from.saturating_add(step)))
     };
     let mut parts = Vec::new();
-    for tokens in ranges(n, tokens) {
-        for features in ranges(m, features) {
+    for tokens in cuts(n, tokens) {
+        for features in cuts(m, features) {
             let smaller = smaller(&plan.problem, features.len() as u32, tokens.len() as u32);
             let Plan { grid, mut params, .. } = launch(&smaller)?;
             match plan.problem {
