@@ -1,6 +1,7 @@
 // gather_f16_wgsl
 //
 // y[i] = table[ids[i]]; table f16, y f32. An id past the end of the table gives NaN.
+// The table's first row has the id `first`; ids before it are left to another launch.
 //
 // Grid (n): one row. 256 invocations, four columns at a time.
 // Workgroup memory: 0 bytes.
@@ -11,6 +12,7 @@ struct Params {
     n: u32,
     d: u32,
     vocab: u32,
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> table: array<vec2<u32>>;
@@ -26,11 +28,15 @@ fn widen(v: vec2<u32>) -> vec4<f32> {
 fn gather_f16_wgsl(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let fours = params.d / 4u;
     let id = ids[group.x];
-    let source = min(id, params.vocab - 1u) * fours;
+    if (id < params.first) {
+        return;
+    }
+    let row = id - params.first;
+    let source = min(row, params.vocab - 1u) * fours;
     let to = group.x * fours;
     for (var i = lane; i < fours; i += 256u) {
         let v = widen(table[source + i]);
         // y holds bits: WGSL has no NaN to write
-        y[to + i] = select(vec4(0x7fc00000u), bitcast<vec4<u32>>(v), id < params.vocab);
+        y[to + i] = select(vec4(0x7fc00000u), bitcast<vec4<u32>>(v), row < params.vocab);
     }
 }

@@ -14,6 +14,7 @@ struct Params {
     n: u32,
     k: u32,
     flags: u32,
+    stride: u32,
 }
 
 @group(0) @binding(0) var<storage, read> values: array<vec4<u32>>;
@@ -80,7 +81,7 @@ fn store2(token: u32, row: u32, sums: vec2<f32>) {
     }
     let both = row + 1u < params.m;
     let next = select(0u, 1u, both);
-    let at = token * params.m + row;
+    let at = token * params.stride + row;
     var v = sums;
     if ((params.flags & 4u) != 0u) {
         v += vec2(bias[row], bias[row + next]);

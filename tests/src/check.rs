@@ -2,22 +2,78 @@
 
 use crate::case::{Case, Expected, Operand, pack};
 use crate::data::decode;
-use quickpick::kernels::{DType, KernelSpec};
+use quickpick::kernels::{DType, KernelSpec, Plan};
 use quickpick::{Backend, Slice};
 
 /// Poison before and after each operand, bytes. What surrounds is 0xFF: NaN in every float type.
 const MARGIN: usize = 256;
 
-/// Runs a case with one kernel and compares every element with the oracle, within its bound.
+/// A case bound to a backend's memory.
 ///
 /// Operands lie inside larger buffers of poison, so that a read outside of them shows as NaN and a
-/// write as a changed byte; outputs are poison before. The step runs twice: what it leaves behind
-/// (a workspace, say) must not matter. Returns the largest error as a share of its bound.
+/// write as a changed byte; outputs are poison before.
+struct Bound<'c, B: Backend> {
+    plan: Plan,
+    step: B::Step,
+    outputs: Vec<Output<'c, B>>,
+}
+
+struct Output<'c, B: Backend> {
+    name: &'static str,
+    dtype: DType,
+    expected: &'c [Expected],
+    buffer: B::Buffer,
+    bytes: usize,
+}
+
+impl<B: Backend> Output<'_, B> {
+    /// What the buffer holds, margins included.
+    fn read(&self, backend: &B) -> Result<Vec<u8>, String> {
+        let len = MARGIN + self.bytes.next_multiple_of(4) + MARGIN;
+        backend.read(&self.buffer, 0, len as u64).map_err(|e| e.to_string())
+    }
+}
+
+/// Runs a case with one kernel and compares every element with the oracle, within its bound.
+///
+/// The step runs twice: what it leaves behind (a workspace, say) must not matter. Returns the largest error as a
+/// share of its bound.
 pub fn check<B: Backend>(
     backend: &B,
     spec: &'static KernelSpec,
     case: &Case,
 ) -> Result<f64, String> {
+    let Bound { plan, step, outputs } = bind(backend, spec, case)?;
+    let mut largest = 0f64;
+    for round in ["first", "second"] {
+        backend.run(std::slice::from_ref(&step)).map_err(|e| e.to_string())?;
+        for output in &outputs {
+            let all = output.read(backend)?;
+            let share = compare(&all[MARGIN..][..output.bytes], output.dtype, output.expected)
+                .and_then(|share| untouched(&all, output.bytes).map(|()| share))
+                .map_err(|e| format!("{plan}, {round} run, {}: {e}", output.name))?;
+            largest = largest.max(share);
+        }
+    }
+    Ok(largest)
+}
+
+/// The bytes of each output after one run, and of the poison around.
+pub fn outputs<B: Backend>(
+    backend: &B,
+    spec: &'static KernelSpec,
+    case: &Case,
+) -> Result<Vec<Vec<u8>>, String> {
+    let Bound { step, outputs, .. } = bind(backend, spec, case)?;
+    backend.run(&[step]).map_err(|e| e.to_string())?;
+    outputs.iter().map(|output| output.read(backend)).collect()
+}
+
+fn bind<'c, B: Backend>(
+    backend: &B,
+    spec: &'static KernelSpec,
+    case: &'c Case,
+) -> Result<Bound<'c, B>, String> {
     let plan = spec.plan(&case.problem, backend.caps()).map_err(|why| why.to_string())?;
     let upload = |bytes: &[u8]| -> Result<Slice<B::Buffer>, String> {
         let mut all = vec![0xFF; MARGIN + bytes.len().next_multiple_of(4) + MARGIN];
@@ -48,25 +104,14 @@ pub fn check<B: Backend>(
             Some((_, Operand::Output(dtype, expected))) => {
                 let bytes = expected.len() * dtype.bytes();
                 let slice = upload(&vec![0xFF; bytes])?;
-                outputs.push((binding.name, *dtype, expected, slice.buffer.clone(), bytes));
+                let (name, buffer) = (binding.name, slice.buffer.clone());
+                outputs.push(Output { name, dtype: *dtype, expected, buffer, bytes });
                 Some(slice)
             }
         });
     }
     let step = backend.step(&plan, &operands).map_err(|e| e.to_string())?;
-    let mut largest = 0f64;
-    for round in ["first", "second"] {
-        backend.run(std::slice::from_ref(&step)).map_err(|e| e.to_string())?;
-        for (name, dtype, expected, buffer, bytes) in &outputs {
-            let len = MARGIN + bytes.next_multiple_of(4) + MARGIN;
-            let all = backend.read(buffer, 0, len as u64).map_err(|e| e.to_string())?;
-            let share = compare(&all[MARGIN..][..*bytes], *dtype, expected)
-                .and_then(|share| untouched(&all, *bytes).map(|()| share))
-                .map_err(|e| format!("{plan}, {round} run, {name}: {e}"))?;
-            largest = largest.max(share);
-        }
-    }
-    Ok(largest)
+    Ok(Bound { plan, step, outputs })
 }
 
 /// Compares the elements of an output with what must be in them; the largest error as a share of its

@@ -194,7 +194,7 @@ pub fn deep(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> u32 {
 }
 
 /// Every epilogue; those with scales, transposed or both are some of every kind.
-fn epilogues(scales: bool) -> Vec<Epilogue> {
+pub fn epilogues(scales: bool) -> Vec<Epilogue> {
     let mut all = Vec::new();
     for activation in [Activation::None, Activation::Relu, Activation::Gelu, Activation::Silu] {
         for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -216,7 +216,8 @@ fn epilogues(scales: bool) -> Vec<Epilogue> {
     all
 }
 
-fn name(e: Epilogue) -> String {
+/// An epilogue as a part of a case's name.
+pub fn name(e: Epilogue) -> String {
     let scales = if e.scales { "scales_" } else { "" };
     let bias = if e.bias { "bias_" } else { "" };
     let residual = if e.residual { "_residual" } else { "" };

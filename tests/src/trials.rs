@@ -50,7 +50,7 @@ pub fn of<B: Backend + Send + Sync + 'static>(
 }
 
 /// The optional feature that a kernel needs and the device lacks.
-fn lacks<B: Backend>(spec: &'static KernelSpec, backend: &B) -> Option<String> {
+pub fn lacks<B: Backend>(spec: &'static KernelSpec, backend: &B) -> Option<String> {
     let (_, makes) = shapes::cases(spec).into_iter().next()?;
     let problem = makes.first()?().problem;
     match spec.plan(&problem, backend.caps()) {

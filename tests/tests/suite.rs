@@ -7,8 +7,9 @@
 use libtest_mimic::Arguments;
 use quickpick::cpu::{Cpu, Path};
 use quickpick::kernels::{KernelSpec, Target};
-use quickpick::{Backend, Wgpu};
-use quickpick_tests::{skip, trials::on};
+use quickpick::wgpu::{ADAPTER_VARIABLE, api::Limits, choose};
+use quickpick::{Backend, Result, Wgpu};
+use quickpick_tests::{parts, skip, trials::on};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,13 +25,22 @@ fn main() -> ExitCode {
             Err(why) => eprintln!("skipped: {why}"),
         }
     }
-    match Wgpu::open() {
-        Ok(wgpu) => {
+    match wgpus() {
+        Ok([wgpu, parted]) => {
             eprintln!("wgpu: {}", wgpu.describe());
             let runs = |spec: &KernelSpec| spec.target.is_wgsl();
-            trials.extend(on("wgpu", Arc::new(wgpu), runs));
+            trials.extend(parts::trials(&wgpu, &parted));
+            trials.extend(on("wgpu", wgpu, runs));
         }
         Err(why) => skip("wgpu", why),
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A device, and one that binds so little at a time that plans are cut.
+fn wgpus() -> Result<[Arc<Wgpu>; 2]> {
+    let wanted = std::env::var(ADAPTER_VARIABLE).ok();
+    let adapter = choose(wanted.as_deref(), true)?;
+    let limits = Limits { max_storage_buffer_binding_size: parts::LIMIT, ..adapter.limits() };
+    Ok([Arc::new(adapter.open()?), Arc::new(adapter.open_within(limits)?)])
 }

@@ -13,8 +13,8 @@ pub(super) fn operands(x: &str) -> [(&str, &str, Use); 4] {
     ]
 }
 
-/// The parameters of every linear layer.
-pub(super) const PARAMS: [&str; 4] = ["m", "n", "k", "flags"];
+/// The parameters of every linear layer; the stride is that of Y's rows, elements.
+pub(super) const PARAMS: [&str; 5] = ["m", "n", "k", "flags", "stride"];
 
 /// `store2` and what it calls.
 pub(super) fn functions(w: &mut Writer) {
@@ -70,7 +70,7 @@ fn store2(w: &mut Writer) {
         w.block("if (token >= params.n || row >= params.m)", |w| w.line("return;"));
         w.line("let both = row + 1u < params.m;");
         w.line("let next = select(0u, 1u, both);");
-        w.line("let at = token * params.m + row;");
+        w.line("let at = token * params.stride + row;");
         w.line("var v = sums;");
         w.block("if ((params.flags & 4u) != 0u)", |w| {
             w.line("v += vec2(bias[row], bias[row + next]);");

@@ -4,6 +4,7 @@ use crate::backend::Slice;
 use crate::error::{Error, Result};
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use quickpick_kernels::Caps;
+use quickpick_kernels::plan::ALIGNMENT;
 use quickpick_kernels::{Access, Plan};
 
 /// The checks that every backend's `write` and `read` make first. A buffer of `has` bytes ends at a
@@ -63,9 +64,11 @@ pub(crate) fn check_operands<B, I: PartialEq>(
                     let what = format!("{kernel}: bytes of {}", binding.name);
                     return argument(what, has, binding.bytes);
                 }
-                if slice.offset % 256 != 0 {
-                    let what = format!("{kernel}: remainder of {}'s offset by 256", binding.name);
-                    return argument(what, slice.offset % 256, 0);
+                let beyond = slice.offset % ALIGNMENT;
+                if beyond != 0 {
+                    let name = binding.name;
+                    let what = format!("{kernel}: remainder of {name}'s offset by {ALIGNMENT}");
+                    return argument(what, beyond, 0);
                 }
             }
             None if binding.is_present() => {

@@ -67,6 +67,14 @@ pub enum Error {
         /// The driver's words.
         why: String,
     },
+    /// A file could not be read or written.
+    #[error("{}: {why}", .path.display())]
+    File {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// The system's words.
+        why: std::io::Error,
+    },
     /// Quickpick is wrong. Please report it.
     #[error("bug in quickpick, please report: {0}")]
     Bug(String),

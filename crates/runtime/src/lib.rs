@@ -57,7 +57,7 @@
 //!
 //! `QUICKPICK_ADAPTER` chooses a wgpu adapter by number or name, `QUICKPICK_CUDA_DEVICE` a CUDA
 //! device by number.
-#![deny(unsafe_code)] // allowed by name in cuda/launch.rs and cpu/simd/
+#![deny(unsafe_code)] // allowed by name in cuda/, cpu/ and wgpu/pipelines.rs
 
 #[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda"))]
 mod auto;

@@ -1,7 +1,7 @@
 //! Plans of linear layers. Bindings: values, metadata (2:4 only), x, bias, residual, y, workspace
 //! (skinny and wgmma). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
-//! for the skinny form k-blocks of 64 per split, for the wgmma form how many tiles are cut along k and
-//! the tiles of k of a share. The wgmma form takes tensor maps of values (unless they come to
+//! in WGSL the elements from a row of Y to the next, for the skinny form k-blocks of 64 per split, for the wgmma
+//! form how many tiles are cut along k and the tiles of k of a share. The wgmma form takes tensor maps of values (unless they come to
 //! registers), x, y and residual.
 
 use super::wgmma::{self, Shares};
@@ -13,6 +13,10 @@ use alloc::vec::Vec;
 
 /// Largest k whose sums an i32 holds, whatever the data: a product is at most 2¹⁴.
 const MAX_I8_K: u32 = (1 << 17) - 1;
+
+/// Which parameter of the WGSL kernels says how far apart rows of Y are, in elements: m, but of a part, whose own
+/// m is less.
+pub(super) const STRIDE: usize = 4;
 
 /// Whether kernels of this form can scale, and transpose Y. They have bindings of w_scale and x_scale,
 /// between x and bias.
@@ -40,6 +44,9 @@ pub(super) fn plan(
     range("k", p.k, 32, if p.dtype == DType::I8 { MAX_I8_K } else { MAX_DIM })?;
     multiple("k", p.k, 32)?;
     let mut params = vec![p.m, p.n, p.k, p.epilogue.flags(p.out)];
+    if spec.target.is_wgsl() {
+        params.push(p.m); // STRIDE
+    }
     let mut bindings = operands(spec, p);
     let grid = match spec.form {
         // x along m, y along n; PTX walks them in strips of its own (codegen's raster)
@@ -66,7 +73,7 @@ pub(super) fn plan(
     };
     let (block, shared_bytes) = (spec.threads(), spec.shared_bytes());
     let (problem, maps) = (Problem::Linear(*p), tensor_map::linear(spec, p)?);
-    Ok(Plan { spec, problem, grid, block, shared_bytes, bindings, params, maps })
+    Ok(Plan { spec, problem, grid, block, shared_bytes, bindings, params, maps, parts: vec![] })
 }
 
 /// Output features that each lane of a GEMV accumulates, so that one load of x serves all of them.

@@ -6,10 +6,14 @@
 //! The host's functions take both as slices. An absent binding is a null pointer, a small buffer of
 //! the runtime's, or an empty slice; a tensor map of an absent binding is 128 zero bytes, which the kernel
 //! does not use.
+//!
+//! Where a device of wgpu binds less at a time than an operand has, a plan is several such launches:
+//! [`Plan::launches`].
 
 mod csr;
 mod linear;
 mod map_rule;
+mod parts;
 mod rows;
 mod tensor_map;
 mod wgmma;
@@ -20,6 +24,7 @@ use core::fmt;
 pub use csr::CSR_LANES;
 pub use linear::GEMV_FEATURES;
 pub use map_rule::{MapError, MapRule};
+pub use parts::{ALIGNMENT, Part};
 pub use tensor_map::TensorMap;
 pub use wgmma::{STORE_BYTES, STORE_PIECE, whole_blocks};
 
@@ -92,6 +97,9 @@ pub struct Plan {
     pub params: Vec<u32>,
     /// The tensor maps that follow the parameters; none before Hopper.
     pub maps: Vec<TensorMap>,
+    /// The launches that take its place where it binds more than the device does at a time; else none. See
+    /// [`launches`](Self::launches).
+    pub parts: Vec<Part>,
 }
 
 impl Plan {
@@ -123,7 +131,17 @@ impl KernelSpec {
     /// Plans this kernel for a problem on a device, or says which rule forbids it.
     pub fn plan(&'static self, problem: &Problem, caps: &Caps) -> Result<Plan, Unsupported> {
         self.check_language(caps)?;
-        let plan = match (self.op, problem) {
+        let mut plan = self.whole(problem, caps)?;
+        if let Caps::Wgpu(w) = caps {
+            plan.parts = parts::parts(&plan, w.binding_bytes, |part| self.whole(part, caps))?;
+        }
+        plan.check_limits(caps)?;
+        Ok(plan)
+    }
+
+    /// The plan as one launch, whatever the device's limits.
+    fn whole(&'static self, problem: &Problem, caps: &Caps) -> Result<Plan, Unsupported> {
+        match (self.op, problem) {
             (OpKind::Linear(weights), Problem::Linear(p)) if weights == p.weights => {
                 linear::plan(self, p, caps)
             }
@@ -135,9 +153,7 @@ impl KernelSpec {
             (OpKind::SpmmCsr, Problem::SpmmCsr(p)) => csr::spmm(self, p),
             (OpKind::ArgMax, Problem::ArgMax(p)) => rows::argmax(self, p),
             _ => Err(Unsupported::Operation),
-        }?;
-        plan.check_limits(caps)?;
-        Ok(plan)
+        }
     }
 
     fn check_language(&self, caps: &Caps) -> Result<(), Unsupported> {
@@ -164,8 +180,10 @@ impl KernelSpec {
 impl Plan {
     /// wgpu does not check workgroup memory itself (wgpu 30), so the plan does.
     fn check_limits(&self, caps: &Caps) -> Result<(), Unsupported> {
-        let grid = self.grid.iter().copied().max().unwrap_or(0) as u64;
-        let binding = self.bindings.iter().map(|b| b.bytes).max().unwrap_or(0);
+        let launches = self.launches();
+        let grid = launches.iter().flat_map(|part| part.grid).max().unwrap_or(0) as u64;
+        let ranges = launches.iter().flat_map(|part| &part.ranges);
+        let binding = ranges.map(|range| range.end - range.start).max().unwrap_or(0);
         let rules: &[(&'static str, u64, u64)] = match caps {
             Caps::Cpu => &[],
             Caps::Wgpu(w) => &[
@@ -199,6 +217,9 @@ impl fmt::Display for Plan {
         )?;
         if self.workspace_bytes() > 0 {
             write!(f, ", workspace {} B", self.workspace_bytes())?;
+        }
+        if !self.parts.is_empty() {
+            write!(f, ", in {} parts", self.parts.len())?;
         }
         Ok(())
     }

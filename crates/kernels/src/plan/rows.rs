@@ -87,7 +87,11 @@ pub(super) fn swiglu(spec: &'static KernelSpec, p: &SwiGlu) -> Result<Plan, Unsu
     Ok(build(spec, Problem::SwiGlu(*p), grid, bindings, params))
 }
 
-/// Bindings table, ids, y; parameters n, d, vocab. One workgroup per row.
+/// Which parameter of the WGSL gather is the id of the table's first row: 0, but of a part.
+pub(super) const FIRST: usize = 3;
+
+/// Bindings table, ids, y; parameters n, d, vocab, in WGSL the id of the table's first row. One workgroup per row.
+/// Ids before the first row are left alone: another part has them.
 pub(super) fn gather(spec: &'static KernelSpec, p: &Gather) -> Result<Plan, Unsupported> {
     same_type("the table", spec.dtype, p.dtype)?;
     rows_of_32(p.n, p.d)?;
@@ -97,7 +101,11 @@ pub(super) fn gather(spec: &'static KernelSpec, p: &Gather) -> Result<Plan, Unsu
         Binding::read("ids", 4 * p.n as u64),
         Binding::write("y", 4 * p.n as u64 * p.d as u64),
     ];
-    Ok(build(spec, Problem::Gather(*p), [p.n, 1, 1], bindings, vec![p.n, p.d, p.vocab]))
+    let mut params = vec![p.n, p.d, p.vocab];
+    if spec.target.is_wgsl() {
+        params.push(0); // FIRST
+    }
+    Ok(build(spec, Problem::Gather(*p), [p.n, 1, 1], bindings, params))
 }
 
 /// Bindings x, y; parameters n, d. One workgroup per row.
@@ -118,7 +126,8 @@ pub(super) fn build(
 ) -> Plan {
     let grid = if spec.target == Target::Cpu { [1, 1, 1] } else { grid };
     let (block, shared_bytes) = (spec.threads(), spec.shared_bytes());
-    Plan { spec, problem, grid, block, shared_bytes, bindings, params, maps: vec![] }
+    let (maps, parts) = (vec![], vec![]);
+    Plan { spec, problem, grid, block, shared_bytes, bindings, params, maps, parts }
 }
 
 fn rows_of_32(n: u32, d: u32) -> Result<(), Unsupported> {

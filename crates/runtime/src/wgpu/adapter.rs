@@ -33,24 +33,43 @@ impl Adapter {
         }
     }
 
+    /// All that a device of it can be opened with.
+    pub fn limits(&self) -> wgpu::Limits {
+        self.raw.limits()
+    }
+
     /// Opens a device with all of the adapter's limits and, where it has them, f16 arithmetic, subgroups,
-    /// immediates and timestamps.
+    /// immediates, timestamps and pipelines that can be kept.
     pub fn open(&self) -> Result<Wgpu> {
+        // wgpu's defaults would be 128 MiB bindings and 16 KiB of workgroup memory
+        self.open_within(self.limits())
+    }
+
+    /// The same with these limits, none of them above the adapter's.
+    pub fn open_within(&self, required_limits: wgpu::Limits) -> Result<Wgpu> {
         let wanted = Features::SHADER_F16
             | Features::SUBGROUP
             | Features::IMMEDIATES
-            | Features::TIMESTAMP_QUERY;
+            | Features::TIMESTAMP_QUERY
+            | Features::PIPELINE_CACHE;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("quickpick"),
             required_features: self.raw.features() & wanted,
-            // the defaults would be 128 MiB bindings and 16 KiB of workgroup memory
-            required_limits: self.raw.limits(),
+            required_limits,
             ..Default::default()
         };
         match pollster::block_on(self.raw.request_device(&descriptor)) {
             Ok((device, queue)) => Wgpu::watched(device, queue),
             Err(why) => Err(unavailable(format!("{self} refuses a device: {why}"))),
         }
+    }
+}
+
+#[cfg(test)]
+impl Adapter {
+    /// A device without any optional feature.
+    pub(super) fn bare(&self) -> (wgpu::Device, wgpu::Queue) {
+        pollster::block_on(self.raw.request_device(&Default::default())).unwrap()
     }
 }
 
@@ -130,7 +149,8 @@ pub(super) fn caps(
             .max_compute_invocations_per_workgroup
             .min(limits.max_compute_workgroup_size_x),
         workgroups: limits.max_compute_workgroups_per_dimension,
-        binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        // whole vectors: bindings are padded to them
+        binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 16 * 16,
         storage_buffers: limits.max_storage_buffers_per_shader_stage,
     }
 }

@@ -1,9 +1,11 @@
 //! Compiled kernels and the steps made from them.
 
+use super::pipelines::Pipelines;
 use super::{Wgpu, WgpuBuffer};
 use crate::backend::Slice;
-use crate::error::Result;
-use quickpick_kernels::{Access, Plan};
+use crate::error::{Error, Result};
+use quickpick_kernels::plan::Part;
+use quickpick_kernels::{Access, Plan, Unsupported};
 use std::borrow::Cow;
 use wgpu::{
     BindGroupLayoutEntry, BindingType, BufferBindingType, BufferUsages, Features, ShaderStages,
@@ -25,6 +27,13 @@ pub(super) struct Kernel {
 #[derive(Clone, Debug)]
 pub struct WgpuStep {
     pipeline: wgpu::ComputePipeline,
+    /// One, or the plan's parts.
+    dispatches: Vec<Dispatch>,
+}
+
+/// A launch of the plan.
+#[derive(Clone, Debug)]
+struct Dispatch {
     group: wgpu::BindGroup,
     grid: [u32; 3],
     /// The parameters, where they are immediates; else the group binds them.
@@ -36,12 +45,13 @@ impl WgpuStep {
     /// pipeline, bind group 0 and, if the device has them, immediates.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.group, &[]);
-        if let Some(params) = &self.immediates {
-            pass.set_immediates(0, bytemuck::cast_slice(params));
+        for Dispatch { group, grid: [x, y, z], immediates } in &self.dispatches {
+            pass.set_bind_group(0, group, &[]);
+            if let Some(params) = immediates {
+                pass.set_immediates(0, bytemuck::cast_slice(params));
+            }
+            pass.dispatch_workgroups(*x, *y, *z);
         }
-        let [x, y, z] = self.grid;
-        pass.dispatch_workgroups(x, y, z);
     }
 }
 
@@ -56,6 +66,7 @@ impl Kernel {
             && bytes <= device.limits().max_immediate_size;
         let replaced = immediate.then(|| with_immediates(text, plan.bindings.len())).flatten();
         let immediates = replaced.is_some();
+        check_bindings(&device.limits(), plan, immediates)?;
         let text = replaced.map_or(Cow::Borrowed(text), Cow::Owned);
         backend.guarded(&format!("compiling {name}"), || {
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -98,7 +109,7 @@ impl Kernel {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: backend.pipelines.get().map(Pipelines::compiling),
             });
             Self { pipeline, layout, immediates }
         })
@@ -113,35 +124,66 @@ impl Kernel {
     ) -> Result<WgpuStep> {
         let name = plan.spec.to_string();
         backend.guarded(&format!("binding {name}"), || {
-            let uniform = (!self.immediates).then(|| uniform(&backend.device, &name, &plan.params));
-            let bound =
-                plan.bindings.iter().zip(operands).map(|(binding, operand)| match operand {
-                    Some(slice) if binding.is_present() => {
-                        slice.buffer.part(slice.offset, binding.bytes)
+            let launches = plan.launches().into_iter();
+            let dispatches =
+                launches.map(|part| self.dispatch(backend, &name, plan, part, operands)).collect();
+            WgpuStep { pipeline: self.pipeline.clone(), dispatches }
+        })
+    }
+
+    fn dispatch(
+        &self,
+        backend: &Wgpu,
+        name: &str,
+        plan: &Plan,
+        part: Part,
+        operands: &[Option<Slice<WgpuBuffer>>],
+    ) -> Dispatch {
+        let Part { grid, ranges, params } = part;
+        let uniform = (!self.immediates).then(|| uniform(&backend.device, name, &params));
+        let bound =
+            plan.bindings.iter().zip(&ranges).zip(operands).map(|((binding, range), operand)| {
+                match operand {
+                    Some(slice) if !range.is_empty() => {
+                        slice.buffer.part(slice.offset + range.start, range.end - range.start)
                     }
                     _ if binding.access == Access::Read => backend.absent_read.whole(),
                     _ => backend.absent_written.whole(),
-                });
-            let params = uniform.iter().map(|buffer| buffer.as_entire_binding());
-            let entries = Vec::from_iter(
-                bound
-                    .chain(params)
-                    .zip(0..)
-                    .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }),
-            );
-            let group = backend.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&name),
-                layout: &self.layout,
-                entries: &entries,
+                }
             });
-            WgpuStep {
-                pipeline: self.pipeline.clone(),
-                group,
-                grid: plan.grid,
-                immediates: self.immediates.then(|| plan.params.clone()),
-            }
-        })
+        let words = uniform.iter().map(|buffer| buffer.as_entire_binding());
+        let entries = Vec::from_iter(
+            bound
+                .chain(words)
+                .zip(0..)
+                .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource }),
+        );
+        let group = backend.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(name),
+            layout: &self.layout,
+            entries: &entries,
+        });
+        Dispatch { group, grid, immediates: self.immediates.then_some(params) }
     }
+}
+
+/// What a bind group needs of the device besides the rules of plans, which wgpu would put in words of its own.
+fn check_bindings(limits: &wgpu::Limits, plan: &Plan, immediates: bool) -> Result<()> {
+    let uniforms = u64::from(!immediates);
+    let bytes = uniforms * uniform_words(&plan.params) as u64 * 4;
+    let bindings = plan.bindings.len() as u64 + uniforms;
+    for (what, needs, has) in [
+        ("bind groups", 1, limits.max_bind_groups.into()),
+        ("bindings of a group", bindings, limits.max_bindings_per_bind_group.into()),
+        ("uniform buffers", uniforms, limits.max_uniform_buffers_per_shader_stage.into()),
+        ("bytes in a uniform binding", bytes, limits.max_uniform_buffer_binding_size),
+    ] {
+        if needs > has {
+            let why = Unsupported::Limit { what, needs, has };
+            return Err(Error::Unsupported { kernel: plan.spec.to_string(), why });
+        }
+    }
+    Ok(())
 }
 
 /// The text with its parameters, binding number `binding`, as immediates; `None` if it declares none such.
@@ -151,10 +193,15 @@ fn with_immediates(text: &str, binding: usize) -> Option<String> {
     Some(format!("{before}var<immediate> params: Params;{after}"))
 }
 
-/// A uniform buffer of the parameters, padded to 16 bytes.
+/// Words of the uniform buffer: the parameters, padded to 16 bytes.
+fn uniform_words(params: &[u32]) -> usize {
+    params.len().next_multiple_of(4).max(4)
+}
+
+/// A uniform buffer of the parameters.
 fn uniform(device: &wgpu::Device, label: &str, params: &[u32]) -> wgpu::Buffer {
     let mut words = params.to_vec();
-    words.resize(params.len().next_multiple_of(4).max(4), 0);
+    words.resize(uniform_words(params), 0);
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: 4 * words.len() as u64,

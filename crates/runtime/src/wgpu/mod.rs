@@ -7,17 +7,21 @@
 
 mod adapter;
 mod kernel;
+mod pipelines;
 #[cfg(test)]
 mod tests;
 
 pub use ::wgpu as api;
 pub use adapter::{ADAPTER_VARIABLE, Adapter, adapters, choose};
 pub use kernel::WgpuStep;
+pub use pipelines::Found;
 
 use crate::backend::{Backend, Slice};
 use crate::check::{check_operands, check_plan, check_range};
 use crate::error::{Error, Result};
 use kernel::Kernel;
+use pipelines::Pipelines;
+use quickpick_kernels::plan::ALIGNMENT;
 use quickpick_kernels::{Caps, KernelSpec, Plan, Target};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +41,8 @@ pub struct Wgpu {
     description: String,
     caps: Caps,
     kernels: Mutex<HashMap<KernelSpec, Kernel>>,
+    /// What compiled kernels are kept in between processes, where that was asked for.
+    pipelines: OnceLock<Pipelines>,
     /// Host-visible memory that reads pass through; grows, never shrinks.
     staging: Mutex<Option<wgpu::Buffer>>,
     /// Why the device was lost; only devices that we opened tell.
@@ -120,6 +126,13 @@ impl Wgpu {
     }
 
     fn new(device: wgpu::Device, queue: wgpu::Queue, lost: Arc<OnceLock<String>>) -> Result<Self> {
+        let alignment = device.limits().min_storage_buffer_offset_alignment;
+        if u64::from(alignment) > ALIGNMENT {
+            let why = format!(
+                "its bindings begin at multiples of {alignment} bytes; ours, of {ALIGNMENT}"
+            );
+            return Err(adapter::unavailable(why));
+        }
         let absent = || allocate(&device, 256, BufferUsages::STORAGE);
         let (absent_read, absent_written) =
             guarded(&device, &lost, "allocating 512 bytes", || (absent(), absent()))?;
@@ -128,6 +141,7 @@ impl Wgpu {
             description: adapter::describe(&info),
             caps: Caps::Wgpu(adapter::caps(&info, &device.limits(), device.features())),
             kernels: Mutex::default(),
+            pipelines: OnceLock::new(),
             staging: Mutex::default(),
             lost,
             absent_read,

@@ -1,12 +1,15 @@
 //! The backend alone, with small shaders of its own: memory, order, every error.
 
+mod limits;
+mod pipelines;
+
 use super::kernel::Kernel;
 use super::{Wgpu, WgpuBuffer, adapters};
 use crate::backend::{Backend, Slice};
 use crate::error::Error;
 use quickpick_kernels::{
-    Basis, Caps, DType, Epilogue, KERNELS, Linear, OpKind, Plan, Problem, SwiGlu, Target, Untuned,
-    Weights, WgpuCaps, select,
+    ArgMax, Basis, Caps, DType, Epilogue, KERNELS, Linear, OpKind, Plan, Problem, SwiGlu, Target,
+    Untuned, Weights, WgpuCaps, select,
 };
 
 /// `gate · up` in place of SwiGLU: binding order, parameters and absent operands are what is tested.
@@ -159,15 +162,18 @@ fn wrong_operands_are_the_callers_fault_with_the_numbers() {
     let Caps::Wgpu(caps) = wgpu.caps() else { panic!("{:?}", wgpu.caps()) };
     let larger = WgpuCaps { binding_bytes: u64::MAX, workgroups: u32::MAX, ..caps.clone() };
     let larger = Caps::Wgpu(larger);
-    let problem = |n, d| Problem::SwiGlu(SwiGlu { n, d, out: DType::F32 });
-    let rows = u32::try_from(caps.binding_bytes / (4 << 20) + 1).unwrap();
-    let foreign = plan.spec.plan(&problem(rows, 1 << 20), &larger).unwrap();
+    let groups = ArgMax { n: caps.workgroups + 1, d: 1 };
+    let foreign = select(&Problem::ArgMax(groups), &larger).unwrap().plan;
     let refused = |plan: &Plan| wgpu.step(plan, &slices(&[&a, &b, &c])).unwrap_err().to_string();
     assert!(refused(&foreign).contains(", the device has"));
-    let host = select(&problem(2, 32), &Caps::Cpu).unwrap().plan;
+    let host = select(&plan.problem, &Caps::Cpu).unwrap().plan;
     assert!(refused(&host).starts_with("swiglu_f16_cpu: "), "{}", refused(&host));
     let altered = Plan { grid: [u32::MAX, 1, 1], ..plan.clone() };
     assert!(refused(&altered).contains("it was altered, or made for another"));
+    // whole there, in parts here
+    let rows = SwiGlu { n: (caps.binding_bytes >> 22) as u32 + 1, d: 1 << 20, out: DType::F32 };
+    let whole = plan.spec.plan(&Problem::SwiGlu(rows), &larger).unwrap();
+    assert!(refused(&whole).contains("it was altered, or made for another"));
 
     let most = wgpu.device().limits().max_buffer_size;
     let huge = wgpu.buffer(most + 1).unwrap_err();
