@@ -57,11 +57,20 @@ struct Strips<W> {
     codes: *const u32,
     /// Elements of W from strip to strip, 16 times the words of codes.
     stride: usize,
-    /// Elements of W from what is multiplied to what memory is asked for; none if zero.
-    ahead: usize,
+    ahead: Ahead,
     /// Sums from strip to strip.
     sums: usize,
     count: usize,
+}
+
+/// What memory is asked for while rows are multiplied.
+#[derive(Clone, Copy)]
+enum Ahead {
+    Nothing,
+    /// What lies [`AHEAD`] bytes further on: strips pass as a whole.
+    Near,
+    /// The block's columns of the strips that follow.
+    Strips,
 }
 
 /// What all lanes meet, from a block's first column on.
@@ -94,7 +103,7 @@ pub(super) fn sparse<C: Columns>(c: C, job: Outer<'_, C::W>) {
     let Rows::Sparse(values, codes) = weights else { return };
     let bytes = panel(tokens, C::OTHERS) * C::COPIES * size_of::<C::X>();
     let (deep, stride) = (depth(k, bytes, C::DEPTH), STRIP / 2 * k);
-    let ahead = if deep == k { AHEAD / size_of::<C::W>() } else { stride };
+    let ahead = if deep == k { Ahead::Near } else { Ahead::Strips };
     for start in (0..k).step_by(deep) {
         let at = Block { depth: deep.min(k - start), first: start == 0 };
         let values = values[STRIP / 2 * start..].as_ptr();
@@ -139,33 +148,34 @@ pub(super) fn dense<C: Columns, W: Word, S: Simd, T>(c: C, s: S, w: &[W], job: O
     let whole = x.len() == k * tokens && out.len() == rows.next_multiple_of(STRIP) * tokens;
     assert!(whole, "x is k × tokens, the sums are m × tokens");
     let deep = depth(k, 4 * STRIP / C::COLUMNS, WORDS * C::COLUMNS);
-    let mut room = [[0.0; WORDS]; STRIP];
+    let some = C::OTHERS / 2;
+    let mut room = [[0.0; WORDS]; STRIP / 2];
     for start in (0..k).step_by(deep) {
         let at = Block { depth: deep.min(k - start), first: start == 0 };
         let block = start / C::COLUMNS..(start + at.depth) / C::COLUMNS;
-        for row in (0..rows).step_by(C::OTHERS / 2) {
-            for (row, room) in (row..rows).zip(&mut room[..C::OTHERS / 2]) {
+        for row in (0..rows).step_by(some) {
+            for (row, room) in (row..rows).zip(&mut room[..some]) {
                 let w = &w[row * words..][block.clone()];
                 for i in (0..w.len()).step_by(64 / size_of::<W>()) {
-                    s.prefetch(w.as_ptr().wrapping_add(C::OTHERS / 2 * words + i));
+                    s.prefetch(w.as_ptr().wrapping_add(some * words + i));
                 }
                 W::words(s, w, &mut room[..w.len()]);
             }
             let first = room.as_ptr().cast();
             let stride = WORDS * 4 / size_of::<C::X>();
-            let some = Others { first, stride, unit: C::UNIT };
+            let rows = Others { first, stride, unit: C::UNIT };
             let values = x[start * STRIP..].as_ptr();
             // sums of a square of rows and tokens stay together
             let (codes, stride, sums) = (std::ptr::null(), STRIP * k, STRIP * STRIP);
             let count = tokens / STRIP;
-            let strips = Strips { values, codes, stride, ahead: 0, sums, count };
+            let strips = Strips { values, codes, stride, ahead: Ahead::Nothing, sums, count };
             let out = out[(row / STRIP * tokens + row % STRIP) * STRIP..].as_mut_ptr();
             // SAFETY: `room` holds the block's columns of the rows, which are of one strip; rows past the last are room
             // in out, too, and whatever; the assert fixes the rest
             unsafe {
                 match C::OTHERS {
-                    16 => self::rows::<C, 2, 8>(c, strips, some, at, out),
-                    _ => self::rows::<C, 2, 4>(c, strips, some, at, out),
+                    16 => self::rows::<C, 2, 8>(c, strips, rows, at, out),
+                    _ => self::rows::<C, 2, 4>(c, strips, rows, at, out),
                 }
             }
         }
@@ -227,15 +237,20 @@ unsafe fn some_rows<C: Columns, const R: usize, const T: usize>(
         values[r] = strips.values.wrapping_add(strip * strips.stride);
         codes[r] = strips.codes.wrapping_add(strip * strips.stride / 16);
     }
+    let ahead = match strips.ahead {
+        Ahead::Nothing => 0,
+        Ahead::Near => AHEAD / size_of::<C::W>(),
+        Ahead::Strips => (R * C::ROWS).div_ceil(STRIP) * strips.stride,
+    };
     for step in 0..at.depth / C::COLUMNS {
         for r in 0..R {
-            if row[r] == 0 && strips.ahead > 0 {
-                let values = values[r].wrapping_add(step * STRIP * C::VALUES + strips.ahead);
+            if row[r] == 0 && ahead > 0 {
+                let values = values[r].wrapping_add(step * STRIP * C::VALUES + ahead);
                 for i in (0..STRIP * C::VALUES).step_by(64 / size_of::<C::W>()) {
                     c.prefetch(values.wrapping_add(i));
                 }
                 if step % 8 == 0 {
-                    c.prefetch(codes[r].wrapping_add(step * C::VALUES + strips.ahead / 16));
+                    c.prefetch(codes[r].wrapping_add(step * C::VALUES + ahead / 16));
                 }
             }
         }
