@@ -21,17 +21,23 @@ use std::cell::RefCell;
 /// Tokens that one pass over W serves, at most: bounds the scratch memory.
 const PASS: usize = 256;
 
-/// Strips of a task: as many as leave its weights and sums room in the second cache.
+/// Strips of a task, at most: as many as leave its weights and sums room in the second cache.
 const STRIPS: usize = 32;
 
-/// Bytes of W in a task for few tokens: enough to hide a task's cost, few enough to share out.
+/// Bytes of dense weights of a task for few tokens, at most.
 const FEW_BYTES: usize = 256 << 10;
 
 /// Tasks for each thread, so that none waits long for the last.
 const TASKS: usize = 4;
 
-/// Columns of x in a task of packing.
-const PACK_COLUMNS: usize = 512;
+/// What a task costs at least, in bytes of dense weights that are read: enough to hide its own cost.
+const LEAST: usize = 128 << 10;
+
+/// Multiply-adds that take as long as a byte of weights: 170 a nanosecond and core beside 20 bytes, measured.
+const PRODUCTS: usize = 8;
+
+/// Bytes of a panel in a task of packing.
+const PACK_BYTES: usize = 64 << 10;
 
 thread_local! {
     /// Sums of the task that a thread is at: they stay in its cache.
@@ -116,7 +122,7 @@ pub(super) fn run<T: Weight, O: Element>(
             None => T::prepare(isa, x, room),
             Some(_) => pack(isa, p.weights, x, k, room),
         };
-        let features = STRIP * strips(m, width, k * size_of::<T>());
+        let features = STRIP * strips::<T>(m, width, k);
         let tiles = tiles(y, m, n, epilogue.rule.transposed, features);
         tiles.enumerate().for_each(|(i, mut tile)| {
             let start = i * features;
@@ -151,8 +157,9 @@ fn pack<'a, T: Weight>(
     let most = if weights == Weights::Dense { STRIP } else { isa.panel() };
     let panel = |(x, panel): (&[T], &mut [u8])| {
         let width = panel.len() / bytes;
-        panel.par_chunks_mut(PACK_COLUMNS * panel.len() / k).enumerate().for_each(|(i, panel)| {
-            let start = i * PACK_COLUMNS;
+        let columns = (PACK_BYTES / (width * bytes / k)).max(1).next_multiple_of(512);
+        panel.par_chunks_mut(columns * panel.len() / k).enumerate().for_each(|(i, panel)| {
+            let start = i * columns;
             T::pack(isa, Inputs { weights, x, k, start, width }, panel);
         });
     };
@@ -175,12 +182,11 @@ fn pack<'a, T: Weight>(
 }
 
 /// Strips in a task.
-fn strips(m: usize, tokens: usize, row_bytes: usize) -> usize {
+fn strips<T>(m: usize, tokens: usize, k: usize) -> usize {
     let (strips, threads) = (m.div_ceil(STRIP), rayon::current_num_threads());
-    let most = match tokens {
-        ..16 => (FEW_BYTES / (STRIP * row_bytes)).clamp(1, STRIPS),
-        _ => STRIPS,
-    };
+    let bytes = STRIP * k * size_of::<T>();
+    let most = if tokens < 16 { (FEW_BYTES / bytes).clamp(1, STRIPS) } else { STRIPS };
     let tasks = strips.div_ceil(most).max(TASKS * threads).next_multiple_of(threads);
-    strips.div_ceil(tasks)
+    let least = LEAST.div_ceil(bytes + STRIP * k * tokens / PRODUCTS);
+    strips.div_ceil(tasks).max(least)
 }
