@@ -10,7 +10,7 @@ use super::simd::dot::Dot;
 use super::simd::outer::{self, Outer};
 use super::simd::tiles::tiles;
 use super::simd::weights::{Rows, STRIP};
-use super::simd::{Element, Inputs, Isa, Weight};
+use super::simd::{Element, Form, Inputs, Isa, Weight};
 use bytemuck::{Pod, cast_slice_mut};
 use half::{bf16, f16};
 use quickpick_format::E4m3;
@@ -58,17 +58,18 @@ pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
 fn scratch_of<T: Weight>(p: &Linear, isa: Isa) -> usize {
     let passes = [PASS.min(p.n as usize), p.n as usize % PASS];
     let needs = passes.map(|tokens| {
-        let width = width::<T>(isa, p.weights, tokens).unwrap_or(tokens);
-        (width * p.k as usize * T::input_bytes(isa, p.weights)).div_ceil(4)
+        let form = T::form(isa, p.weights, tokens);
+        (width(isa, form, tokens) * p.k as usize * T::input_bytes(isa, form)).div_ceil(4)
     });
     needs[0].max(needs[1])
 }
 
-/// Tokens with those that fill panels, if the pass goes by outer products.
-fn width<T: Weight>(isa: Isa, weights: Weights, tokens: usize) -> Option<usize> {
-    match weights {
-        Weights::Sparse24 => Some(outer::padded(tokens, isa.panel())),
-        Weights::Dense => (tokens >= T::MANY).then(|| tokens.next_multiple_of(STRIP)),
+/// Tokens with those that fill panels.
+fn width(isa: Isa, form: Form, tokens: usize) -> usize {
+    match form {
+        Form::Dots => tokens,
+        Form::Picks => outer::padded(tokens, isa.panel()),
+        Form::Lanes => tokens.next_multiple_of(STRIP),
     }
 }
 
@@ -115,12 +116,12 @@ pub(super) fn run<T: Weight, O: Element>(
     for start in (0..n).step_by(PASS) {
         let tokens = start..n.min(start + PASS);
         let x = &x[tokens.start * k..tokens.end * k];
-        let panels = width::<T>(isa, p.weights, tokens.len());
-        let width = panels.unwrap_or(tokens.len());
-        let room = &mut cast_slice_mut(scratch)[..width * k * T::input_bytes(isa, p.weights)];
-        let x = match panels {
-            None => T::prepare(isa, x, room),
-            Some(_) => pack(isa, p.weights, x, k, room),
+        let form = T::form(isa, p.weights, tokens.len());
+        let width = width(isa, form, tokens.len());
+        let room = &mut cast_slice_mut(scratch)[..width * k * T::input_bytes(isa, form)];
+        let x = match form {
+            Form::Dots => T::prepare(isa, x, room),
+            Form::Picks | Form::Lanes => pack(isa, form, x, k, room),
         };
         let features = STRIP * strips::<T>(m, width, k);
         let tiles = tiles(y, m, n, epilogue.rule.transposed, features);
@@ -134,9 +135,9 @@ pub(super) fn run<T: Weight, O: Element>(
                     sums.resize(len, 0.0);
                 }
                 let out = &mut sums[..len];
-                match (panels, weights) {
-                    (None, Rows::Dense(w)) => T::dot(isa, Dot { w, x, k, n: width, out }),
-                    _ => T::outer(isa, Outer { weights, x, k, tokens: tokens.len(), out }),
+                match (form, weights) {
+                    (Form::Dots, Rows::Dense(w)) => T::dot(isa, Dot { w, x, k, n: width, out }),
+                    _ => T::outer(isa, Outer { form, weights, x, k, tokens: tokens.len(), out }),
                 }
                 let sums = Sums { sums: &sums[..len], width, start, tokens: tokens.clone() };
                 epilogue.run(isa, sums, residual, &mut tile);
@@ -146,21 +147,15 @@ pub(super) fn run<T: Weight, O: Element>(
 }
 
 /// Packs x, `tokens × k`, into panels.
-fn pack<'a, T: Weight>(
-    isa: Isa,
-    weights: Weights,
-    x: &[T],
-    k: usize,
-    room: &'a mut [u8],
-) -> &'a [u8] {
-    let bytes = k * T::input_bytes(isa, weights);
-    let most = if weights == Weights::Dense { STRIP } else { isa.panel() };
+fn pack<'a, T: Weight>(isa: Isa, form: Form, x: &[T], k: usize, room: &'a mut [u8]) -> &'a [u8] {
+    let bytes = k * T::input_bytes(isa, form);
+    let most = if form == Form::Lanes { STRIP } else { isa.panel() };
     let panel = |(x, panel): (&[T], &mut [u8])| {
         let width = panel.len() / bytes;
         let columns = (PACK_BYTES / (width * bytes / k)).max(1).next_multiple_of(512);
         panel.par_chunks_mut(columns * panel.len() / k).enumerate().for_each(|(i, panel)| {
             let start = i * columns;
-            T::pack(isa, Inputs { weights, x, k, start, width }, panel);
+            T::pack(isa, Inputs { form, x, k, start, width }, panel);
         });
     };
     // whole panels, and what is left in panels of its own
@@ -170,9 +165,9 @@ fn pack<'a, T: Weight>(
     x.par_chunks_exact(most * k).zip(panels.par_chunks_mut(most * bytes)).for_each(panel);
     let mut token = whole;
     while token < tokens {
-        let width = match weights {
-            Weights::Sparse24 => outer::panel(tokens - token, most),
-            Weights::Dense => STRIP,
+        let width = match form {
+            Form::Lanes => STRIP,
+            Form::Dots | Form::Picks => outer::panel(tokens - token, most),
         };
         let (first, others) = rest.split_at_mut(width * bytes);
         panel((&x[token * k..tokens.min(token + width) * k], first));

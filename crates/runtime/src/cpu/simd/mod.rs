@@ -8,6 +8,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod by_column;
 pub(super) mod cache;
 mod columns;
 pub(super) mod dot;
@@ -28,7 +29,7 @@ pub(super) use elements::Element;
 use portable::Portable;
 use std::fmt;
 use std::sync::OnceLock;
-pub(super) use weight::{Inputs, Weight};
+pub(super) use weight::{Form, Inputs, Weight};
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,6 +142,11 @@ impl Isa {
     /// Whether it multiplies bf16 by pairs, and i8 by fours.
     fn has_pairs(self) -> bool {
         self.path() == Path::Avx512Bf16
+    }
+
+    /// Whether it has an instruction that picks inputs.
+    fn picks(self) -> bool {
+        self.path() != Path::Portable
     }
 
     /// Inputs in a vector from which a permutation picks, and how often.

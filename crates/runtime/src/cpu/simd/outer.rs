@@ -11,11 +11,12 @@
 use super::columns::Columns;
 use super::pack::Word;
 use super::weights::{Rows, STRIP};
-use super::{Simd, SimdExt};
+use super::{Form, Simd, SimdExt};
 
 /// `out[(s·width + t)·16 + r] = Σ W[16s + r]·x[t]`, f32s; x in panels as [`Weight::pack`](super::Weight::pack) makes
-/// them, their widths together `width`: tokens [`padded`], or to whole strips for dense weights.
+/// them for the form, their widths together `width`: tokens [`padded`] or, where they are lanes, to whole strips.
 pub(in crate::cpu) struct Outer<'a, T> {
+    pub form: Form,
     pub weights: Rows<'a, T>,
     pub x: &'a [u8],
     pub k: usize,
@@ -94,7 +95,7 @@ struct Block {
 /// 2:4 weights.
 #[inline(always)]
 pub(super) fn sparse<C: Columns>(c: C, job: Outer<'_, C::W>) {
-    let Outer { weights, x, k, tokens, out } = job;
+    let Outer { weights, x, k, tokens, out, .. } = job;
     let (x, all): (&[C::X], _) = (bytemuck::cast_slice(x), padded(tokens, C::OTHERS));
     let count = out.len() / (all * STRIP);
     weights.check(count * STRIP, k);

@@ -6,13 +6,13 @@ use half::f16;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portable;
 
-const LANES: usize = 8;
+const LANES: usize = 4;
 
 impl Simd for Portable {
     type F = [f32; LANES];
     type I = [u8; LANES];
     const LANES: usize = LANES;
-    const GROUPS: usize = 2;
+    const GROUPS: usize = 1;
     const REGISTERS: usize = 16;
 
     #[inline(always)]
@@ -31,11 +31,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn places(self, codes: *const u32, row: usize, which: usize, group: usize) -> Self::I {
+    unsafe fn places(self, codes: *const u32, row: usize, which: usize, _: usize) -> Self::I {
         // SAFETY: the caller promises two words: the even rows', the odd rows'
         let words = unsafe { codes.cast::<[u32; 2]>().read_unaligned() };
         let words = words.map(|word| word >> (row + 16 * which));
-        std::array::from_fn(|i| (4 * (group % 2)) as u8 | (words[i % 2] >> (i / 2 * 2) & 3) as u8)
+        std::array::from_fn(|i| (words[i % 2] >> (i / 2 * 2) & 3) as u8)
     }
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! The types of weights, and which products each set of instructions has for them.
 
+use super::by_column;
 use super::columns::{Kept, KeptExact, Whole};
 use super::dot::{self, Dot};
 use super::outer::{self, Outer};
@@ -16,11 +17,22 @@ use std::marker::PhantomData;
 /// What makes 8-bit integers unsigned: their lowest value becomes 0.
 pub(super) const INT8_SHIFT: u8 = 128;
 
+/// How a layer's tokens are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cpu) enum Form {
+    /// Dense weights for few tokens, as dot products.
+    Dots,
+    /// 2:4 weights as outer products, lanes being rows, which pick from each token's inputs.
+    Picks,
+    /// Outer products, lanes being tokens: dense weights for many of them, 2:4 ones where nothing picks.
+    Lanes,
+}
+
 /// Some columns of x on their way to a panel of `width` tokens: those from `start` on, as many as the panel has room
 /// for; zeros for tokens that x does not have.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Inputs<'a, T> {
-    pub weights: Weights,
+    pub form: Form,
     pub x: &'a [T],
     pub k: usize,
     pub start: usize,
@@ -29,18 +41,24 @@ pub(in crate::cpu) struct Inputs<'a, T> {
 
 /// A type of weights and inputs.
 pub(in crate::cpu) trait Weight: Element {
+    /// The faster form.
+    fn form(isa: Isa, weights: Weights, tokens: usize) -> Form {
+        match weights {
+            Weights::Sparse24 if isa.picks() || tokens < 8 => Form::Picks,
+            Weights::Dense if tokens < 32 => Form::Dots,
+            _ => Form::Lanes,
+        }
+    }
+
     /// Bytes of an input as the products take it.
-    fn input_bytes(isa: Isa, weights: Weights) -> usize {
-        wide_bytes(isa, weights)
+    fn input_bytes(isa: Isa, form: Form) -> usize {
+        wide_bytes(isa, form)
     }
 
     /// Packs inputs as outer products take them.
     fn pack(isa: Isa, job: Inputs<'_, Self>, panel: &mut [u8]) {
         pack_words::<Self, _>(isa, isa.unit(), job, panel);
     }
-
-    /// Tokens from which on dense weights are faster by outer products, if ever.
-    const MANY: usize = 32;
 
     /// The job's products, as outer products.
     fn outer(isa: Isa, job: Outer<'_, Self>) {
@@ -63,8 +81,8 @@ impl Weight for f16 {}
 impl Weight for E4m3 {}
 
 impl Weight for bf16 {
-    fn input_bytes(isa: Isa, weights: Weights) -> usize {
-        if isa.has_pairs() { 2 } else { wide_bytes(isa, weights) }
+    fn input_bytes(isa: Isa, form: Form) -> usize {
+        if isa.has_pairs() { 2 } else { wide_bytes(isa, form) }
     }
 
     fn pack(isa: Isa, job: Inputs<'_, Self>, panel: &mut [u8]) {
@@ -99,10 +117,15 @@ impl Weight for bf16 {
 }
 
 impl Weight for i8 {
-    const MANY: usize = usize::MAX;
+    fn form(_: Isa, weights: Weights, _: usize) -> Form {
+        match weights {
+            Weights::Sparse24 => Form::Picks,
+            Weights::Dense => Form::Dots,
+        }
+    }
 
-    fn input_bytes(isa: Isa, weights: Weights) -> usize {
-        if isa.has_pairs() { 1 } else { wide_bytes(isa, weights) }
+    fn input_bytes(isa: Isa, form: Form) -> usize {
+        if isa.has_pairs() { 1 } else { wide_bytes(isa, form) }
     }
 
     fn pack(isa: Isa, job: Inputs<'_, Self>, panel: &mut [u8]) {
@@ -141,11 +164,11 @@ impl Weight for i8 {
     }
 }
 
-/// As f32s, of 2:4 weights' as many as one is picked from.
-fn wide_bytes(isa: Isa, weights: Weights) -> usize {
-    match weights {
-        Weights::Sparse24 => 4 * isa.unit()[1],
-        Weights::Dense => 4,
+/// As f32s, as many as one is picked from.
+fn wide_bytes(isa: Isa, form: Form) -> usize {
+    match form {
+        Form::Picks => 4 * isa.unit()[1],
+        Form::Dots | Form::Lanes => 4,
     }
 }
 
@@ -169,9 +192,9 @@ fn pack_words<W: Word + Pod, T: Pod>(
     let (x, panel) = (cast_slice::<T, W>(job.x), cast_slice_mut(panel));
     let columns = size_of::<W>() / size_of::<T>();
     let (k, start, width) = (job.k / columns, job.start / columns, job.width);
-    match job.weights {
-        Weights::Sparse24 => isa.run(Units { x, k, start, width, unit, copies, panel }),
-        Weights::Dense => isa.run(Pack { x, k, start, width, panel }),
+    match job.form {
+        Form::Picks => isa.run(Units { x, k, start, width, unit, copies, panel }),
+        Form::Dots | Form::Lanes => isa.run(Pack { x, k, start, width, panel }),
     }
 }
 
@@ -191,9 +214,10 @@ impl<T: Element> Kernel for InF32<Outer<'_, T>> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match self.0.weights {
-            Rows::Sparse(..) => outer::sparse(Kept(s, PhantomData), self.0),
-            Rows::Dense(w) => outer::dense(Whole(s), s, w, self.0),
+        match (self.0.weights, self.0.form) {
+            (Rows::Sparse(..), Form::Lanes) => by_column::run(s, self.0),
+            (Rows::Sparse(..), _) => outer::sparse(Kept(s, PhantomData), self.0),
+            (Rows::Dense(w), _) => outer::dense(Whole(s), s, w, self.0),
         }
     }
 }
