@@ -7,6 +7,7 @@
 
 mod argmax;
 mod attention;
+mod dot4;
 mod epilogue;
 mod gather;
 mod gemv;
@@ -33,7 +34,9 @@ pub(crate) fn accepts(spec: &KernelSpec) -> bool {
         Form::Tiled { tile: Tile { m, n, k }, stages, warps: (across, along) } => {
             let even = |size: u32, by: u32| by > 0 && size > 0 && size.is_multiple_of(by);
             let (pairs, all) = (even(m, 2 * across), across.saturating_mul(along));
-            (k, stages) == (32, 1) && pairs && even(n, along) && even(all, 8)
+            // rows of X of 64 bytes
+            let whole = (k * spec.dtype.bytes() as u32, stages) == (64, 1);
+            whole && pairs && even(n, along) && even(all, 8)
         }
         Form::Gemv { rows, lanes, tokens } => {
             rows > 0
@@ -44,8 +47,11 @@ pub(crate) fn accepts(spec: &KernelSpec) -> bool {
         _ => false,
     };
     let sized = || spec.threads() <= 256 && spec.shared_bytes() <= 16 << 10;
-    let linear = matches!(spec.op, OpKind::Linear(_)) && spec.dtype == DType::F16;
-    linear && shared && sized()
+    let typed = match spec.target {
+        Target::WgslPortable => [DType::F16, DType::I8].contains(&spec.dtype),
+        _ => spec.dtype == DType::F16,
+    };
+    matches!(spec.op, OpKind::Linear(_)) && typed && shared && sized()
 }
 
 pub(crate) fn emit(spec: &KernelSpec) -> String {
@@ -55,6 +61,9 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
             if spec.target == Target::WgslSubgroups =>
         {
             octet::emit(&mut w, spec, weights, tile, warps);
+        }
+        (OpKind::Linear(weights), Form::Tiled { tile, warps, .. }) if spec.dtype == DType::I8 => {
+            dot4::emit(&mut w, spec, weights, tile, warps);
         }
         (OpKind::Linear(weights), Form::Tiled { tile, warps, .. }) => {
             tiled::emit(&mut w, spec, weights, tile, warps);

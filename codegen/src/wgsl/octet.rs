@@ -82,7 +82,7 @@ pub(super) fn emit(
     if s.sparse {
         turned(w);
     }
-    epilogue::functions(w);
+    epilogue::functions(w, spec);
     pieces::entry(w, spec, s.threads, &INPUTS, |w| {
         places(w, &s);
         w.block(format!("for (var column = 0u; column < params.k; column += {}u)", tile.k), |w| {
@@ -111,7 +111,7 @@ fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape, octets: (u32, u32)) {
     pieces::header(
         w,
         spec,
-        &format!("Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual, W {kind}, f16; sums in f32."),
+        &epilogue::formula(spec, kind),
         &format!(
             "Grid (⌈m/{m}⌉, ⌈n/{n}⌉): {m} features × {n} tokens, {k} columns at a time.\n\
              {} × {} octets of eight lanes; a lane has {} features × {} tokens, and reads X by\n\
@@ -124,7 +124,7 @@ fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape, octets: (u32, u32)) {
     if s.sparse {
         list.push(("metadata", words, Use::Read));
     }
-    list.extend(epilogue::operands(words));
+    list.extend(epilogue::operands(spec, words));
     pieces::bindings(w, &list, &epilogue::PARAMS);
     if s.alone() {
         w.note("Element c of vector 8·b + l: column 32·b + 8·c + l, f32.");

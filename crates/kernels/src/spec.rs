@@ -32,7 +32,7 @@ pub enum Target {
     Sm80,
     /// PTX, NVIDIA sm_90a: compute capability 9.0 and no other.
     Sm90a,
-    /// WGSL without any optional feature: f16 packed in u32, ≤ 16 KiB workgroup memory,
+    /// WGSL without any optional feature: f16 and s8 packed in u32, ≤ 16 KiB workgroup memory,
     /// ≤ 256 invocations.
     WgslPortable,
     /// WGSL with `enable f16`.
@@ -199,6 +199,16 @@ impl KernelSpec {
             (OpKind::Linear(Weights::Sparse24), _, _) => Some(Order::RowMajor),
             _ => None,
         }
+    }
+
+    /// Whether it can multiply by scales: it has bindings of w_scale and x_scale then, between x and bias.
+    pub const fn scales(&self) -> bool {
+        self.transposes() || (self.target.is_wgsl() && matches!(self.dtype, DType::I8))
+    }
+
+    /// Whether it can transpose Y.
+    pub const fn transposes(&self) -> bool {
+        matches!(self.form, Form::Wgmma(_) | Form::Host)
     }
 
     /// Blocks of a cluster, along x; 1 without clusters. The text demands as many.

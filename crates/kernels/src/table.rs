@@ -93,6 +93,13 @@ pub const KERNELS: &[KernelSpec] = &[
     gemv(Dense,     F16, WgslF16,      32, 8, 4),
     tiled(Dense,    F16, WgslPortable, tile(64, 64, 32), 1, (16, 16)),
     tiled(Dense,    F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
+    // s8 by dot4I8Packed
+    gemv(Sparse24,  I8, WgslPortable, 32, 8, 1),
+    gemv(Sparse24,  I8, WgslPortable, 32, 8, 4),
+    tiled(Sparse24, I8, WgslPortable, tile(64, 64, 64), 1, (8, 16)),
+    gemv(Dense,     I8, WgslPortable, 32, 8, 1),
+    gemv(Dense,     I8, WgslPortable, 32, 8, 4),
+    tiled(Dense,    I8, WgslPortable, tile(64, 64, 64), 1, (8, 16)),
     rowwise(OpKind::RmsNorm,   F16, WgslPortable, 64),
     rowwise(OpKind::Rotary,    F16, WgslPortable, 64),
     rowwise(OpKind::Attention, F16, WgslPortable, 64),

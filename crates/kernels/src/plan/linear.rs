@@ -14,12 +14,6 @@ use alloc::vec::Vec;
 /// Largest k whose sums an i32 holds, whatever the data: a product is at most 2¹⁴.
 const MAX_I8_K: u32 = (1 << 17) - 1;
 
-/// Whether kernels of this form can scale, and transpose Y. They have bindings of w_scale and x_scale,
-/// between x and bias.
-const fn has_scales(form: Form) -> bool {
-    matches!(form, Form::Wgmma(_) | Form::Host)
-}
-
 pub(super) fn plan(
     spec: &'static KernelSpec,
     p: &Linear,
@@ -30,8 +24,11 @@ pub(super) fn plan(
     if p.out != narrow && p.out != DType::F32 {
         return Err(Unsupported::Type { what: "Y", kernel: narrow, asked: p.out });
     }
-    for (asked, what) in [(p.epilogue.scales, "scales"), (p.epilogue.transposed, "transposed")] {
-        if asked && !has_scales(spec.form) {
+    for (asked, can, what) in [
+        (p.epilogue.scales, spec.scales(), "scales"),
+        (p.epilogue.transposed, spec.transposes(), "transposed"),
+    ] {
+        if asked && !can {
             return Err(Unsupported::Epilogue(what));
         }
     }
@@ -90,7 +87,7 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     };
     let present = |yes: bool, bytes: u64| if yes { bytes } else { 0 };
     list.push(Binding::read("x", bytes(p.dtype, n * k)));
-    if has_scales(spec.form) {
+    if spec.scales() {
         list.extend([
             Binding::read("w_scale", present(p.epilogue.scales, 4 * m)),
             Binding::read("x_scale", present(p.epilogue.scales, 4 * n)),
@@ -142,7 +139,7 @@ impl KernelSpec {
                 Target::WgslPortable | Target::WgslF16,
                 OpKind::Linear(weights),
                 Form::Tiled { tile, .. },
-            ) => wgsl_tile_bytes(weights, tile),
+            ) => wgsl_tile_bytes(weights, self.dtype, tile),
             // X: of one token f32, else f16
             (Target::WgslSubgroups, OpKind::Linear(_), Form::Tiled { tile, .. }) => {
                 tile.n * tile.k * if tile.n == 1 { 4 } else { 2 }
@@ -168,12 +165,12 @@ impl KernelSpec {
     }
 }
 
-/// X and the kept (or all) values of W, 16 bits each; metadata.
-fn wgsl_tile_bytes(weights: Weights, tile: Tile) -> u32 {
+/// X and W; of 2:4 weights the kept values and metadata, but 8-bit ones are expanded on their way there.
+fn wgsl_tile_bytes(weights: Weights, dtype: DType, tile: Tile) -> u32 {
     let Tile { m, n, k } = tile;
-    match weights {
-        Weights::Sparse24 => 2 * (n * k + m * k / 2) + m * k / 8,
-        Weights::Dense => 2 * (n * k + m * k),
+    match (weights, dtype.bytes() as u32) {
+        (Weights::Sparse24, 2) => 2 * (n * k + m * k / 2) + m * k / 8,
+        (_, bytes) => bytes * (n * k + m * k),
     }
 }
 
