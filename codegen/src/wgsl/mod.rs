@@ -48,8 +48,8 @@ pub(crate) fn accepts(spec: &KernelSpec) -> bool {
     };
     let sized = || spec.threads() <= 256 && spec.shared_bytes() <= 16 << 10;
     let typed = match spec.target {
-        Target::WgslPortable => [DType::F16, DType::I8].contains(&spec.dtype),
-        _ => spec.dtype == DType::F16,
+        Target::WgslF16 => spec.dtype == DType::F16,
+        _ => [DType::F16, DType::I8].contains(&spec.dtype),
     };
     matches!(spec.op, OpKind::Linear(_)) && typed && shared && sized()
 }

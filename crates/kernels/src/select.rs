@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn shuffles_are_for_the_hosts_processor_and_tiles_as_wide_as_the_tokens() {
         for weights in [Weights::Sparse24, Weights::Dense] {
-            for (n, tokens) in [(1, 1), (2, 8), (8, 8), (16, 16), (1024, 16)] {
+            for (n, tokens) in [(1, 1), (2, 4), (4, 4), (8, 8), (16, 16), (1024, 16)] {
                 let spec = on_wgpu(true, n, weights);
                 assert_eq!(spec.target, Target::WgslSubgroups, "{n} tokens: {spec}");
                 assert!(

@@ -73,12 +73,20 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::ArgMax,    F32,  Sm80, 256),
 
     // WGSL by shuffles of subgroups
-    tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 1024), 1, (4, 1)),
-    tiled(Sparse24, F16, WgslSubgroups, tile(128,  8,  256), 1, (4, 1)),
-    tiled(Sparse24, F16, WgslSubgroups, tile(256, 16,  256), 1, (8, 1)),
-    tiled(Dense,    F16, WgslSubgroups, tile(256,  1, 1024), 1, (4, 1)),
-    tiled(Dense,    F16, WgslSubgroups, tile(128,  8,  256), 1, (4, 1)),
-    tiled(Dense,    F16, WgslSubgroups, tile(256, 16,  256), 1, (8, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(256,  4, 64), 1, (4, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(256,  8, 64), 1, (4, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(128, 16, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(256,  4, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(128,  8, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(128, 16, 64), 1, (4, 1)),
+    tiled(Sparse24, I8,  WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Sparse24, I8,  WgslSubgroups, tile(256,  4, 64), 1, (4, 1)),
+    tiled(Sparse24, I8,  WgslSubgroups, tile(128,  8, 64), 1, (4, 1)),
+    tiled(Dense,    I8,  WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Dense,    I8,  WgslSubgroups, tile(128,  4, 64), 1, (4, 1)),
+    tiled(Dense,    I8,  WgslSubgroups, tile(128,  8, 64), 1, (4, 1)),
     // WGSL in workgroup memory and registers: what runs everywhere wins a tie, because it loads 16 bytes at a time where f16 vectors
     // end at 8
     gemv(Sparse24,  F16, WgslPortable, 32, 8, 1),

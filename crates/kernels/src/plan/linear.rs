@@ -140,10 +140,6 @@ impl KernelSpec {
                 OpKind::Linear(weights),
                 Form::Tiled { tile, .. },
             ) => wgsl_tile_bytes(weights, self.dtype, tile),
-            // X: of one token f32, else f16
-            (Target::WgslSubgroups, OpKind::Linear(_), Form::Tiled { tile, .. }) => {
-                tile.n * tile.k * if tile.n == 1 { 4 } else { 2 }
-            }
             // an f32 sum of each lane, feature and token
             (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes, tokens }) => {
                 4 * rows * lanes * tokens
