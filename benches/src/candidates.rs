@@ -140,6 +140,7 @@ mod tests {
                 name: None,
                 f16: true,
                 subgroup: OCTET,
+                cooperative: None,
                 software: true,
                 workgroup_bytes,
                 invocations,

@@ -10,6 +10,7 @@ pub mod foreign;
 pub mod mutants;
 pub mod nvcc;
 pub mod shapes;
+pub mod stand_in;
 pub mod trials;
 pub mod twin;
 pub mod vectors;

@@ -2,13 +2,13 @@
 //!
 //! `cargo test --release --test suite -- <filter>`; a test's name is
 //! `<backend>::<kernel>::<shape>`. wgpu runs the kernels' committed text; so does the emulator, in
-//! `emulate.rs`.
+//! `emulate.rs`. `stand-in` runs on wgpu what needs an extension that is not there ([`stand_in`]).
 
 use libtest_mimic::Arguments;
 use quickpick::cpu::{Cpu, Path};
 use quickpick::kernels::{KernelSpec, Target};
 use quickpick::{Backend, Wgpu};
-use quickpick_tests::{skip, trials::on};
+use quickpick_tests::{skip, stand_in, trials::on};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -32,5 +32,6 @@ fn main() -> ExitCode {
         }
         Err(why) => skip("wgpu", why),
     }
+    trials.extend(stand_in::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -39,6 +39,11 @@ pub enum Target {
     WgslF16,
     /// WGSL with subgroups of at least [`OCTET`] lanes, within the portable limits otherwise.
     WgslSubgroups,
+    /// WGSL with `enable f16` and wgpu's experimental cooperative matrices, 8×8 of f16 with sums in f32, in
+    /// subgroups of 32 lanes. No such kernel has met a device.
+    WgslCoop8,
+    /// The same with matrices of 16×16.
+    WgslCoop16,
     /// The host: SIMD chosen at run time, portable otherwise.
     Cpu,
 }
@@ -50,7 +55,15 @@ impl Target {
     }
     /// Whether it is written in WGSL.
     pub const fn is_wgsl(self) -> bool {
-        matches!(self, Self::WgslPortable | Self::WgslF16 | Self::WgslSubgroups)
+        !matches!(self, Self::Sm80 | Self::Sm90a | Self::Cpu)
+    }
+    /// Rows and columns of its cooperative matrices.
+    pub const fn cooperative(self) -> Option<u32> {
+        match self {
+            Self::WgslCoop8 => Some(8),
+            Self::WgslCoop16 => Some(16),
+            _ => None,
+        }
     }
 }
 
@@ -72,7 +85,8 @@ pub struct Tile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// A tile per workgroup, `stages` tiles of k in flight, `warps.0 × warps.1` warps over (m, n).
-    /// WGSL: `stages` is 1 and `warps` is the thread grid over (m, n), with subgroups that of octets.
+    /// WGSL: `stages` is 1 and `warps` is the thread grid over (m, n), with subgroups that of octets,
+    /// with cooperative matrices that of subgroups.
     Tiled {
         /// The workgroup's tile.
         tile: Tile,
@@ -223,9 +237,11 @@ impl KernelSpec {
     pub const fn folder(&self) -> Option<(&'static str, &'static str)> {
         match self.target {
             Target::Sm80 | Target::Sm90a => Some(("ptx", "ptx")),
-            Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => {
-                Some(("shaders", "wgsl"))
-            }
+            Target::WgslPortable
+            | Target::WgslF16
+            | Target::WgslSubgroups
+            | Target::WgslCoop8
+            | Target::WgslCoop16 => Some(("shaders", "wgsl")),
             Target::Cpu => None,
         }
     }
@@ -260,6 +276,8 @@ impl fmt::Display for KernelSpec {
             (Target::WgslPortable, _) => "_wgsl",
             (Target::WgslF16, _) => "_wgsl_f16",
             (Target::WgslSubgroups, _) => "_wgsl_subgroups",
+            (Target::WgslCoop8, _) => "_wgsl_coop8",
+            (Target::WgslCoop16, _) => "_wgsl_coop16",
             (Target::Cpu, _) => "_cpu",
         })?;
         match self.form {

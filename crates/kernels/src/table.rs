@@ -3,7 +3,7 @@
 use crate::DType::{self, BF16, E4M3, F16, F32, I8};
 use crate::Weights::{Dense, Sparse24};
 use crate::spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
-use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable, WgslSubgroups};
+use Target::{Cpu, Sm80, Sm90a, WgslCoop8, WgslCoop16, WgslF16, WgslPortable, WgslSubgroups};
 use Teams::{Cooperative, PingPong};
 use Values::{Registers, Shared};
 
@@ -101,6 +101,11 @@ pub const KERNELS: &[KernelSpec] = &[
     gemv(Dense,     F16, WgslF16,      32, 8, 4),
     tiled(Dense,    F16, WgslPortable, tile(64, 64, 32), 1, (16, 16)),
     tiled(Dense,    F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
+    // cooperative matrices, which are dense: 2:4 saves bytes there
+    tiled(Sparse24, F16, WgslCoop8,  tile(64, 64, 32), 1, (2, 2)),
+    tiled(Sparse24, F16, WgslCoop16, tile(64, 64, 32), 1, (2, 2)),
+    tiled(Dense,    F16, WgslCoop8,  tile(64, 64, 32), 1, (2, 2)),
+    tiled(Dense,    F16, WgslCoop16, tile(64, 64, 32), 1, (2, 2)),
     // s8 by dot4I8Packed
     gemv(Sparse24,  I8, WgslPortable, 32, 8, 1),
     gemv(Sparse24,  I8, WgslPortable, 32, 8, 4),

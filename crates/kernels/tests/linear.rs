@@ -27,6 +27,7 @@ fn caps(spec: &KernelSpec) -> Caps {
         name: None,
         f16: true,
         subgroup: 8,
+        cooperative: spec.target.cooperative(),
         software: true,
         workgroup_bytes: 16 << 10,
         invocations: 256,
@@ -36,13 +37,13 @@ fn caps(spec: &KernelSpec) -> Caps {
     };
     match spec.target {
         Target::Cpu => Caps::Cpu,
-        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => Caps::Wgpu(limits),
         Target::Sm80 => {
             Caps::Cuda(CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 })
         }
         Target::Sm90a => {
             Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 })
         }
+        _ => Caps::Wgpu(limits),
     }
 }
 

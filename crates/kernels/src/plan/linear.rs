@@ -69,6 +69,13 @@ pub(super) fn plan(
 /// Output features that each lane of a GEMV accumulates, so that one load of x serves all of them.
 pub const GEMV_FEATURES: u32 = 4;
 
+/// Lanes of a subgroup that multiplies cooperative matrices.
+pub const COOP_LANES: u32 = 32;
+
+/// From row to row of X and W in workgroup memory, f16 elements, for cooperative matrices: 32 columns, and eight
+/// more that spread eight rows over all 32 banks.
+pub const COOP_STRIDE: u32 = 40;
+
 /// Beyond this the tiled kernel reads the weights less often.
 const GEMV_TOKENS: u32 = 16;
 
@@ -140,6 +147,12 @@ impl KernelSpec {
                 OpKind::Linear(weights),
                 Form::Tiled { tile, .. },
             ) => wgsl_tile_bytes(weights, self.dtype, tile),
+            // X, W, and a matrix of f32 sums of each subgroup
+            (target, OpKind::Linear(_), Form::Tiled { tile, warps, .. })
+                if let Some(side) = target.cooperative() =>
+            {
+                2 * COOP_STRIDE * (tile.m + tile.n) + 4 * warps.0 * warps.1 * side * side
+            }
             // an f32 sum of each lane, feature and token
             (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes, tokens }) => {
                 4 * rows * lanes * tokens
