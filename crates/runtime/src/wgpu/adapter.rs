@@ -62,8 +62,9 @@ impl Adapter {
         };
         match pollster::block_on(self.raw.request_device(&descriptor)) {
             Ok((device, queue)) => {
-                let matrices =
-                    cooperative(&self.raw.get_info(), self.raw.cooperative_matrix_properties());
+                let info = self.raw.get_info();
+                let lanes = (info.subgroup_min_size, info.subgroup_max_size);
+                let matrices = cooperative(lanes, &self.raw.cooperative_matrix_properties());
                 Wgpu::watched(device, queue, matrices)
             }
             Err(why) => Err(unavailable(format!("{self} refuses a device: {why}"))),
@@ -133,8 +134,7 @@ fn rank(kind: DeviceType) -> u32 {
 
 /// The side of the largest square matrices of f16 with sums in f32, if all subgroups have the 32 lanes that our
 /// kernels count on; wgpu cannot ask for a size.
-fn cooperative(info: &wgpu::AdapterInfo, all: Vec<CooperativeMatrixProperties>) -> Option<u32> {
-    let lanes = (info.subgroup_min_size, info.subgroup_max_size);
+fn cooperative(lanes: (u32, u32), all: &[CooperativeMatrixProperties]) -> Option<u32> {
     let fits = |p: &CooperativeMatrixProperties| {
         let square = p.m_size == p.n_size && p.n_size == p.k_size;
         let types = (p.ab_type, p.cr_type);
@@ -181,6 +181,28 @@ pub(super) fn unavailable(why: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cooperative_matrices_are_of_f16_with_sums_in_f32_in_subgroups_of_32() {
+        use CooperativeScalarType::{F16, F32};
+        let of = |[m_size, n_size, k_size]: [u32; 3], ab_type, cr_type| {
+            let saturating_accumulation = false;
+            CooperativeMatrixProperties {
+                m_size,
+                n_size,
+                k_size,
+                ab_type,
+                cr_type,
+                saturating_accumulation,
+            }
+        };
+        let (eight, sixteen) = (of([8; 3], F16, F32), of([16; 3], F16, F32));
+        let others = [of([8; 3], F32, F32), of([16; 3], F16, F16), of([16, 8, 16], F16, F32)];
+        assert_eq!(cooperative((32, 32), &[eight, others[0]]), Some(8));
+        assert_eq!(cooperative((32, 32), &[eight, sixteen]), Some(16));
+        assert_eq!(cooperative((32, 32), &others), None);
+        assert_eq!(cooperative((32, 64), &[eight, sixteen]), None, "lanes vary");
+    }
 
     #[test]
     fn no_adapter_and_no_fit_are_told_apart() {
