@@ -94,7 +94,9 @@ pub fn wgpu(weights: Weights, dtype: DType, caps: &Caps) -> Vec<KernelSpec> {
     for (m, n) in [(32, 32), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (64, 128)] {
         for warps in [(8, 8), (8, 16), (16, 16)] {
             let sums = m * n / (warps.0 * warps.1);
-            let form = Form::Tiled { tile: Tile { m, n, k: 32 }, stages: 1, warps };
+            // rows of X of 64 bytes
+            let tile = Tile { m, n, k: 64 / dtype.bytes() as u32 };
+            let form = Form::Tiled { tile, stages: 1, warps };
             forms.extend((8..=64).contains(&sums).then_some(form));
         }
     }
@@ -138,6 +140,7 @@ mod tests {
                 name: None,
                 f16: true,
                 subgroup: OCTET,
+                cooperative: None,
                 software: true,
                 workgroup_bytes,
                 invocations,
@@ -146,9 +149,13 @@ mod tests {
                 storage_buffers: 8,
             })
         };
-        for weights in [Weights::Sparse24, Weights::Dense] {
-            let all = wgpu(weights, DType::F16, &caps(16384, 256));
-            assert!(all.iter().filter(|spec| !KERNELS.contains(spec)).count() >= 40, "{all:?}");
+        // s8 is written for one target, f16 for two
+        let dtypes = [(DType::F16, 40), (DType::I8, 20)];
+        let both = [Weights::Sparse24, Weights::Dense].into_iter();
+        for (weights, (dtype, least)) in both.flat_map(|w| dtypes.map(|d| (w, d))) {
+            let all = wgpu(weights, dtype, &caps(16384, 256));
+            let new = all.iter().filter(|spec| !KERNELS.contains(spec)).count();
+            assert!(new >= least, "{all:?}");
             let unique: std::collections::HashSet<_> = all.iter().collect();
             assert_eq!(unique.len(), all.len());
             for spec in &all {
@@ -166,7 +173,7 @@ mod tests {
                     .unwrap_or_else(|why| panic!("{spec:?}: {}", why.emit_to_string(&text)));
             }
             assert!(wgpu(weights, DType::BF16, &caps(16384, 256)).is_empty());
-            let small = wgpu(weights, DType::F16, &caps(4096, 64));
+            let small = wgpu(weights, dtype, &caps(4096, 64));
             assert!(!small.is_empty());
             assert!(small.iter().all(|spec| spec.shared_bytes() <= 4096 && spec.threads() <= 64));
         }

@@ -120,7 +120,7 @@ struct Timing {
     /// Only these numbers of tokens: 1,16,64
     #[arg(long, value_delimiter = ',')]
     tokens: Vec<u32>,
-    /// Element types: f16, bf16, f32; for peers s8 and e4m3 too
+    /// Element types: f16, bf16, f32, s8; for peers e4m3 too
     #[arg(long, value_delimiter = ',', default_value = "f16")]
     dtypes: Vec<String>,
     /// Begin no shape that would not end within so many seconds

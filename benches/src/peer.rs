@@ -230,9 +230,15 @@ impl Drop for PeerContender {
     }
 }
 
-/// The type of our kernels that a peer's name means; `None` for s8 and e4m3, which only peers have.
+/// The type of our kernels that a peer's name means; `None` for e4m3, of which only peers are timed.
 pub fn ours(name: &str) -> Option<DType> {
-    [DType::F16, DType::BF16, DType::F32].into_iter().find(|dtype| dtype.to_string() == name)
+    match name {
+        "f16" => Some(DType::F16),
+        "bf16" => Some(DType::BF16),
+        "f32" => Some(DType::F32),
+        "s8" => Some(DType::I8),
+        _ => None,
+    }
 }
 
 fn failed(peer: &str, why: impl ToString) -> Error {

@@ -11,8 +11,8 @@ use quickpick_kernels::{KernelSpec, Target};
 pub fn accepts(spec: &KernelSpec) -> bool {
     match spec.target {
         Target::Sm80 | Target::Sm90a => ptx::accepts(spec),
-        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => wgsl::accepts(spec),
         Target::Cpu => false,
+        _ => wgsl::accepts(spec),
     }
 }
 
@@ -20,8 +20,8 @@ pub fn accepts(spec: &KernelSpec) -> bool {
 pub fn emit(spec: &KernelSpec) -> Option<String> {
     match spec.target {
         Target::Sm80 | Target::Sm90a => Some(ptx::emit(spec)),
-        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => Some(wgsl::emit(spec)),
         Target::Cpu => None,
+        _ => Some(wgsl::emit(spec)),
     }
 }
 
@@ -38,6 +38,6 @@ pub struct Conflict {
 pub fn conflicts(spec: &KernelSpec) -> &'static [Conflict] {
     match spec.target {
         Target::Sm80 | Target::Sm90a => ptx::conflicts(spec),
-        Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups | Target::Cpu => &[],
+        _ => &[],
     }
 }

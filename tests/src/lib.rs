@@ -11,6 +11,7 @@ pub mod mutants;
 pub mod nvcc;
 pub mod parts;
 pub mod shapes;
+pub mod stand_in;
 pub mod trials;
 pub mod twin;
 pub mod vectors;

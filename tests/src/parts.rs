@@ -91,11 +91,12 @@ fn one(name: &str, make: impl Fn() -> Case + Send + 'static) -> (String, Vec<Mak
 /// do not fit, and rows of W. Kernels of few tokens are cut along features alone.
 fn linear(spec: &KernelSpec, weights: Weights) -> Cases {
     let (m, dtype) = (301, spec.dtype);
-    let k = if weights == Weights::Sparse24 { 320 } else { 160 };
+    let k = if weights == Weights::Sparse24 { 640 } else { 320 } / dtype.bytes() as u32;
+    let narrow = if dtype == DType::I8 { DType::BF16 } else { DType::F16 };
     let n = if matches!(spec.form, Form::Gemv { .. }) { 7 } else { 133 };
     let mut list = Vec::new();
-    for epilogue in shapes::epilogues(false) {
-        let makes = [DType::F16, DType::F32].map(|out| -> Make {
+    for epilogue in shapes::epilogues(spec) {
+        let makes = [narrow, DType::F32].map(|out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue };
             Box::new(move || Case::linear(p, Fill::Random, 6))
         });

@@ -79,8 +79,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     let mut seed = 0;
     let dtype = spec.dtype;
     let outs = [Linear::narrow_out(dtype), DType::F32];
-    let scales = matches!(spec.form, Form::Wgmma(_) | Form::Host);
-    let all = epilogues(scales);
+    let all = epilogues(spec);
     for (i, &m) in ms.iter().enumerate() {
         for (j, &n) in ns.iter().enumerate() {
             let k = ks[(i + j) % ks.len()];
@@ -90,8 +89,9 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
                 let p = Linear { m, n, k, weights, dtype, out, epilogue };
                 Box::new(move || Case::linear(p, fill, seed))
             };
-            let varied = all[seed as usize * 5 % all.len()];
-            let placed = Epilogue { transposed: scales && seed % 2 == 0, ..Epilogue::NONE };
+            let varied = all[seed as usize * 11 % all.len()];
+            let placed =
+                Epilogue { transposed: spec.transposes() && seed % 2 == 0, ..Epilogue::NONE };
             list.push((
                 format!("m{m}_n{n}_k{k}"),
                 vec![
@@ -119,7 +119,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         && tile.m * tile.n <= 64 * 64
     {
         let (m, n, k) = (17 * tile.m + 1, tile.n + 1, 32);
-        let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue: Epilogue::NONE };
+        let p = Linear { m, n, k, weights, dtype, out: outs[0], epilogue: Epilogue::NONE };
         let make: Make = Box::new(move || Case::linear(p, Fill::OneHot, 7));
         list.push((format!("m{m}_n{n}_k{k}_strips"), vec![make]));
     }
@@ -193,16 +193,16 @@ pub fn deep(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> u32 {
     columns * 2 / spec.dtype.bytes() as u32 * 3 / 2 + 4 * w.tile.k - 32
 }
 
-/// Every epilogue; those with scales, transposed or both are some of every kind.
-pub fn epilogues(scales: bool) -> Vec<Epilogue> {
+/// Every epilogue that the kernel has; those with scales, transposed or both are some of every kind.
+pub fn epilogues(spec: &KernelSpec) -> Vec<Epilogue> {
     let mut all = Vec::new();
     for activation in [Activation::None, Activation::Relu, Activation::Gelu, Activation::Silu] {
         for (bias, residual) in [(false, false), (true, false), (false, true), (true, true)] {
             all.push(Epilogue { bias, activation, residual, ..Epilogue::NONE });
         }
     }
-    if scales {
-        for (scales, transposed) in [(true, false), (false, true), (true, true)] {
+    for (scales, transposed) in [(true, false), (false, true), (true, true)] {
+        if (spec.scales() || !scales) && (spec.transposes() || !transposed) {
             for (bias, activation, residual) in [
                 (false, Activation::None, false),
                 (true, Activation::Relu, true),

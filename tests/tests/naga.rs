@@ -23,6 +23,10 @@ fn capabilities(target: Target) -> Capabilities {
     match target {
         Target::WgslF16 => portable | Capabilities::SHADER_FLOAT16,
         Target::WgslSubgroups => portable | Capabilities::SUBGROUP,
+        Target::WgslCoop8 | Target::WgslCoop16 => {
+            let matrices = Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+            portable | Capabilities::SHADER_FLOAT16 | matrices
+        }
         _ => portable,
     }
 }
@@ -60,8 +64,9 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
     // WebGPU's guaranteed limits
     let caps = Caps::Wgpu(WgpuCaps {
         name: None,
-        f16: spec.target == Target::WgslF16,
+        f16: spec.target == Target::WgslF16 || spec.target.cooperative().is_some(),
         subgroup: if spec.target == Target::WgslSubgroups { 8 } else { 0 },
+        cooperative: spec.target.cooperative(),
         software: false,
         workgroup_bytes: 16384,
         invocations: 256,
@@ -74,6 +79,10 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
 
 #[test]
 fn every_shader_is_written_to_three_languages() {
+    // what naga 30 cannot write: HLSL has no cooperative matrices, and Metal's
+    // are of 8×8: it writes a type of 16×16 that is none
+    let hlsl_has = |target: Target| target.cooperative().is_none();
+    let msl_has = |target: Target| target != Target::WgslCoop16;
     for (spec, text) in shaders() {
         let (module, info) = validated(spec, &text);
         let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
@@ -85,7 +94,11 @@ fn every_shader_is_written_to_three_languages() {
         let (text, _) = msl::write_string(&module, &info, &options, &Default::default())
             .unwrap_or_else(|e| panic!("{spec}: MSL: {e}"));
         assert!(text.contains(&format!("kernel void {spec}")), "{spec}: no MSL kernel");
+        assert_eq!(text.contains("simdgroup_half16x16"), !msl_has(spec.target), "{spec}: MSL");
 
+        if !hlsl_has(spec.target) {
+            continue;
+        }
         let shader_model = hlsl::ShaderModel::V6_2; // the first with 16-bit types
         let options = hlsl::Options { shader_model, ..Default::default() };
         let mut text = String::new();
@@ -154,16 +167,25 @@ fn bindings_are_those_of_the_plan() {
 fn shaders_use_no_extension_but_their_targets() {
     for (spec, text) in shaders() {
         let enables: Vec<_> = text.lines().filter(|l| l.starts_with("enable ")).collect();
-        let allowed: &[&str] = if spec.target == Target::WgslF16 { &["enable f16;"] } else { &[] };
+        let cooperative = spec.target.cooperative().is_some();
+        let native = spec.target == Target::WgslF16 || cooperative;
+        let allowed: &[&str] = match (native, cooperative) {
+            (_, true) => &["enable f16;", "enable wgpu_cooperative_matrix;"],
+            (true, _) => &["enable f16;"],
+            _ => &[],
+        };
         assert_eq!(enables, allowed, "{spec}");
         let subgroups = text.lines().any(|l| l.contains("subgroupShuffle("));
         assert_eq!(subgroups, spec.target == Target::WgslSubgroups, "{spec}: subgroups");
-        let words = ["subgroup", "requires ", "coop_", "f64", "i64", "u64"];
-        for word in &words[usize::from(subgroups)..] {
-            assert!(!text.contains(word), "{spec}: {word}");
+        let allowed = |word: &&str| match *word {
+            "subgroup" => subgroups || cooperative,
+            "coop_mat" => cooperative,
+            _ => false,
+        };
+        for word in ["subgroup", "coop_mat", "requires ", "f64", "i64", "u64"] {
+            assert!(allowed(&word) || !text.contains(word), "{spec}: {word}");
         }
         let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
-        let native = code.replace("enable f16;", "").contains("<f16>");
-        assert_eq!(native, spec.target == Target::WgslF16, "{spec}: f16 types");
+        assert_eq!(code.replace("enable f16;", "").contains("<f16>"), native, "{spec}: f16 types");
     }
 }

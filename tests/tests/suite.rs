@@ -2,14 +2,14 @@
 //!
 //! `cargo test --release --test suite -- <filter>`; a test's name is
 //! `<backend>::<kernel>::<shape>`. wgpu runs the kernels' committed text; so does the emulator, in
-//! `emulate.rs`.
+//! `emulate.rs`. `stand-in` runs on wgpu what needs an extension that is not there ([`stand_in`]).
 
 use libtest_mimic::Arguments;
 use quickpick::cpu::{Cpu, Path};
 use quickpick::kernels::{KernelSpec, Target};
 use quickpick::wgpu::{ADAPTER_VARIABLE, api::Limits, choose};
 use quickpick::{Backend, Result, Wgpu};
-use quickpick_tests::{parts, skip, trials::on};
+use quickpick_tests::{parts, skip, stand_in, trials::on};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         }
         Err(why) => skip("wgpu", why),
     }
+    trials.extend(stand_in::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -161,9 +161,9 @@ fn staged(tile: Tile, stages: u32) -> String {
 
 /// Kernels by operation and language.
 fn summary() -> String {
-    use quickpick_kernels::Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable, WgslSubgroups};
+    use quickpick_kernels::Target::*;
     let mut out = String::from(
-        "| operation | PTX | of it sm_90a | WGSL, f16 | WGSL, subgroups | WGSL, portable | CPU |\n|---|---|---|---|---|---|---|\n",
+        "| operation | PTX | of it sm_90a | WGSL, f16 | WGSL, subgroups | WGSL, cooperative | WGSL, portable | CPU |\n|---|---|---|---|---|---|---|---|\n",
     );
     let mut seen = BTreeSet::new();
     for spec in KERNELS {
@@ -175,8 +175,15 @@ fn summary() -> String {
             let rows = KERNELS.iter().filter(|s| s.op == spec.op && targets.contains(&s.target));
             rows.count().to_string()
         };
-        let columns: [&[_]; 6] =
-            [&[Sm80, Sm90a], &[Sm90a], &[WgslF16], &[WgslSubgroups], &[WgslPortable], &[Cpu]];
+        let columns: [&[_]; 7] = [
+            &[Sm80, Sm90a],
+            &[Sm90a],
+            &[WgslF16],
+            &[WgslSubgroups],
+            &[WgslCoop8, WgslCoop16],
+            &[WgslPortable],
+            &[Cpu],
+        ];
         let _ = writeln!(out, "| {op} | {} |", columns.map(count).join(" | "));
     }
     out

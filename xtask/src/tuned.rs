@@ -171,7 +171,12 @@ fn writable(
     };
     if let Some((_, cut)) = kernel.split_once("_wgsl_") {
         let prefixed = |(prefix, target)| Some((target, cut.strip_prefix(prefix)?));
-        let prefixes = [("f16_", Target::WgslF16), ("subgroups_", Target::WgslSubgroups)];
+        let prefixes = [
+            ("f16_", Target::WgslF16),
+            ("subgroups_", Target::WgslSubgroups),
+            ("coop8_", Target::WgslCoop8),
+            ("coop16_", Target::WgslCoop16),
+        ];
         let found = prefixes.into_iter().find_map(prefixed);
         let (target, cut) = found.unwrap_or((Target::WgslPortable, cut));
         let sizes: Vec<u32> = cut.split('x').map(size).collect::<Option<_>>()?;

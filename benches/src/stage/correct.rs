@@ -44,7 +44,13 @@ pub struct Verdict {
 pub fn kernels(caps: &Caps) -> impl Iterator<Item = &'static KernelSpec> + use<> {
     let targets: &[Target] = match caps {
         Caps::Cpu => &[Target::Cpu],
-        Caps::Wgpu(_) => &[Target::WgslPortable, Target::WgslF16, Target::WgslSubgroups],
+        Caps::Wgpu(_) => &[
+            Target::WgslPortable,
+            Target::WgslF16,
+            Target::WgslSubgroups,
+            Target::WgslCoop8,
+            Target::WgslCoop16,
+        ],
         Caps::Cuda(caps) if caps.sm == 90 => &[Target::Sm80, Target::Sm90a],
         Caps::Cuda(_) => &[Target::Sm80],
     };

@@ -1,29 +1,65 @@
-//! The epilogue of the linear layers: bias, activation, residual, the store. All of it in f32.
+//! The epilogue of the linear layers: scales, bias, activation, residual, the store. All of it in f32.
 
 use super::pieces::{self, Use};
 use super::writer::Writer;
+use quickpick_kernels::{DType, KernelSpec, Linear};
 
-/// x, bias, residual and y as every linear layer binds them, after its weights.
-pub(super) fn operands(x: &str) -> [(&str, &str, Use); 4] {
-    [
-        ("x", x, Use::Read),
-        ("bias", "array<f32>", Use::Read),
+/// x, scales if there are any, bias, residual and y as every linear layer binds them, after its weights.
+pub(super) fn operands<'a>(spec: &KernelSpec, x: &'a str) -> Vec<(&'a str, &'a str, Use)> {
+    let floats = "array<f32>";
+    let mut list = vec![("x", x, Use::Read)];
+    if spec.scales() {
+        list.extend([("w_scale", floats, Use::Read), ("x_scale", floats, Use::Read)]);
+    }
+    list.extend([
+        ("bias", floats, Use::Read),
         ("residual", "array<u32>", Use::Read),
         ("y", "array<atomic<u32>>", Use::Write),
-    ]
+    ]);
+    list
+}
+
+/// What a linear layer computes, for its header; `kind` is that of W.
+pub(super) fn formula(spec: &KernelSpec, kind: &str) -> String {
+    match spec.dtype {
+        DType::I8 => format!(
+            "Y[n×m] = act(scale·(X[n×k]·Wᵀ) + bias) + residual, W {kind}, s8; sums in s32, exact;\n\
+             scale is 1 or w_scale[m]·x_scale[n]."
+        ),
+        _ => {
+            format!("Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual, W {kind}, f16; sums in f32.")
+        }
+    }
 }
 
 /// The parameters of every linear layer; the stride is that of Y's rows, elements.
 pub(super) const PARAMS: [&str; 5] = ["m", "n", "k", "flags", "stride"];
 
 /// `store2` and what it calls.
-pub(super) fn functions(w: &mut Writer) {
-    pieces::pack_f16(w);
+pub(super) fn functions(w: &mut Writer, spec: &KernelSpec) {
+    let narrow = Linear::narrow_out(spec.dtype);
+    match narrow {
+        DType::BF16 => pack_bf16(w),
+        _ => pieces::pack_f16(w),
+    }
     pieces::sigmoid(w, "vec2<f32>");
     activate(w);
-    residual(w);
-    store_half(w);
-    store2(w);
+    residual(w, narrow);
+    store_half(w, narrow);
+    store2(w, spec, narrow);
+}
+
+/// `pack_bf16`: two f32 to bf16 in a word.
+fn pack_bf16(w: &mut Writer) {
+    w.note("To nearest even: the upper half of an f32. NaN and infinity stay.");
+    w.block("fn pack_bf16(v: vec2<f32>) -> u32", |w| {
+        w.line("let bits = bitcast<vec2<u32>>(v);");
+        w.line("let near = bits + 0x7fffu + ((bits >> vec2(16u)) & vec2(1u));");
+        w.line("let nan = (bits & vec2(0x7fffffffu)) > vec2(0x7f800000u);");
+        w.line("let halves = select(near, bits | vec2(0x400000u), nan);");
+        w.line("return (halves.x >> 16u) | (halves.y & 0xffff0000u);");
+    });
+    w.blank();
 }
 
 /// tanh(z) = 2·sigmoid(2z) − 1, so GELU's x/2·(1 + tanh(z)) is x·sigmoid(2z).
@@ -40,21 +76,24 @@ fn activate(w: &mut Writer) {
     w.blank();
 }
 
-fn residual(w: &mut Writer) {
-    w.note("The residual is of y's type: f32 by flag bit 4, else f16.");
+fn residual(w: &mut Writer, narrow: DType) {
+    w.note(format!("The residual is of y's type: f32 by flag bit 4, else {narrow}."));
     w.block("fn residual_at(i: u32) -> f32", |w| {
         w.line("let wide = (params.flags & 16u) != 0u;");
         w.line("let word = residual[select(i >> 1u, i, wide)];");
-        w.line("let half = unpack2x16float(word >> (16u * (i & 1u))).x;");
+        w.line(match narrow {
+            DType::BF16 => "let half = bitcast<f32>((word >> (16u * (i & 1u))) << 16u);",
+            _ => "let half = unpack2x16float(word >> (16u * (i & 1u))).x;",
+        });
         w.line("return select(half, bitcast<f32>(word), wide);");
     });
     w.blank();
 }
 
-fn store_half(w: &mut Writer) {
-    w.note(
-        "One f16 of a word whose other half belongs to another invocation: the bits are disjoint,",
-    );
+fn store_half(w: &mut Writer, narrow: DType) {
+    w.note(format!(
+        "One {narrow} of a word whose other half belongs to another invocation: the bits are disjoint,",
+    ));
     w.note("so the order of the two does not matter.");
     w.block("fn store_half(i: u32, word: u32)", |w| {
         w.line("let shift = 16u * (i & 1u);");
@@ -64,7 +103,7 @@ fn store_half(w: &mut Writer) {
     w.blank();
 }
 
-fn store2(w: &mut Writer) {
+fn store2(w: &mut Writer, spec: &KernelSpec, narrow: DType) {
     w.note("y[token][row], y[token][row + 1] from their sums; row is even. Outside of y: nothing.");
     w.block("fn store2(token: u32, row: u32, sums: vec2<f32>)", |w| {
         w.block("if (token >= params.n || row >= params.m)", |w| w.line("return;"));
@@ -72,6 +111,11 @@ fn store2(w: &mut Writer) {
         w.line("let next = select(0u, 1u, both);");
         w.line("let at = token * params.stride + row;");
         w.line("var v = sums;");
+        if spec.scales() {
+            w.block("if ((params.flags & 32u) != 0u)", |w| {
+                w.line("v *= vec2(w_scale[row], w_scale[row + next]) * x_scale[token];");
+            });
+        }
         w.block("if ((params.flags & 4u) != 0u)", |w| {
             w.line("v += vec2(bias[row], bias[row + next]);");
         });
@@ -84,7 +128,7 @@ fn store2(w: &mut Writer) {
             w.block("if (both)", |w| w.line("atomicStore(&y[at + 1u], bitcast<u32>(v.y));"));
             w.line("return;");
         });
-        w.line("let word = pack_f16(v);");
+        w.line(format!("let word = pack_{narrow}(v);"));
         w.block("if (both && (at & 1u) == 0u)", |w| {
             w.line("atomicStore(&y[at >> 1u], word);");
             w.line("return;");

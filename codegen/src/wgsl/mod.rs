@@ -2,11 +2,13 @@
 //!
 //! Everything that is emitted is plain WGSL, valid for naga and for Chrome's Tint, with no extension
 //! but what the row's target says: `f16`, or subgroups, which naga takes without a directive and Tint
-//! with `enable subgroups;` put before the text. Loops that hold a barrier are bounded by
+//! with `enable subgroups;` put before the text; but for `coop`, whose extension is wgpu's own. Loops that hold a barrier are bounded by
 //! uniforms; operands' edges are met by clamping an index, never by a branch around a barrier.
 
 mod argmax;
 mod attention;
+mod coop;
+mod dot4;
 mod epilogue;
 mod gather;
 mod gemv;
@@ -29,11 +31,15 @@ use writer::Writer;
 pub(crate) fn accepts(spec: &KernelSpec) -> bool {
     let shared = match spec.form {
         // cut for its rows alone
-        _ if spec.target == Target::WgslSubgroups => KERNELS.contains(spec),
+        _ if !matches!(spec.target, Target::WgslPortable | Target::WgslF16) => {
+            KERNELS.contains(spec)
+        }
         Form::Tiled { tile: Tile { m, n, k }, stages, warps: (across, along) } => {
             let even = |size: u32, by: u32| by > 0 && size > 0 && size.is_multiple_of(by);
             let (pairs, all) = (even(m, 2 * across), across.saturating_mul(along));
-            (k, stages) == (32, 1) && pairs && even(n, along) && even(all, 8)
+            // rows of X of 64 bytes
+            let whole = (k * spec.dtype.bytes() as u32, stages) == (64, 1);
+            whole && pairs && even(n, along) && even(all, 8)
         }
         Form::Gemv { rows, lanes, tokens } => {
             rows > 0
@@ -44,8 +50,13 @@ pub(crate) fn accepts(spec: &KernelSpec) -> bool {
         _ => false,
     };
     let sized = || spec.threads() <= 256 && spec.shared_bytes() <= 16 << 10;
-    let linear = matches!(spec.op, OpKind::Linear(_)) && spec.dtype == DType::F16;
-    linear && shared && sized()
+    let typed = match spec.target {
+        Target::WgslPortable | Target::WgslSubgroups => {
+            [DType::F16, DType::I8].contains(&spec.dtype)
+        }
+        _ => spec.dtype == DType::F16,
+    };
+    matches!(spec.op, OpKind::Linear(_)) && typed && shared && sized()
 }
 
 pub(crate) fn emit(spec: &KernelSpec) -> String {
@@ -55,6 +66,14 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
             if spec.target == Target::WgslSubgroups =>
         {
             octet::emit(&mut w, spec, weights, tile, warps);
+        }
+        (OpKind::Linear(weights), Form::Tiled { tile, warps, .. })
+            if let Some(side) = spec.target.cooperative() =>
+        {
+            coop::emit(&mut w, spec, weights, tile, (side, warps));
+        }
+        (OpKind::Linear(weights), Form::Tiled { tile, warps, .. }) if spec.dtype == DType::I8 => {
+            dot4::emit(&mut w, spec, weights, tile, warps);
         }
         (OpKind::Linear(weights), Form::Tiled { tile, warps, .. }) => {
             tiled::emit(&mut w, spec, weights, tile, warps);

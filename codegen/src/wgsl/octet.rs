@@ -1,25 +1,29 @@
-//! Tiled linear layers, 2:4 and dense, of subgroups: a kept weight's column is a lane to read from.
+//! Tiled linear layers, 2:4 and dense, f16 and s8, of subgroups: a kept weight's column is a lane to read from.
 //!
 //! ```text
-//! for each tile.k columns of k:
-//!     stage: X, so that one load brings eight lanes eight neighbouring columns, one each
-//!     for each 16 (one token: 32) columns:
-//!         an octet, eight neighbouring lanes, loads X once for all of its features
+//! for each 64 columns of k:
+//!     an octet, eight neighbouring lanes, loads X, eight columns a lane, the elements of two (f16) or
+//!     four (s8) tokens to a word, and transposes: word h of lane l is then column 8·h + l
+//!     for each 16 (s8: 32) columns:
 //!         2:4:   each lane's weight times the lane's X that its code names: half of the dense
-//!                multiply-adds, each with a shuffle in place of selects
+//!                multiply-adds, each with a shuffle
 //!         dense: each lane's weight times each lane's X in turn
 //! epilogue
 //! ```
 //!
-//! A lane reads its rows of W itself, 16 bytes at a time: nobody else wants them. That suits where a
-//! load costs more than a shuffle, as on the host's processor. Where shuffles have a fraction of the
+//! A lane reads its rows of W itself, 16 bytes at a time: nobody else wants them. Nothing goes through workgroup
+//! memory, and no invocation waits for another: lavapipe keeps what lives across a barrier in memory. All that suits
+//! where a load costs more than shuffles, as on the host's processor. Where shuffles have a fraction of the
 //! multiply-adds' rate, as on most GPUs, the kernels that select in registers are faster.
 
 use super::epilogue;
 use super::pieces::{self, Use, plus};
 use super::writer::Writer;
-use quickpick_kernels::{KernelSpec, OCTET, Tile, Weights};
+use quickpick_kernels::{DType, KernelSpec, OCTET, Tile, Weights};
 
+const XYZW: [&str; 4] = ["x", "y", "z", "w"];
+/// Columns of X that an octet holds.
+const K: u32 = 64;
 /// Columns of a vector of metadata.
 const BLOCK: u32 = 128;
 
@@ -27,37 +31,52 @@ const BLOCK: u32 = 128;
 struct Shape {
     tile: Tile,
     sparse: bool,
-    threads: u32,
-    /// Octets along n.
-    octets_n: u32,
-    /// Features of one lane, tokens of an octet.
-    each: (u32, u32),
+    dtype: DType,
+    /// Octets of a workgroup.
+    octets: u32,
+    /// Features of one lane.
+    features: u32,
     /// Columns of a turn of the inner loop.
     unit: u32,
 }
 
 impl Shape {
-    /// A token alone is staged as f32, four columns of a lane to a vector; else a vector is eight
-    /// tokens of a column, f16.
-    fn alone(&self) -> bool {
-        self.tile.n == 1
+    /// Elements of a word.
+    fn packed(&self) -> u32 {
+        4 / self.dtype.bytes() as u32
     }
-    /// Vectors of X in workgroup memory.
-    fn staged(&self) -> u32 {
-        self.tile.k * self.tile.n / if self.alone() { 4 } else { 8 }
+    /// Words that hold an element of every token.
+    fn words(&self) -> u32 {
+        self.tile.n.div_ceil(self.packed())
     }
-    /// Vectors of a row of W in a unit.
-    fn vectors(&self) -> u32 {
-        self.unit / if self.sparse { 16 } else { 8 }
+    /// Columns of W that a vector of it holds, kept or not.
+    fn columns(&self) -> u32 {
+        4 * self.packed() * if self.sparse { 2 } else { 1 }
+    }
+    /// What products and sums are.
+    fn number(&self) -> &'static str {
+        if self.dtype == DType::I8 { "i32" } else { "f32" }
+    }
+    /// The elements of a word as numbers.
+    fn unpacked(&self, word: &str) -> String {
+        let unpack = if self.dtype == DType::I8 { "unpack4xI8" } else { "unpack2x16float" };
+        format!("{unpack}({word})")
     }
     /// X of token j at the columns 8·h … 8·h + 7 of the unit, one in each lane.
     fn x(&self, h: u32, j: u32) -> String {
-        let lane = |i: u32| ["x", "y", "z", "w"][i as usize];
-        if self.alone() {
-            format!("x_0.{}", lane(h))
-        } else {
-            format!("x_{h}_{}.{}", j / 2, lane(j % 2))
-        }
+        format!("x_{h}_{}.{}", j / self.packed(), XYZW[(j % self.packed()) as usize])
+    }
+    /// The i-th weight of what [`weights`] has loaded as `name`.
+    fn weight(&self, name: &str, i: u32) -> String {
+        format!("{name}_{}.{}", i / self.packed(), XYZW[(i % self.packed()) as usize])
+    }
+    /// The sum of feature r and token j, plus a·x.
+    fn multiply_add(&self, w: &mut Writer, (r, j): (u32, u32), a: &str, x: &str) {
+        let sum = format!("sum_{r}_{j}");
+        w.line(match self.dtype {
+            DType::I8 => format!("{sum} += {a} * {x};"),
+            _ => format!("{sum} = fma({a}, {x}, {sum});"),
+        });
     }
 }
 
@@ -66,73 +85,121 @@ pub(super) fn emit(
     spec: &KernelSpec,
     weights: Weights,
     tile: Tile,
-    octets: (u32, u32),
+    (octets, _): (u32, u32),
 ) {
-    let each = (tile.m / octets.0 / OCTET, tile.n / octets.1);
     let s = Shape {
         tile,
         sparse: weights == Weights::Sparse24,
-        threads: spec.threads(),
-        octets_n: octets.1,
-        each,
-        unit: if tile.n == 1 { 32 } else { 16 },
+        dtype: spec.dtype,
+        octets,
+        features: tile.m / octets / OCTET,
+        unit: if spec.dtype == DType::I8 { 32 } else { 16 },
     };
-    declare(w, spec, &s, octets);
-    pieces::widen_f16(w);
+    declare(w, spec, &s);
+    transposed(w, &s);
     if s.sparse {
         turned(w);
     }
-    epilogue::functions(w);
-    pieces::entry(w, spec, s.threads, &INPUTS, |w| {
+    epilogue::functions(w, spec);
+    pieces::entry(w, spec, spec.threads(), &INPUTS, |w| {
         places(w, &s);
-        w.block(format!("for (var column = 0u; column < params.k; column += {}u)", tile.k), |w| {
-            stage(w, &s);
-            w.line("workgroupBarrier();");
-            w.line(format!("let end = min(column + {}u, params.k);", tile.k));
+        if s.sparse {
             blocks(w, &s);
-            w.line("workgroupBarrier();");
-        });
+        } else {
+            pieces_of(w, &s, "0u", "params.k");
+        }
         store(w, &s);
     });
 }
 
 /// Which lanes are neighbours the subgroup alone knows.
-const INPUTS: [(&str, &str, &str); 5] = [
+const INPUTS: [(&str, &str, &str); 4] = [
     ("workgroup_id", "group", "vec3<u32>"),
-    ("local_invocation_index", "invocation", "u32"),
     ("subgroup_size", "lanes", "u32"),
     ("subgroup_id", "subgroup", "u32"),
     ("subgroup_invocation_id", "lane", "u32"),
 ];
 
-fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape, octets: (u32, u32)) {
+fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape) {
     let Tile { m, n, k } = s.tile;
     let kind = if s.sparse { "2:4" } else { "dense" };
     pieces::header(
         w,
         spec,
-        &format!("Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual, W {kind}, f16; sums in f32."),
+        &epilogue::formula(spec, kind),
         &format!(
             "Grid (⌈m/{m}⌉, ⌈n/{n}⌉): {m} features × {n} tokens, {k} columns at a time.\n\
-             {} × {} octets of eight lanes; a lane has {} features × {} tokens, and reads X by\n\
+             {} octets of eight lanes; a lane has {} features × {n} tokens, and reads X by\n\
              shuffles. Subgroups of 8 lanes or more.",
-            octets.0, octets.1, s.each.0, s.each.1,
+            s.octets, s.features,
         ),
     );
-    let words = "array<vec4<u32>>";
-    let mut list = vec![("values", words, Use::Read)];
+    let vectors = "array<vec4<u32>>";
+    let mut list = vec![("values", vectors, Use::Read)];
     if s.sparse {
-        list.push(("metadata", words, Use::Read));
+        list.push(("metadata", vectors, Use::Read));
     }
-    list.extend(epilogue::operands(words));
+    // eight columns
+    let x = if s.dtype == DType::I8 { "array<vec2<u32>>" } else { vectors };
+    list.extend(epilogue::operands(spec, x));
     pieces::bindings(w, &list, &epilogue::PARAMS);
-    if s.alone() {
-        w.note("Element c of vector 8·b + l: column 32·b + 8·c + l, f32.");
-        w.line(format!("var<workgroup> xs: array<vec4<f32>, {}>;", s.staged()));
+}
+
+/// `columns`, from vectors of tokens to words of columns, and `transposed`.
+fn transposed(w: &mut Writer, s: &Shape) {
+    w.block("struct Eight", |w| {
+        w.line("low: vec4<u32>,");
+        w.line("high: vec4<u32>,");
+    });
+    w.blank();
+    if s.dtype == DType::I8 {
+        w.note("The words of four columns, four tokens each, from those of four tokens, four columns each.");
+        w.block("fn bytes(v: vec4<u32>) -> vec4<u32>", |w| {
+            w.line("let even = (v.xz & vec2(0xff00ffu)) | ((v.yw & vec2(0xff00ffu)) << vec2(8u));");
+            w.line("let odd = ((v.xz >> vec2(8u)) & vec2(0xff00ffu)) | (v.yw & vec2(0xff00ff00u));");
+            w.line("let low = (vec2(even.x, odd.x) & vec2(0xffffu)) | (vec2(even.y, odd.y) << vec2(16u));");
+            w.line(
+                "let high = (vec2(even.x, odd.x) >> vec2(16u)) | (vec2(even.y, odd.y) & vec2(0xffff0000u));",
+            );
+            w.line("return vec4(low, high);");
+        });
+        w.blank();
+        w.note("The words of eight columns, from a vector of each of four tokens.");
+        let tokens = "a: vec2<u32>, b: vec2<u32>, c: vec2<u32>, d: vec2<u32>";
+        w.block(format!("fn columns({tokens}) -> Eight"), |w| {
+            w.line(
+                "return Eight(bytes(vec4(a.x, b.x, c.x, d.x)), bytes(vec4(a.y, b.y, c.y, d.y)));",
+            );
+        });
     } else {
-        w.note(format!("Vector {}·c + t: column c of the tokens 8·t … 8·t + 7, f16.", n / 8));
-        w.line(format!("var<workgroup> xs: array<vec4<u32>, {}>;", s.staged()));
+        w.note("The words of eight columns, from a vector of each of two tokens.");
+        w.block("fn columns(a: vec4<u32>, b: vec4<u32>) -> Eight", |w| {
+            w.line("let even = (a & vec4(0xffffu)) | (b << vec4(16u));");
+            w.line("let odd = (a >> vec4(16u)) | (b & vec4(0xffff0000u));");
+            w.line("let low = vec4(even.x, odd.x, even.y, odd.y);");
+            w.line("return Eight(low, vec4(even.z, odd.z, even.w, odd.w));");
+        });
     }
+    w.blank();
+    w.note("a stays and b goes to the lane at a distance, whose a comes in its place; there the other way round.");
+    w.block("fn exchanged(a: vec4<u32>, b: vec4<u32>, lane: u32, distance: u32) -> Eight", |w| {
+        w.line("let far = (lane & distance) != 0u;");
+        w.line("let other = subgroupShuffle(select(b, a, far), lane ^ distance);");
+        w.line("return Eight(select(a, other, far), select(other, b, far));");
+    });
+    w.blank();
+    w.note("Word i of lane l of an octet becomes word l of lane i.");
+    w.block("fn transposed(e: Eight, lane: u32) -> Eight", |w| {
+        w.line("let s = exchanged(e.low, e.high, lane, 4u);");
+        w.line(
+            "let t = exchanged(vec4(s.low.xy, s.high.xy), vec4(s.low.zw, s.high.zw), lane, 2u);",
+        );
+        w.line("let even = vec4(t.low.x, t.high.x, t.low.z, t.high.z);");
+        w.line("let odd = vec4(t.low.y, t.high.y, t.low.w, t.high.w);");
+        w.line("let u = exchanged(even, odd, lane, 1u);");
+        w.line("let low = vec4(u.low.x, u.high.x, u.low.y, u.high.y);");
+        w.line("return Eight(low, vec4(u.low.z, u.high.z, u.low.w, u.high.w));");
+    });
     w.blank();
 }
 
@@ -151,9 +218,7 @@ fn turned(w: &mut Writer) {
 
 fn places(w: &mut Writer, s: &Shape) {
     let Tile { m, n, .. } = s.tile;
-    let (features, tokens) = s.each;
-    w.line(format!("let feature0 = {m}u * group.x;"));
-    w.line(format!("let token0 = {n}u * group.y;"));
+    let features = s.features;
     w.note("an octet is eight neighbours of a subgroup");
     w.line("let place = subgroup * lanes + lane;");
     w.line(format!("let octet = place / {OCTET}u;"));
@@ -163,24 +228,22 @@ fn places(w: &mut Writer, s: &Shape) {
         w.note("of the octet's two groups of four columns");
         w.line("let second = first | 4u;");
     }
-    if s.octets_n == 1 {
-        w.line("let token_at = 0u;");
-        w.line(format!("let feature = feature0 + {}u * octet + 2u * mine;", features * OCTET));
-    } else {
-        let along_n = s.octets_n;
-        w.line(format!("let token_at = {tokens}u * (octet % {along_n}u);"));
-        w.line(format!(
-            "let feature = feature0 + {}u * (octet / {along_n}u) + 2u * mine;",
-            features * OCTET
-        ));
+    let feature = format!("{m}u * group.x + {}u * octet + 2u * mine", features * OCTET);
+    w.line(format!("let feature = {feature};"));
+    w.line(match n {
+        1 => "let token = group.y;".into(),
+        _ => format!("let token = {n}u * group.y;"),
+    });
+    w.note("features and tokens past the end repeat the last one and are not stored");
+    for t in 0..n {
+        let row = format!("min({}, params.n - 1u)", plus("token", t));
+        w.line(format!("let x_at_{t} = {row} * (params.k / 8u) + mine;"));
     }
-    w.note("features past the end repeat the last one and are not stored");
-    let row_vectors = if s.sparse { 16 } else { 8 };
     for r in 0..features {
         w.line(format!("let row_{r} = min({}, params.m - 1u);", plus("feature", place(r))));
     }
     for r in 0..features {
-        w.line(format!("let w_at_{r} = row_{r} * (params.k / {row_vectors}u);"));
+        w.line(format!("let w_at_{r} = row_{r} * (params.k / {}u);", s.columns()));
     }
     if s.sparse {
         for r in 0..features {
@@ -193,9 +256,9 @@ fn places(w: &mut Writer, s: &Shape) {
             w.line(format!("var codes_low_{r} = metadata[codes_at_{r} / 4u];"));
         }
     }
-    for pair in 0..features / 2 {
-        for j in 0..tokens {
-            w.line(format!("var sum_{pair}_{j} = vec2<f32>();"));
+    for r in 0..features {
+        for j in 0..n {
+            w.line(format!("var sum_{r}_{j} = {}();", s.number()));
         }
     }
 }
@@ -205,142 +268,98 @@ fn place(r: u32) -> u32 {
     r / 2 * 2 * OCTET + r % 2
 }
 
-/// X to workgroup memory, transposed. Tokens past the end repeat the last one, columns past the end
-/// are whatever follows; nobody uses either.
-fn stage(w: &mut Writer, s: &Shape) {
-    let Tile { n, k, .. } = s.tile;
-    let octets = k / 8;
-    if s.alone() {
-        let head = format!("for (var i = invocation; i < {}u; i += {}u)", k / 32, s.threads);
-        w.block(head, |w| {
-            w.line("let source = token0 * (params.k / 8u) + column / 8u + 4u * i;");
-            for c in 0..4 {
-                w.line(format!("let x_{c} = x[{}];", plus("source", c)));
-                w.line(format!("let low_{c} = widen(x_{c}.xy);"));
-                w.line(format!("let high_{c} = widen(x_{c}.zw);"));
-            }
-            for l in 0..8 {
-                let part = ["low", "high"][l / 4];
-                let lane = ["x", "y", "z", "w"][l % 4];
-                let columns = [0, 1, 2, 3].map(|c| format!("{part}_{c}.{lane}")).join(", ");
-                w.line(format!("xs[{}] = vec4({columns});", plus("8u * i", l as u32)));
-            }
-        });
-        return;
-    }
-    let items = n / 8 * octets;
-    w.block(format!("for (var i = invocation; i < {items}u; i += {}u)", s.threads), |w| {
-        let tokens = n / 8;
-        w.line(format!("let token = token0 + 8u * (i / {octets}u);"));
-        w.line(format!("let at = column / 8u + i % {octets}u;"));
-        for t in 0..8 {
-            w.line(format!(
-                "let x_{t} = x[min({}, params.n - 1u) * (params.k / 8u) + at];",
-                plus("token", t)
-            ));
-        }
-        w.note("the even columns of two tokens, then the odd ones");
-        for t in 0..4 {
-            let (a, b) = (2 * t, 2 * t + 1);
-            w.line(format!("let even_{t} = (x_{a} & vec4(0xffffu)) | (x_{b} << vec4(16u));"));
-            w.line(format!("let odd_{t} = (x_{a} >> vec4(16u)) | (x_{b} & vec4(0xffff0000u));"));
-        }
-        if tokens == 1 {
-            w.line(format!("let to = 8u * (i % {octets}u);"));
-        } else {
-            w.line(format!("let to = {}u * (i % {octets}u) + i / {octets}u;", 8 * tokens));
-        }
-        for c in 0..8 {
-            let (part, lane) = (["even", "odd"][c % 2], ["x", "y", "z", "w"][c / 2]);
-            let words = [0, 1, 2, 3].map(|t| format!("{part}_{t}.{lane}")).join(", ");
-            w.line(format!("xs[{}] = vec4({words});", plus("to", tokens * c as u32)));
-        }
-    });
-}
-
-/// The staged columns, by blocks and units.
+/// All columns, by vectors of metadata.
 fn blocks(w: &mut Writer, s: &Shape) {
-    let unit = s.unit;
-    if !s.sparse {
-        w.block(format!("for (var at = column; at < end; at += {unit}u)"), |w| units(w, s));
-        return;
-    }
-    w.block(format!("for (var block = column; block < end; block += {BLOCK}u)"), |w| {
-        for r in 0..s.each.0 {
+    w.block(format!("for (var block = 0u; block < params.k; block += {BLOCK}u)"), |w| {
+        for r in 0..s.features {
             let at = format!("codes_at_{r} / 4u + block / {BLOCK}u + 1u");
             w.line(format!("let codes_high_{r} = metadata[{at}];"));
             let codes = format!("turned(codes_low_{r}, codes_high_{r}, codes_at_{r} % 4u)");
             w.line(format!("let codes_{r} = {codes};"));
             w.line(format!("codes_low_{r} = codes_high_{r};"));
         }
-        w.line(format!("let block_end = min(block + {BLOCK}u, end);"));
-        w.block(format!("for (var at = block; at < block_end; at += {unit}u)"), |w| units(w, s));
+        w.line(format!("let block_end = min(block + {BLOCK}u, params.k);"));
+        pieces_of(w, s, "block", "block_end");
+    });
+}
+
+/// Columns from `start` to `end`, by pieces of X. Those past the end are whatever follows, and nobody uses them.
+fn pieces_of(w: &mut Writer, s: &Shape, start: &str, end: &str) {
+    w.block(format!("for (var piece = {start}; piece < {end}; piece += {K}u)"), |w| {
+        for i in 0..s.words() {
+            let vector = if s.dtype == DType::I8 { "vec2" } else { "vec4" };
+            let token = |t: u32| match i * s.packed() + t {
+                t if t < s.tile.n => format!("x[x_at_{t} + piece / 8u]"),
+                _ => format!("{vector}<u32>()"),
+            };
+            let tokens = Vec::from_iter((0..s.packed()).map(token)).join(", ");
+            w.line(format!("let piece_{i} = transposed(columns({tokens}), lane);"));
+        }
+        for r in 0..if s.sparse { s.features } else { 0 } {
+            let words = format!("select(codes_{r}.xy, codes_{r}.zw, (piece & {K}u) != 0u)");
+            w.line(format!("let words_{r} = {words};"));
+        }
+        w.line(format!("let piece_end = min(piece + {K}u, {end});"));
+        let unit = s.unit;
+        w.block(format!("for (var at = piece; at < piece_end; at += {unit}u)"), |w| units(w, s));
     });
 }
 
 /// One unit.
 fn units(w: &mut Writer, s: &Shape) {
-    let (features, tokens) = s.each;
-    if s.alone() {
-        w.line("let x_0 = xs[(at - column) / 4u + mine];");
-    } else {
-        let vectors = s.tile.n / 8;
-        let row = if vectors == 1 { String::new() } else { format!("{vectors}u * ") };
+    let (features, tokens) = (s.features, s.tile.n);
+    for i in 0..s.words() {
+        let half = format!("select(piece_{i}.low, piece_{i}.high, (at & 32u) != 0u)");
+        if s.unit == 32 {
+            w.line(format!("let unit_{i} = {half};"));
+        } else {
+            w.line(format!("let half_{i} = {half};"));
+            w.line(format!("let unit_{i} = select(half_{i}.xy, half_{i}.zw, (at & 16u) != 0u);"));
+        }
         for h in 0..s.unit / 8 {
-            for t in 0..tokens / 8 {
-                let column = plus("at - column + mine", 8 * h);
-                let column = if vectors == 1 { column } else { format!("({column})") };
-                let token = if s.octets_n == 1 { String::new() } else { " + token_at / 8u".into() };
-                w.line(format!(
-                    "let x_{h}{t} = xs[{}{token}];",
-                    plus(&format!("{row}{column}"), t)
-                ));
-                for (q, c) in ["x", "y", "z", "w"].into_iter().enumerate() {
-                    let pair = 4 * t + q as u32;
-                    w.line(format!("let x_{h}_{pair} = unpack2x16float(x_{h}{t}.{c});"));
-                }
-            }
+            let word = s.unpacked(&format!("unit_{i}.{}", XYZW[h as usize]));
+            w.line(format!("let x_{h}_{i} = {word};"));
         }
     }
     if s.sparse {
         for r in 0..features {
             w.block("", |w| sparse(w, s, r));
         }
-    } else {
-        for r in 0..features {
-            weights(w, s, r, &format!("a_{r}"));
-        }
-        for j in 0..tokens {
-            for c in 0..s.unit {
-                w.block("", |w| {
-                    let x = s.x(c / 8, j);
-                    w.line(format!("let x = subgroupShuffle({x}, {});", plus("first", c % 8)));
-                    for r in 0..features {
-                        let a = format!("a_{r}_{}.{}", c / 4, ["x", "y", "z", "w"][c as usize % 4]);
-                        let sum = sum(r, j);
-                        w.line(format!("{sum} = fma({a}, x, {sum});"));
-                    }
-                });
-            }
+        return;
+    }
+    for r in 0..features {
+        weights(w, s, r, &format!("a_{r}"));
+    }
+    for j in 0..tokens {
+        for c in 0..s.unit {
+            w.block("", |w| {
+                let x = s.x(c / 8, j);
+                w.line(format!("let x = subgroupShuffle({x}, {});", plus("first", c % 8)));
+                for r in 0..features {
+                    s.multiply_add(w, (r, j), &s.weight(&format!("a_{r}"), c), "x");
+                }
+            });
         }
     }
 }
 
-/// A row's weights of the unit, as `name_0`, `name_1`, … of four.
+/// A row's weights of the unit, a word as `name_0`, `name_1`, ….
 fn weights(w: &mut Writer, s: &Shape, r: u32, name: &str) {
-    let columns = s.unit / s.vectors();
-    for v in 0..s.vectors() {
+    let columns = s.columns();
+    for v in 0..s.unit / columns {
         let at = plus(&format!("w_at_{r} + at / {columns}u"), v);
-        w.line(format!("let {name}_{}{} = values[{at}];", 2 * v, 2 * v + 1));
-        w.line(format!("let {name}_{} = widen({name}_{}{}.xy);", 2 * v, 2 * v, 2 * v + 1));
-        w.line(format!("let {name}_{} = widen({name}_{}{}.zw);", 2 * v + 1, 2 * v, 2 * v + 1));
+        w.line(format!("let {name}_vector_{v} = values[{at}];"));
+        for (i, c) in XYZW.iter().enumerate() {
+            let word = s.unpacked(&format!("{name}_vector_{v}.{c}"));
+            w.line(format!("let {name}_{} = {word};", 4 * v + i as u32));
+        }
     }
 }
 
 /// The kept weights of feature r: each names the lane that has its column.
 fn sparse(w: &mut Writer, s: &Shape, r: u32) {
     weights(w, s, r, "a");
-    let word = format!("codes_{r}[at / 32u % 4u]");
+    let word = format!("select(words_{r}.x, words_{r}.y, (at & 32u) != 0u)");
     if s.unit == 32 {
         w.line(format!("let codes = {word};"));
     } else {
@@ -351,32 +370,28 @@ fn sparse(w: &mut Writer, s: &Shape, r: u32) {
         let first = ["first", "second"][v as usize / 2 % 2];
         w.line(format!("let lane_{v} = {first} | ((codes >> {}u) & 3u);", 2 * v));
     }
-    for j in 0..s.each.1 {
+    for j in 0..s.tile.n {
         for v in 0..kept {
-            let a = format!("a_{}.{}", v / 4, ["x", "y", "z", "w"][v as usize % 4]);
-            let sum = sum(r, j);
-            let x = s.x(v / 4, j);
-            w.line(format!("{sum} = fma({a}, subgroupShuffle({x}, lane_{v}), {sum});"));
+            let x = format!("subgroupShuffle({}, lane_{v})", s.x(v / 4, j));
+            s.multiply_add(w, (r, j), &s.weight("a", v), &x);
         }
     }
-}
-
-fn sum(r: u32, j: u32) -> String {
-    format!("sum_{}_{j}.{}", r / 2, ["x", "y"][r as usize % 2])
 }
 
 /// One copy of the epilogue: it is longer than the main loop.
 fn store(w: &mut Writer, s: &Shape) {
-    let (pairs, tokens) = (s.each.0 / 2, s.each.1);
-    w.line(format!("var sums: array<vec2<f32>, {}>;", pairs * tokens));
+    let (pairs, tokens) = (s.features / 2, s.tile.n);
+    w.line(format!("var sums: array<vec2<{}>, {}>;", s.number(), pairs * tokens));
     for j in 0..tokens {
         for pair in 0..pairs {
-            w.line(format!("sums[{}] = sum_{pair}_{j};", pairs * j + pair));
+            let (r, next) = (2 * pair, 2 * pair + 1);
+            let both = format!("vec2(sum_{r}_{j}, sum_{next}_{j})");
+            w.line(format!("sums[{}] = {both};", pairs * j + pair));
         }
     }
     w.block(format!("for (var i = 0u; i < {}u; i++)", pairs * tokens), |w| {
-        let (token, feature) =
-            (format!("i / {pairs}u"), format!("{}u * (i % {pairs}u)", 2 * OCTET));
-        w.line(format!("store2(token0 + token_at + {token}, feature + {feature}, sums[i]);"));
+        let feature = format!("feature + {}u * (i % {pairs}u)", 2 * OCTET);
+        let sums = if s.dtype == DType::I8 { "vec2<f32>(sums[i])" } else { "sums[i]" };
+        w.line(format!("store2(token + i / {pairs}u, {feature}, {sums});"));
     });
 }

@@ -99,7 +99,7 @@ pub(super) fn emit(
     declare(w, spec, &s);
     narrow.widen(w);
     pieces::multiply_add(w, sparse);
-    epilogue::functions(w);
+    epilogue::functions(w, spec);
     pieces::entry(w, spec, s.threads, &pieces::GROUP_AND_LANE, |w| {
         places(w, &s);
         w.block(format!("for (var step = 0u; step < params.k / {K}u; step++)"), |w| {
@@ -118,7 +118,7 @@ fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape) {
     pieces::header(
         w,
         spec,
-        &format!("Y[n×m] = act(X[n×k]·Wᵀ + bias) + residual, W {kind}, f16; sums in f32."),
+        &epilogue::formula(spec, kind),
         &format!(
             "Grid (⌈m/{m}⌉, ⌈n/{n}⌉): {m} features × {n} tokens, {K} columns at a time.\n\
              {} invocations, {} × {}, of {} features × {} tokens.",
@@ -130,7 +130,7 @@ fn declare(w: &mut Writer, spec: &KernelSpec, s: &Shape) {
     if s.sparse {
         list.push(("metadata", "array<u32>", Use::Read));
     }
-    list.extend(epilogue::operands(&x));
+    list.extend(epilogue::operands(spec, &x));
     pieces::bindings(w, &list, &epilogue::PARAMS);
     for o in [&s.x, &s.w] {
         let size = o.rows * o.vectors;

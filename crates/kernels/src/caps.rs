@@ -34,6 +34,9 @@ pub struct WgpuCaps {
     pub f16: bool,
     /// Lanes of the smallest subgroup; 0 if `SUBGROUP` is not enabled.
     pub subgroup: u32,
+    /// Rows and columns of the cooperative matrices of f16 with sums in f32, 8 or 16, where that experimental
+    /// feature is enabled and all subgroups have 32 lanes.
+    pub cooperative: Option<u32>,
     /// Runs on the host's processor.
     pub software: bool,
     /// Bytes of workgroup memory.

@@ -32,13 +32,18 @@ pub enum Target {
     Sm80,
     /// PTX, NVIDIA sm_90a: compute capability 9.0 and no other.
     Sm90a,
-    /// WGSL without any optional feature: f16 packed in u32, ≤ 16 KiB workgroup memory,
+    /// WGSL without any optional feature: f16 and s8 packed in u32, ≤ 16 KiB workgroup memory,
     /// ≤ 256 invocations.
     WgslPortable,
     /// WGSL with `enable f16`.
     WgslF16,
     /// WGSL with subgroups of at least [`OCTET`] lanes, within the portable limits otherwise.
     WgslSubgroups,
+    /// WGSL with `enable f16` and wgpu's experimental cooperative matrices, 8×8 of f16 with sums in f32, in
+    /// subgroups of 32 lanes. No such kernel has met a device.
+    WgslCoop8,
+    /// The same with matrices of 16×16.
+    WgslCoop16,
     /// The host: SIMD chosen at run time, portable otherwise.
     Cpu,
 }
@@ -50,7 +55,15 @@ impl Target {
     }
     /// Whether it is written in WGSL.
     pub const fn is_wgsl(self) -> bool {
-        matches!(self, Self::WgslPortable | Self::WgslF16 | Self::WgslSubgroups)
+        !matches!(self, Self::Sm80 | Self::Sm90a | Self::Cpu)
+    }
+    /// Rows and columns of its cooperative matrices.
+    pub const fn cooperative(self) -> Option<u32> {
+        match self {
+            Self::WgslCoop8 => Some(8),
+            Self::WgslCoop16 => Some(16),
+            _ => None,
+        }
     }
 }
 
@@ -72,7 +85,8 @@ pub struct Tile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// A tile per workgroup, `stages` tiles of k in flight, `warps.0 × warps.1` warps over (m, n).
-    /// WGSL: `stages` is 1 and `warps` is the thread grid over (m, n), with subgroups that of octets.
+    /// WGSL: `stages` is 1 and `warps` is the thread grid over (m, n), with subgroups that of octets,
+    /// with cooperative matrices that of subgroups.
     Tiled {
         /// The workgroup's tile.
         tile: Tile,
@@ -201,6 +215,16 @@ impl KernelSpec {
         }
     }
 
+    /// Whether it can multiply by scales: it has bindings of w_scale and x_scale then, between x and bias.
+    pub const fn scales(&self) -> bool {
+        self.transposes() || (self.target.is_wgsl() && matches!(self.dtype, DType::I8))
+    }
+
+    /// Whether it can transpose Y.
+    pub const fn transposes(&self) -> bool {
+        matches!(self.form, Form::Wgmma(_) | Form::Host)
+    }
+
     /// Blocks of a cluster, along x; 1 without clusters. The text demands as many.
     pub const fn cluster(&self) -> u32 {
         match self.form {
@@ -213,9 +237,11 @@ impl KernelSpec {
     pub const fn folder(&self) -> Option<(&'static str, &'static str)> {
         match self.target {
             Target::Sm80 | Target::Sm90a => Some(("ptx", "ptx")),
-            Target::WgslPortable | Target::WgslF16 | Target::WgslSubgroups => {
-                Some(("shaders", "wgsl"))
-            }
+            Target::WgslPortable
+            | Target::WgslF16
+            | Target::WgslSubgroups
+            | Target::WgslCoop8
+            | Target::WgslCoop16 => Some(("shaders", "wgsl")),
             Target::Cpu => None,
         }
     }
@@ -250,6 +276,8 @@ impl fmt::Display for KernelSpec {
             (Target::WgslPortable, _) => "_wgsl",
             (Target::WgslF16, _) => "_wgsl_f16",
             (Target::WgslSubgroups, _) => "_wgsl_subgroups",
+            (Target::WgslCoop8, _) => "_wgsl_coop8",
+            (Target::WgslCoop16, _) => "_wgsl_coop16",
             (Target::Cpu, _) => "_cpu",
         })?;
         match self.form {

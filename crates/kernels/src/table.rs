@@ -3,7 +3,7 @@
 use crate::DType::{self, BF16, E4M3, F16, F32, I8};
 use crate::Weights::{Dense, Sparse24};
 use crate::spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
-use Target::{Cpu, Sm80, Sm90a, WgslF16, WgslPortable, WgslSubgroups};
+use Target::{Cpu, Sm80, Sm90a, WgslCoop8, WgslCoop16, WgslF16, WgslPortable, WgslSubgroups};
 use Teams::{Cooperative, PingPong};
 use Values::{Registers, Shared};
 
@@ -73,12 +73,20 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::ArgMax,    F32,  Sm80, 256),
 
     // WGSL by shuffles of subgroups
-    tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 1024), 1, (4, 1)),
-    tiled(Sparse24, F16, WgslSubgroups, tile(128,  8,  256), 1, (4, 1)),
-    tiled(Sparse24, F16, WgslSubgroups, tile(256, 16,  256), 1, (8, 1)),
-    tiled(Dense,    F16, WgslSubgroups, tile(256,  1, 1024), 1, (4, 1)),
-    tiled(Dense,    F16, WgslSubgroups, tile(128,  8,  256), 1, (4, 1)),
-    tiled(Dense,    F16, WgslSubgroups, tile(256, 16,  256), 1, (8, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(256,  4, 64), 1, (4, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(256,  8, 64), 1, (4, 1)),
+    tiled(Sparse24, F16, WgslSubgroups, tile(128, 16, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(256,  4, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(128,  8, 64), 1, (4, 1)),
+    tiled(Dense,    F16, WgslSubgroups, tile(128, 16, 64), 1, (4, 1)),
+    tiled(Sparse24, I8,  WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Sparse24, I8,  WgslSubgroups, tile(256,  4, 64), 1, (4, 1)),
+    tiled(Sparse24, I8,  WgslSubgroups, tile(128,  8, 64), 1, (4, 1)),
+    tiled(Dense,    I8,  WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
+    tiled(Dense,    I8,  WgslSubgroups, tile(128,  4, 64), 1, (4, 1)),
+    tiled(Dense,    I8,  WgslSubgroups, tile(128,  8, 64), 1, (4, 1)),
     // WGSL in workgroup memory and registers: what runs everywhere wins a tie, because it loads 16 bytes at a time where f16 vectors
     // end at 8
     gemv(Sparse24,  F16, WgslPortable, 32, 8, 1),
@@ -93,6 +101,18 @@ pub const KERNELS: &[KernelSpec] = &[
     gemv(Dense,     F16, WgslF16,      32, 8, 4),
     tiled(Dense,    F16, WgslPortable, tile(64, 64, 32), 1, (16, 16)),
     tiled(Dense,    F16, WgslF16,      tile(64, 64, 32), 1, (16, 16)),
+    // cooperative matrices, which are dense: 2:4 saves bytes there
+    tiled(Sparse24, F16, WgslCoop8,  tile(64, 64, 32), 1, (2, 2)),
+    tiled(Sparse24, F16, WgslCoop16, tile(64, 64, 32), 1, (2, 2)),
+    tiled(Dense,    F16, WgslCoop8,  tile(64, 64, 32), 1, (2, 2)),
+    tiled(Dense,    F16, WgslCoop16, tile(64, 64, 32), 1, (2, 2)),
+    // s8 by dot4I8Packed
+    gemv(Sparse24,  I8, WgslPortable, 32, 8, 1),
+    gemv(Sparse24,  I8, WgslPortable, 32, 8, 4),
+    tiled(Sparse24, I8, WgslPortable, tile(64, 64, 64), 1, (8, 16)),
+    gemv(Dense,     I8, WgslPortable, 32, 8, 1),
+    gemv(Dense,     I8, WgslPortable, 32, 8, 4),
+    tiled(Dense,    I8, WgslPortable, tile(64, 64, 64), 1, (8, 16)),
     rowwise(OpKind::RmsNorm,   F16, WgslPortable, 64),
     rowwise(OpKind::Rotary,    F16, WgslPortable, 64),
     rowwise(OpKind::Attention, F16, WgslPortable, 64),

@@ -226,6 +226,7 @@ mod tests {
             name: Some(name.into()),
             f16: true,
             subgroup: 0,
+            cooperative: None,
             software: false,
             workgroup_bytes: 16 << 10,
             invocations: 256,

@@ -20,6 +20,7 @@ fn caps(binding_bytes: u64) -> Caps {
         name: None,
         f16: true,
         subgroup: 8,
+        cooperative: None,
         software: true,
         workgroup_bytes: 16 << 10,
         invocations: 256,

@@ -18,12 +18,6 @@ const MAX_I8_K: u32 = (1 << 17) - 1;
 /// m is less.
 pub(super) const STRIDE: usize = 4;
 
-/// Whether kernels of this form can scale, and transpose Y. They have bindings of w_scale and x_scale,
-/// between x and bias.
-const fn has_scales(form: Form) -> bool {
-    matches!(form, Form::Wgmma(_) | Form::Host)
-}
-
 pub(super) fn plan(
     spec: &'static KernelSpec,
     p: &Linear,
@@ -34,8 +28,11 @@ pub(super) fn plan(
     if p.out != narrow && p.out != DType::F32 {
         return Err(Unsupported::Type { what: "Y", kernel: narrow, asked: p.out });
     }
-    for (asked, what) in [(p.epilogue.scales, "scales"), (p.epilogue.transposed, "transposed")] {
-        if asked && !has_scales(spec.form) {
+    for (asked, can, what) in [
+        (p.epilogue.scales, spec.scales(), "scales"),
+        (p.epilogue.transposed, spec.transposes(), "transposed"),
+    ] {
+        if asked && !can {
             return Err(Unsupported::Epilogue(what));
         }
     }
@@ -79,6 +76,13 @@ pub(super) fn plan(
 /// Output features that each lane of a GEMV accumulates, so that one load of x serves all of them.
 pub const GEMV_FEATURES: u32 = 4;
 
+/// Lanes of a subgroup that multiplies cooperative matrices.
+pub const COOP_LANES: u32 = 32;
+
+/// From row to row of X and W in workgroup memory, f16 elements, for cooperative matrices: 32 columns, and eight
+/// more that spread eight rows over all 32 banks.
+pub const COOP_STRIDE: u32 = 40;
+
 /// Beyond this the tiled kernel reads the weights less often.
 const GEMV_TOKENS: u32 = 16;
 
@@ -97,7 +101,7 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     };
     let present = |yes: bool, bytes: u64| if yes { bytes } else { 0 };
     list.push(Binding::read("x", bytes(p.dtype, n * k)));
-    if has_scales(spec.form) {
+    if spec.scales() {
         list.extend([
             Binding::read("w_scale", present(p.epilogue.scales, 4 * m)),
             Binding::read("x_scale", present(p.epilogue.scales, 4 * n)),
@@ -149,10 +153,12 @@ impl KernelSpec {
                 Target::WgslPortable | Target::WgslF16,
                 OpKind::Linear(weights),
                 Form::Tiled { tile, .. },
-            ) => wgsl_tile_bytes(weights, tile),
-            // X: of one token f32, else f16
-            (Target::WgslSubgroups, OpKind::Linear(_), Form::Tiled { tile, .. }) => {
-                tile.n * tile.k * if tile.n == 1 { 4 } else { 2 }
+            ) => wgsl_tile_bytes(weights, self.dtype, tile),
+            // X, W, and a matrix of f32 sums of each subgroup
+            (target, OpKind::Linear(_), Form::Tiled { tile, warps, .. })
+                if let Some(side) = target.cooperative() =>
+            {
+                2 * COOP_STRIDE * (tile.m + tile.n) + 4 * warps.0 * warps.1 * side * side
             }
             // an f32 sum of each lane, feature and token
             (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes, tokens }) => {
@@ -175,12 +181,12 @@ impl KernelSpec {
     }
 }
 
-/// X and the kept (or all) values of W, 16 bits each; metadata.
-fn wgsl_tile_bytes(weights: Weights, tile: Tile) -> u32 {
+/// X and W; of 2:4 weights the kept values and metadata, but 8-bit ones are expanded on their way there.
+fn wgsl_tile_bytes(weights: Weights, dtype: DType, tile: Tile) -> u32 {
     let Tile { m, n, k } = tile;
-    match weights {
-        Weights::Sparse24 => 2 * (n * k + m * k / 2) + m * k / 8,
-        Weights::Dense => 2 * (n * k + m * k),
+    match (weights, dtype.bytes() as u32) {
+        (Weights::Sparse24, 2) => 2 * (n * k + m * k / 2) + m * k / 8,
+        (_, bytes) => bytes * (n * k + m * k),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{Caps, DType, Form, KernelSpec, OCTET, OpKind, Problem, Target, Unsup
 use alloc::vec::Vec;
 use core::fmt;
 pub use csr::CSR_LANES;
-pub use linear::GEMV_FEATURES;
+pub use linear::{COOP_LANES, COOP_STRIDE, GEMV_FEATURES};
 pub use map_rule::{MapError, MapRule};
 pub use parts::{ALIGNMENT, Part};
 pub use tensor_map::TensorMap;
@@ -116,6 +116,7 @@ impl KernelSpec {
         let lanes_of_warp = match self.target {
             Target::Sm80 => 32,
             Target::WgslSubgroups => OCTET,
+            Target::WgslCoop8 | Target::WgslCoop16 => COOP_LANES,
             _ => 1,
         };
         match self.form {
@@ -165,6 +166,12 @@ impl KernelSpec {
                 0 => Err(Unsupported::Feature("subgroups")),
                 lanes => range("lanes of a subgroup", lanes, OCTET, u32::MAX),
             },
+            (Target::WgslCoop8 | Target::WgslCoop16, Caps::Wgpu(w)) => {
+                match self.target.cooperative() == w.cooperative && w.f16 {
+                    true => Ok(()),
+                    false => Err(Unsupported::Feature("cooperative matrices of its size")),
+                }
+            }
             (Target::Sm80, Caps::Cuda(c)) if c.sm >= 80 => Ok(()),
             (Target::Sm80, Caps::Cuda(c)) => Err(Unsupported::Limit {
                 what: "compute capability × 10",

@@ -4,7 +4,10 @@ use super::Wgpu;
 use crate::error::{Error, Result};
 use quickpick_kernels::WgpuCaps;
 use std::fmt;
-use wgpu::{Backends, DeviceType, Features, Instance, InstanceDescriptor};
+use wgpu::{
+    Backends, CooperativeMatrixProperties, CooperativeScalarType, DeviceType, ExperimentalFeatures,
+    Features, Instance, InstanceDescriptor,
+};
 
 /// The environment variable that chooses an adapter: its number in [`adapters`], or a part of its
 /// name in any case.
@@ -28,7 +31,7 @@ impl Adapter {
         Self {
             description: describe(&info),
             software: info.device_type == DeviceType::Cpu,
-            caps: caps(&info, &raw.limits(), raw.features()),
+            caps: caps(&info, &raw.limits(), raw.features(), None),
             raw,
         }
     }
@@ -41,25 +44,44 @@ impl Adapter {
     /// Opens a device with all of the adapter's limits and, where it has them, f16 arithmetic, subgroups,
     /// immediates, timestamps and pipelines that can be kept.
     pub fn open(&self) -> Result<Wgpu> {
-        // wgpu's defaults would be 128 MiB bindings and 16 KiB of workgroup memory
-        self.open_within(self.limits())
+        self.open_with(self.limits(), ExperimentalFeatures::disabled())
     }
 
     /// The same with these limits, none of them above the adapter's.
-    pub fn open_within(&self, required_limits: wgpu::Limits) -> Result<Wgpu> {
-        let wanted = Features::SHADER_F16
+    pub fn open_within(&self, limits: wgpu::Limits) -> Result<Wgpu> {
+        self.open_with(limits, ExperimentalFeatures::disabled())
+    }
+
+    /// The same, and if wgpu's token allows experiments, with cooperative matrices where the adapter has them. No
+    /// kernel that multiplies them has met a device yet.
+    pub fn open_with(
+        &self,
+        required_limits: wgpu::Limits,
+        experiments: ExperimentalFeatures,
+    ) -> Result<Wgpu> {
+        let mut wanted = Features::SHADER_F16
             | Features::SUBGROUP
             | Features::IMMEDIATES
             | Features::TIMESTAMP_QUERY
             | Features::PIPELINE_CACHE;
+        if experiments.is_enabled() {
+            wanted |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("quickpick"),
             required_features: self.raw.features() & wanted,
+            // wgpu's defaults would be 128 MiB bindings and 16 KiB of workgroup memory
             required_limits,
+            experimental_features: experiments,
             ..Default::default()
         };
         match pollster::block_on(self.raw.request_device(&descriptor)) {
-            Ok((device, queue)) => Wgpu::watched(device, queue),
+            Ok((device, queue)) => {
+                let info = self.raw.get_info();
+                let lanes = (info.subgroup_min_size, info.subgroup_max_size);
+                let matrices = cooperative(lanes, &self.raw.cooperative_matrix_properties());
+                Wgpu::watched(device, queue, matrices)
+            }
             Err(why) => Err(unavailable(format!("{self} refuses a device: {why}"))),
         }
     }
@@ -133,16 +155,30 @@ fn rank(kind: DeviceType) -> u32 {
     }
 }
 
+/// The side of the largest square matrices of f16 with sums in f32, if all subgroups have the 32 lanes that our
+/// kernels count on; wgpu cannot ask for a size.
+fn cooperative(lanes: (u32, u32), all: &[CooperativeMatrixProperties]) -> Option<u32> {
+    let fits = |p: &CooperativeMatrixProperties| {
+        let square = p.m_size == p.n_size && p.n_size == p.k_size;
+        let types = (p.ab_type, p.cr_type);
+        square && types == (CooperativeScalarType::F16, CooperativeScalarType::F32)
+    };
+    all.iter().filter(|p| lanes == (32, 32) && fits(p)).map(|p| p.m_size).max()
+}
+
 pub(super) fn caps(
     info: &wgpu::AdapterInfo,
     limits: &wgpu::Limits,
     features: Features,
+    cooperative: Option<u32>,
 ) -> WgpuCaps {
     WgpuCaps {
         // WebGPU's adapters may keep it to themselves
         name: Some(info.name.clone()).filter(|name| !name.is_empty()),
         f16: features.contains(Features::SHADER_F16),
         subgroup: if features.contains(Features::SUBGROUP) { info.subgroup_min_size } else { 0 },
+        cooperative: cooperative
+            .filter(|_| features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX)),
         software: info.device_type == DeviceType::Cpu,
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         invocations: limits
@@ -169,6 +205,28 @@ pub(super) fn unavailable(why: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cooperative_matrices_are_of_f16_with_sums_in_f32_in_subgroups_of_32() {
+        use CooperativeScalarType::{F16, F32};
+        let of = |[m_size, n_size, k_size]: [u32; 3], ab_type, cr_type| {
+            let saturating_accumulation = false;
+            CooperativeMatrixProperties {
+                m_size,
+                n_size,
+                k_size,
+                ab_type,
+                cr_type,
+                saturating_accumulation,
+            }
+        };
+        let (eight, sixteen) = (of([8; 3], F16, F32), of([16; 3], F16, F32));
+        let others = [of([8; 3], F32, F32), of([16; 3], F16, F16), of([16, 8, 16], F16, F32)];
+        assert_eq!(cooperative((32, 32), &[eight, others[0]]), Some(8));
+        assert_eq!(cooperative((32, 32), &[eight, sixteen]), Some(16));
+        assert_eq!(cooperative((32, 32), &others), None);
+        assert_eq!(cooperative((32, 64), &[eight, sixteen]), None, "lanes vary");
+    }
 
     #[test]
     fn no_adapter_and_no_fit_are_told_apart() {

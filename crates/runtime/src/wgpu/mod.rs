@@ -110,22 +110,28 @@ impl Wgpu {
     /// A backend on the caller's device. Nothing is installed on it: its uncaptured-error handler
     /// and its device-lost callback stay the caller's. Only the limits and features that it was
     /// opened with count. wgpu tells of a lost device by that callback alone, so here a run on one
-    /// passes, and the next read fails.
+    /// passes, and the next read fails. Nor does a device tell its sizes of cooperative matrices: it counts as one
+    /// without.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
-        Self::new(device, queue, Arc::default())
+        Self::new(device, queue, None, Arc::default())
     }
 
     /// A backend on a device of our own, which tells when it is lost.
-    fn watched(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+    fn watched(device: wgpu::Device, queue: wgpu::Queue, cooperative: Option<u32>) -> Result<Self> {
         let lost = Arc::new(OnceLock::new());
         let told = Arc::clone(&lost);
         device.set_device_lost_callback(move |reason, message| {
             let _ = told.set(format!("{reason:?}: {message}")); // the first reason is the cause
         });
-        Self::new(device, queue, lost)
+        Self::new(device, queue, cooperative, lost)
     }
 
-    fn new(device: wgpu::Device, queue: wgpu::Queue, lost: Arc<OnceLock<String>>) -> Result<Self> {
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        cooperative: Option<u32>,
+        lost: Arc<OnceLock<String>>,
+    ) -> Result<Self> {
         let alignment = device.limits().min_storage_buffer_offset_alignment;
         if u64::from(alignment) > ALIGNMENT {
             let why = format!(
@@ -139,7 +145,12 @@ impl Wgpu {
         let info = device.adapter_info();
         Ok(Self {
             description: adapter::describe(&info),
-            caps: Caps::Wgpu(adapter::caps(&info, &device.limits(), device.features())),
+            caps: Caps::Wgpu(adapter::caps(
+                &info,
+                &device.limits(),
+                device.features(),
+                cooperative,
+            )),
             kernels: Mutex::default(),
             pipelines: OnceLock::new(),
             staging: Mutex::default(),

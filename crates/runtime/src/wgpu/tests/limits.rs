@@ -52,6 +52,7 @@ fn refuses(wgpu: &Wgpu, spec: &'static KernelSpec, problem: Problem, of: &str) -
         name: None,
         f16: true,
         subgroup: 8,
+        cooperative: None,
         software: true,
         workgroup_bytes: u32::MAX,
         invocations: u32::MAX,
@@ -192,7 +193,7 @@ fn the_least_devices() {
         };
         let why = select(&layer(301, 3), small.caps()).unwrap_err();
         assert!(!why.considered.is_empty());
-        for c in &why.considered {
+        for c in why.considered.iter().filter(|c| c.spec.dtype == DType::F16) {
             let reason = c.outcome.unwrap_err();
             assert!(
                 matches!(reason, Unsupported::Limit { .. } | Unsupported::Feature(_))
