@@ -128,8 +128,8 @@ fn sweep(fake: &Fake, scenario: &str, plan: &str) -> Outcome {
             let doing: &[&str] = match call.stage {
                 "open" => &["cuda is not available", "asking for the device's attributes"],
                 "upload" => &["allocating 256 bytes", "writing 256 bytes"],
-                "step" => &["allocating ", "compiling linear-", "encoding "],
-                "run" => &["launching linear-"],
+                "step" => &["allocating ", "compiling spmm24_", "encoding "],
+                "run" => &["launching spmm24_"],
                 _ => &["reading 256 bytes"],
             };
             expect(doing.iter().any(|w| run.errors()[0].contains(w)), "doing what?", run)?;
