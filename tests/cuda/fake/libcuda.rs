@@ -196,7 +196,6 @@ driver! {
     fn cuGetErrorString(code: u32, text: *mut *const c_char) {
         let words = match code {
             2 => c"out of memory",
-            34 => c"CUDA driver is a stub library",
             100 => c"no CUDA-capable device is detected",
             218 => c"a PTX JIT compilation failed",
             222 => c"the provided PTX was compiled with an unsupported toolchain.",

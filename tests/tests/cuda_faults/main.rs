@@ -159,8 +159,8 @@ fn no_device(fake: &Fake) -> Outcome {
     // what cuInit really says on such a machine
     let words = "CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected";
     says(&fake.run("ordinary", "cuInit:1:100")?, &["cuda is not available: ", words])?;
-    let stub = "CUDA_ERROR_STUB_LIBRARY: CUDA driver is a stub library";
-    says(&fake.run("ordinary", "cuInit:1:34")?, &["cuda is not available: ", stub])
+    let stub = "cuda is not available: the libcuda that is found is a toolkit's stub, no driver";
+    says(&fake.run("ordinary", "cuDriverGetVersion:1:34")?, &[stub])
 }
 
 fn old_device(fake: &Fake) -> Outcome {

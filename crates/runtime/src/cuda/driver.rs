@@ -85,6 +85,12 @@ fn load(names: &[&str]) -> std::result::Result<(Library, u32), String> {
             Version(version),
             Version(LEAST_DRIVER)
         )),
+        // CUDA_ERROR_STUB_LIBRARY
+        34 => {
+            Err("the libcuda that is found is a toolkit's stub, no driver: please take its folder \
+                   off the library path"
+                .into())
+        }
         _ => Err(format!("the NVIDIA driver does not tell its version (CUresult {status})")),
     }
 }
