@@ -11,11 +11,13 @@ use std::sync::OnceLock;
 /// (`mma.sp::ordered_metadata`) came with CUDA 12.5 (PTX ISA, "Release Notes").
 pub const LEAST_DRIVER: u32 = 12_050;
 
-/// The names that cudarc tries, too; what opens here opens there.
-const LIBRARIES: [&str; 3] = ["libcuda.so.1", "libcuda.so", "nvcuda.dll"];
+/// Names that cudarc tries too, in its order: so what opens here is what opens there, also where a
+/// toolkit's stub, libcuda.so, lies beside the driver's libcuda.so.1.
+const LIBRARIES: [&str; 3] = ["libcuda.so", "libcuda.so.1", "nvcuda.dll"];
 
-/// Every symbol that this backend reaches, through cudarc or itself.
-const SYMBOLS: [&str; 28] = [
+/// Every symbol that this backend reaches, through cudarc or itself, and no other:
+/// tests/tests/cuda_faults takes each away.
+const SYMBOLS: [&str; 27] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
@@ -27,12 +29,12 @@ const SYMBOLS: [&str; 28] = [
     "cuDevicePrimaryCtxRetain",
     "cuDriverGetVersion",
     "cuFuncSetAttribute",
-    "cuGetErrorName",
     "cuGetErrorString",
     "cuInit",
     "cuLaunchKernel",
     "cuMemAlloc_v2",
     "cuMemFree_v2",
+    "cuMemGetInfo_v2",
     "cuMemcpyDtoHAsync_v2",
     "cuMemcpyHtoDAsync_v2",
     "cuMemsetD8Async",
@@ -40,7 +42,6 @@ const SYMBOLS: [&str; 28] = [
     "cuModuleLoadDataEx",
     "cuModuleUnload",
     "cuStreamCreate",
-    "cuStreamCreateWithPriority",
     "cuStreamDestroy_v2",
     "cuStreamSynchronize",
     "cuTensorMapEncodeTiled",
@@ -84,6 +85,12 @@ fn load(names: &[&str]) -> std::result::Result<(Library, u32), String> {
             Version(version),
             Version(LEAST_DRIVER)
         )),
+        // CUDA_ERROR_STUB_LIBRARY
+        34 => {
+            Err("the libcuda that is found is a toolkit's stub, no driver: please take its folder \
+                   off the library path"
+                .into())
+        }
         _ => Err(format!("the NVIDIA driver does not tell its version (CUresult {status})")),
     }
 }

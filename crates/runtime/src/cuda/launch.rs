@@ -156,7 +156,7 @@ impl Function {
         if let Err(why) = status.result() {
             let end = log.iter().position(|&b| b == 0).unwrap_or(log.len());
             let log = String::from_utf8_lossy(&log[..end]);
-            let why = format!("{}\n{}", words(why), log.trim_end());
+            let why = format!("{}\n{}", words(why), log.trim_end()).trim_end().into();
             return Err(Error::Device { backend: "cuda", what: what(), why });
         }
         let function = std::ptr::null_mut();

@@ -50,7 +50,12 @@ impl CudaBuffer {
         stream.context().bind_to_thread().map_err(|e| driver_error(what(), e))?;
         let mut pointer = 0;
         // SAFETY: `pointer` outlives the call, which writes it.
-        check(what, unsafe { sys::cuMemAlloc_v2(&mut pointer, size) })?;
+        let status = unsafe { sys::cuMemAlloc_v2(&mut pointer, size) };
+        let with_room = || match stream.context().mem_get_info() {
+            Ok((free, total)) => format!("{} ({free} of {total} bytes are free)", what()),
+            Err(_) => what(),
+        };
+        check(with_room, status)?;
         let memory = Memory { stream: stream.clone(), pointer };
         // SAFETY: the allocation is `size` long and ours alone.
         check(what, unsafe { sys::cuMemsetD8Async(pointer, 0, size, stream.cu_stream()) })?;

@@ -60,7 +60,7 @@ impl Cuda {
                 _ => format!("device {number} was asked for, and there are {count}, from 0 on"),
             }));
         }
-        let refused = |e| unavailable(format!("device {number}: {}", words(e)));
+        let refused = |e| refused(number, e);
         let context = CudaContext::new(number).map_err(refused)?;
         Self::from_stream(context.new_stream().map_err(refused)?)
     }
@@ -179,9 +179,11 @@ impl Backend for Cuda {
 
 /// Names and abilities of all devices, in the order of their numbers; also of those that are too old.
 pub fn devices() -> Result<Vec<(String, CudaCaps)>> {
-    let words = |e| unavailable(words(e));
-    let all = (0..count()?).map(|number| facts(CudaContext::new(number)?.as_ref()));
-    all.map(|found| found.map_err(words)).collect()
+    let found = |number| {
+        let facts = CudaContext::new(number).and_then(|context| facts(&context));
+        facts.map_err(|e| refused(number, e))
+    };
+    (0..count()?).map(found).collect()
 }
 
 fn count() -> Result<usize> {
@@ -206,6 +208,10 @@ fn facts(context: &CudaContext) -> std::result::Result<(String, CudaCaps), Drive
     Ok((name, caps))
 }
 
+fn refused(number: usize, error: DriverError) -> Error {
+    unavailable(format!("device {number}: {}", words(error)))
+}
+
 fn unavailable(why: String) -> Error {
     Error::Unavailable { backend: "cuda", why }
 }
@@ -222,7 +228,19 @@ fn driver_error(what: String, error: DriverError) -> Error {
 /// driver.
 fn words(error: DriverError) -> String {
     let string = error.error_string().map(|s| s.to_string_lossy().into_owned());
-    format!("{:?}: {}", error.0, string.unwrap_or_else(|_| "unknown to the driver".into()))
+    let string = string.unwrap_or_else(|_| "unknown to the driver".into());
+    let advice = if is_lost(error.0) {
+        "; work enqueued before may have caused it, and CUDA fails until the process is started anew"
+    } else {
+        ""
+    };
+    format!("{:?}: {string}{advice}", error.0)
+}
+
+/// Whether "the process must be terminated and relaunched" to use CUDA again: cuda.h says so of these.
+fn is_lost(error: sys::CUresult) -> bool {
+    // by number, for not every cuda.h that cudarc can be built for has 226 and 721
+    matches!(error as u32, 226 | 700 | 702 | 710 | 714..=719 | 721)
 }
 
 #[cfg(test)]
