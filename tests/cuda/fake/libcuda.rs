@@ -83,8 +83,8 @@ macro_rules! driver {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($arg: $type),*) -> u32 {
             static CALLS: AtomicU32 = AtomicU32::new(0);
-            // SAFETY: the caller keeps cuda.h's contract of this function; not every one needs it.
-            #[allow(unused_unsafe, clippy::unused_unit)]
+            // SAFETY: the caller keeps cuda.h's contract of this function.
+            #[allow(unused_unsafe, clippy::unused_unit)] // some of these blocks are safe, some empty
             answer(stringify!($name), &CALLS, || unsafe { $work; 0 })
         }
     )*};
