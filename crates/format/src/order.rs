@@ -15,12 +15,19 @@ pub enum Order {
     /// CUTLASS 2.x and PyTorch-CUTLASS): m padded to 32, k to 32; word
     /// `(c·m + 32·(r/32)) + 4·(r%8) + 2·((r/16)%2) + u`, whose low half is row r (r%16 < 8) and
     /// high half row r+8, columns `32c + 16u ..+16`. One word feeds two MMAs, by the selector.
+    ///
+    /// 8-bit types, m16n8k64: k padded to 64; word `2·(c/2)·m + 32·(r/16) + 4·(r%8) + 2·(c%2) + (r/8)%2` is that
+    /// of row r, columns `32c ..+32`: within 16 rows × 64 columns, the lane's number.
     MmaSpSm80,
     /// Values and metadata in register order, for kernels that load straight to registers.
     /// m padded to 16, k to 64. Block (16 rows × 64 columns), row-blocks outermost, then k-blocks:
     /// values: 2 k-steps × 32 lanes × 16 bytes (the four `.b32` A registers of m16n8k32);
     /// metadata: 32 words, word of lane `4g + 2s + u` = rows g (low half) and g+8 (high half),
-    /// columns `32s + 16u ..+16` of the block: selector s serves k-step s. 16-bit types only.
+    /// columns `32s + 16u ..+16` of the block: selector s serves k-step s.
+    ///
+    /// 8-bit types: k padded to 128. Block (16 rows × 128 columns): values as above, of m16n8k64;
+    /// metadata: 64 words, word `2·lane + s` of lane `4g + 2v + u` = row g + 8u, columns
+    /// `64s + 32v ..+32` of the block: k-step s, selector 0.
     FragmentSm80,
     /// Values `m × k/2` row-major, k padded to 32: a tensor copy brings them to shared memory.
     /// Metadata in register order for `wgmma.mma_async.sp`, m padded to 64, in blocks of 16 rows,

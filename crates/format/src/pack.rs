@@ -109,8 +109,11 @@ impl Order {
     pub const fn padded(self, dtype: DType, rows: usize, cols: usize) -> (usize, usize) {
         match self {
             Self::RowMajor => (rows, cols.next_multiple_of(32)),
-            Self::MmaSpSm80 => (rows.next_multiple_of(32), cols.next_multiple_of(32)),
-            Self::FragmentSm80 => (rows.next_multiple_of(16), cols.next_multiple_of(64)),
+            // 64 bytes of X: a k-step of m16n8k32, or of m16n8k64
+            Self::MmaSpSm80 => {
+                (rows.next_multiple_of(32), cols.next_multiple_of(64 / word_bytes(dtype)))
+            }
+            Self::FragmentSm80 => (rows.next_multiple_of(16), self.value_cols(dtype, cols)),
             // four k-steps of 64 bytes of X
             Self::WgmmaSm90 => {
                 (rows.next_multiple_of(64), cols.next_multiple_of(256 / dtype.bytes()))
@@ -128,16 +131,17 @@ impl Order {
     }
 
     /// Columns for which the order stores values, two of each four: k, unless values come in blocks.
-    pub const fn value_cols(self, cols: usize) -> usize {
+    pub const fn value_cols(self, dtype: DType, cols: usize) -> usize {
         match self {
-            Self::FragmentSm80 => cols.next_multiple_of(64),
+            // two k-steps, 128 bytes of X
+            Self::FragmentSm80 => cols.next_multiple_of(128 / word_bytes(dtype)),
             _ => cols.next_multiple_of(32),
         }
     }
 
     /// Shape of the kept values: rows, kept values of a row. A block order fills it block by block.
-    pub const fn values_shape(self, rows: usize, cols: usize) -> [usize; 2] {
-        [self.value_rows(rows), self.value_cols(cols) / 2]
+    pub const fn values_shape(self, dtype: DType, rows: usize, cols: usize) -> [usize; 2] {
+        [self.value_rows(rows), self.value_cols(dtype, cols) / 2]
     }
 
     /// Shape of the metadata: rows, words of a row. A block order fills it block by block.
@@ -151,10 +155,15 @@ impl Order {
         match (self, dtype) {
             (Self::RowMajor | Self::Strips, _)
             | (_, DType::F16 | DType::BF16)
-            | (Self::WgmmaSm90, DType::I8 | DType::E4M3) => Ok(()),
+            | (_, DType::I8 | DType::E4M3) => Ok(()),
             (order, dtype) => Err(Error::OrderType { order, dtype }),
         }
     }
+}
+
+/// Bytes of an element in the tensor units' orders, which exist for types of 16 and of 8 bits.
+const fn word_bytes(dtype: DType) -> usize {
+    if dtype.bytes() == 1 { 1 } else { 2 }
 }
 
 /// An order, for a matrix of some size.
@@ -173,7 +182,7 @@ struct Map {
 
 impl Map {
     fn new(order: Order, dtype: DType, rows: usize, k: usize) -> Self {
-        let (value_rows, value_k) = (order.value_rows(rows), order.value_cols(k));
+        let (value_rows, value_k) = (order.value_rows(rows), order.value_cols(dtype, k));
         let (rows, k) = order.padded(dtype, rows, k);
         Self { order, dtype, rows, k, value_rows, value_k }
     }
@@ -183,13 +192,16 @@ impl Map {
         match self.order {
             Order::RowMajor | Order::MmaSpSm80 | Order::WgmmaSm90 => row * self.value_k / 2 + j,
             // A of m16n8k32, on the compressed 16 × 16 of a k-step: with g = lane/4, t = lane%4,
-            // register r of a lane holds row g + 8·(r%2), columns 2t + 8·(r/2) and the next
+            // register r of a lane holds row g + 8·(r%2), columns 2t + 8·(r/2) and the next; of
+            // m16n8k64, on 16 × 32 of 8 bits, four columns from 4t + 16·(r/2) on
             Order::FragmentSm80 => {
+                let in_word = 4 / self.dtype.bytes();
                 let (g, high_row) = (row % 8, row / 8 % 2);
-                let (t, high_col, element) = (j / 2 % 4, j / 8 % 2, j % 2);
+                let (word, element) = (j / in_word, j % in_word);
+                let (t, high_col, step) = (word % 4, word / 4 % 2, word / 8);
                 let register = high_row + 2 * high_col;
-                let step = row / 16 * (self.value_k / 32) + j / 16;
-                step * 256 + (4 * g + t) * 8 + 2 * register + element
+                let step = row / 16 * (self.value_k / 2 / (8 * in_word)) + step;
+                ((step * 32 + 4 * g + t) * 4 + register) * in_word + element
             }
             Order::Strips => {
                 // kept values of a row that lie side by side
@@ -210,6 +222,17 @@ impl Map {
         let (chunk, u) = (j / 16, j / 8 % 2);
         let (word, shift) = match self.order {
             Order::RowMajor => (row * self.k / WORD_COLUMNS + chunk, 16 * u),
+            // all four lanes contribute whole words to m16n8k64, row g + 8·(t%2), columns 32·(t/2) ..+32
+            // (PTX ISA, sparse m16n8k64 metadata)
+            Order::MmaSpSm80 if self.dtype.bytes() == 1 => {
+                let tile = chunk / 2 * 2 * self.rows + row / 16 * 32;
+                (tile + 4 * (row % 8) + 2 * (chunk % 2) + row / 8 % 2, 16 * u)
+            }
+            Order::FragmentSm80 if self.dtype.bytes() == 1 => {
+                let block = row / 16 * (self.k / 128) + chunk / 4;
+                let lane = 4 * (row % 8) + 2 * (chunk % 2) + row / 8 % 2;
+                (block * 64 + 2 * lane + chunk / 2 % 2, 16 * u)
+            }
             Order::MmaSpSm80 => {
                 let tile = chunk * self.rows + row / 32 * 32;
                 (tile + 4 * (row % 8) + 2 * (row / 16 % 2) + u, 16 * (row / 8 % 2))

@@ -58,7 +58,7 @@ impl Layout {
             .and_then(|_| crate::matrix::padded(rows, cols))
             .and_then(|_| order.serves(dtype))
             .map_err(|source| FileError::Matrix { name: name.to_owned(), source })?;
-        let values = (stored(dtype), order.values_shape(rows, cols).to_vec());
+        let values = (stored(dtype), order.values_shape(dtype, rows, cols).to_vec());
         let words = (Dtype::U32, order.metadata_shape(dtype, rows, cols).to_vec());
         self.parts.insert(values_of(name), values);
         self.parts.insert(metadata_of(name), words);

@@ -257,10 +257,10 @@ impl<'a> Reader<'a> {
             .map_err(|source| FileError::Matrix { name: owned(), source })?;
         let (values, metadata) = (values_of(name), metadata_of(name));
         let kept = self.part(&values)?;
-        check_shape(&values, kept, &order.values_shape(rows, cols))?;
         let Some(dtype) = DType::ALL.into_iter().find(|&d| stored(d) == kept.dtype) else {
             return Err(FileError::ValueType { name: values, have: kept.dtype });
         };
+        check_shape(&values, kept, &order.values_shape(dtype, rows, cols))?;
         let words = self.words(&metadata)?;
         check_shape(&metadata, words, &order.metadata_shape(dtype, rows, cols))?;
         let residual = sparse.residual.as_ref().map(|dtype| self.check_residual(name, dtype, rows));

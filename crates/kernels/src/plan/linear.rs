@@ -94,7 +94,7 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
             let (rows, cols) = (p.m as usize, p.k as usize);
             let elements = |[rows, cols]: [usize; 2]| rows as u64 * cols as u64;
             vec![
-                Binding::read("values", bytes(p.dtype, elements(order.values_shape(rows, cols)))),
+                Binding::read("values", bytes(p.dtype, elements(order.values_shape(p.dtype, rows, cols)))),
                 Binding::read("metadata", 4 * elements(order.metadata_shape(p.dtype, rows, cols))),
             ]
         }

@@ -188,7 +188,7 @@ pub(super) fn stored_24(dtype: StoredType, shape: &[usize], residual: Option<usi
 /// Bytes of values and metadata, padding included.
 pub(super) fn bytes_24(dtype: DType, rows: usize, cols: usize) -> u64 {
     let area = |[a, b]: [usize; 2]| (a as u64).saturating_mul(b as u64);
-    let values = area(Order::RowMajor.values_shape(rows, cols));
+    let values = area(Order::RowMajor.values_shape(dtype, rows, cols));
     let words = area(Order::RowMajor.metadata_shape(dtype, rows, cols));
     values.saturating_mul(dtype.bytes() as u64).saturating_add(words.saturating_mul(4))
 }
