@@ -201,7 +201,7 @@ mod tests {
             .filter(|spec| !KERNELS.contains(spec))
             .filter_map(|spec| {
                 let early = quickpick_emulator::Schedule::Early;
-                let device = Emulated::hopper(spec.cluster(), early);
+                let device = Emulated::least(&spec, early);
                 let why = tune::checked(&device, Box::leak(Box::new(spec)), |_| Ok(())).err()?;
                 Some(format!("{spec:?}: {why}"))
             })

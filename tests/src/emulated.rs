@@ -30,34 +30,15 @@ pub struct Bound {
 }
 
 impl Emulated {
-    /// A device with the limits of an A100's sm_80, but few multiprocessors, so that small problems
-    /// split k as large ones do on a real one.
+    /// The least device that runs this kernel, but with few multiprocessors, so that small problems split k
+    /// as large ones do on a real one: of Hopper three clusters find room, which share few tiles, and cut
+    /// one along k.
     ///
     /// What has no order happens in that of the schedule.
-    pub fn new(schedule: Schedule) -> Self {
-        Self::with(CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 4 }, schedule)
-    }
-
-    /// The same with the limits of an H100's sm_90, which runs the kernels for sm_90a too. Three clusters
-    /// of so many blocks find room: they share few tiles, and cut one along k.
-    pub fn hopper(cluster: u32, schedule: Schedule) -> Self {
-        Self::with(
-            CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 3 * cluster },
-            schedule,
-        )
-    }
-
-    /// The least device that runs this kernel.
     pub fn least(spec: &KernelSpec, schedule: Schedule) -> Self {
-        match spec.target {
-            Target::Sm90a => Self::hopper(spec.cluster(), schedule),
-            _ => Self::new(schedule),
-        }
-    }
-
-    fn with(caps: CudaCaps, schedule: Schedule) -> Self {
+        let sms = if spec.target == Target::Sm90a { 3 * spec.cluster() } else { 4 };
         Self {
-            caps: Caps::Cuda(caps),
+            caps: Caps::Cuda(CudaCaps::least(spec, sms)),
             options: Options { schedule, ..Options::default() },
             programs: Mutex::default(),
             report: Mutex::default(),

@@ -37,13 +37,14 @@ fn around(tile: u32) -> Vec<u32> {
     sizes
 }
 
-fn edges(form: Form) -> Edges {
-    match form {
+fn edges(spec: &KernelSpec) -> Edges {
+    let unit = spec.k_multiple();
+    match spec.form {
         Form::Tiled { tile, stages, .. } => Edges {
             m: around(tile.m),
             n: around(tile.n),
-            // one group, one tile, one more, and past the whole pipeline
-            k: vec![32, tile.k, tile.k + 32, tile.k * (stages + 1) + 32],
+            // the least, one tile, one more, and past the whole pipeline
+            k: vec![unit, tile.k, tile.k + unit, tile.k * (stages + 1) + unit],
         },
         // rows of Y are multiples of 16 bytes; the second warpgroup's rows begin in the middle
         Form::Wgmma(Wgmma { tile, stages, .. }) => Edges {
@@ -74,7 +75,7 @@ fn edges(form: Form) -> Edges {
 }
 
 fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
-    let Edges { m: ms, n: ns, k: ks } = edges(spec.form);
+    let Edges { m: ms, n: ns, k: ks } = edges(spec);
     let mut list = Vec::new();
     let mut seed = 0;
     let dtype = spec.dtype;
@@ -118,7 +119,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     if let Form::Tiled { tile, .. } = spec.form
         && tile.m * tile.n <= 64 * 64
     {
-        let (m, n, k) = (17 * tile.m + 1, tile.n + 1, 32);
+        let (m, n, k) = (17 * tile.m + 1, tile.n + 1, spec.k_multiple());
         let p = Linear { m, n, k, weights, dtype, out: outs[0], epilogue: Epilogue::NONE };
         let make: Make = Box::new(move || Case::linear(p, Fill::OneHot, 7));
         list.push((format!("m{m}_n{n}_k{k}_strips"), vec![make]));
@@ -135,7 +136,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     }
     // sums of 8-bit values that f32 does not hold: past 2²⁴, for kept values alone
     if outs[0] != dtype {
-        let (m, n, k) = (8, 3, 8224);
+        let (m, n, k) = (8, 3, 8192 + spec.k_multiple());
         let cases = outs.map(|out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue: Epilogue::NONE };
             Box::new(move || Case::linear(p, Fill::Extreme, 10))

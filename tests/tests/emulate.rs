@@ -46,7 +46,7 @@ fn cases(spec: &KernelSpec, schedule: usize) -> Cases {
 
 /// A kernel for each device that is emulated.
 fn devices() -> impl Iterator<Item = &'static KernelSpec> {
-    let kind = |spec: &KernelSpec| (spec.target, spec.cluster());
+    let kind = |spec: &KernelSpec| (spec.least_sm(), spec.cluster());
     let first = move |i: usize| !KERNELS[..i].iter().any(|other| kind(other) == kind(&KERNELS[i]));
     (0..KERNELS.len()).filter(move |&i| KERNELS[i].target.is_ptx() && first(i)).map(|i| &KERNELS[i])
 }
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         for device in devices() {
             let emulated = Arc::new(Emulated::least(device, schedule));
             let like = |spec: &KernelSpec| {
-                (spec.target, spec.cluster()) == (device.target, device.cluster())
+                (spec.least_sm(), spec.cluster()) == (device.least_sm(), device.cluster())
             };
             trials.extend(of(
                 name,

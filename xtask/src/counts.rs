@@ -10,7 +10,7 @@ use quickpick_codegen::Conflict;
 use quickpick_emulator::{Class, Global, LineCount, Program, Report};
 use quickpick_kernels::{
     Access, ArgMax, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear,
-    OpKind, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Wgmma,
+    OpKind, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Wgmma,
 };
 use std::fmt::Write;
 
@@ -45,9 +45,7 @@ problem: `cargo xtask emulate KERNEL --shape m,n,k --lines`.
 fn row(spec: &'static KernelSpec) -> Result<Row> {
     let problem = problem(spec);
     // few multiprocessors: the skinny kernels split k in two
-    let hopper = spec.target == Target::Sm90a;
-    let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };
-    let caps = Caps::Cuda(CudaCaps { name: None, sm, shared_bytes, sms: 1 });
+    let caps = Caps::Cuda(CudaCaps::least(spec, 1));
     let plan = match spec.plan(&problem, &caps) {
         Ok(plan) => plan,
         Err(why) => return failed(format!("{spec} {why}: no counts")),

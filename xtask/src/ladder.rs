@@ -171,7 +171,7 @@ fn ptxas(c: &Context) -> Result<Outcome> {
     let kernels = sass::run(c.root, &new, &old, &disassembler, None)?;
     Ok(Outcome::Ran(format!(
         "{kernels} kernels: ptxas 13.5 for sm_80, sm_90a, sm_120a; 12.9 for sm_80, sm_90a; \
-         those for sm_90a, for it alone"
+         those of 8-bit floats for sm_89, sm_120a; those for sm_90a, for it alone"
     )))
 }
 

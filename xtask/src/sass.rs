@@ -9,7 +9,7 @@ use crate::error::{Error, Result, failed};
 use crate::on_paper;
 use code::{Code, MainLoop, Registers};
 pub use judge::multiplies;
-use quickpick_kernels::{KERNELS, KernelSpec, Target};
+use quickpick_kernels::{KERNELS, KernelSpec};
 use resources::Resources;
 use std::fs;
 use std::path::Path;
@@ -24,6 +24,9 @@ struct Targets {
 
 const AMPERE: Targets =
     Targets { new: &["sm_80", "sm_90a", "sm_120a"], old: &["sm_80", "sm_90a"], counted: "sm_80" };
+
+/// Where `mma` multiplies 8-bit floats.
+const ADA: Targets = Targets { new: &["sm_89", "sm_120a"], old: &["sm_89"], counted: "sm_89" };
 
 /// `wgmma` is of sm_90a alone.
 const HOPPER: Targets = Targets { new: &["sm_90a"], old: &["sm_90a"], counted: "sm_90a" };
@@ -51,7 +54,11 @@ pub fn run(
         }
         kernels += 1;
         let ptx = root.join("ptx").join(format!("{name}.ptx"));
-        let targets = if spec.target == Target::Sm90a { HOPPER } else { AMPERE };
+        let targets = match spec.least_sm() {
+            90 => HOPPER,
+            89 => ADA,
+            _ => AMPERE,
+        };
         let runs = [(new, targets.new), (old, targets.old)];
         for (ptxas, target) in runs.iter().flat_map(|(p, all)| all.iter().map(move |t| (*p, *t))) {
             let cubin = dir.join(format!("{name}.cubin"));

@@ -4,6 +4,7 @@ mod argmax;
 mod attention;
 mod epilogue;
 mod gather;
+mod mma;
 mod params;
 mod pieces;
 mod raster;

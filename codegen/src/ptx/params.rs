@@ -20,8 +20,8 @@ pub(super) struct Params {
 
 impl Params {
     /// Of the tiled family.
-    pub fn declare(k: &mut Kernel, sparse: bool) -> Self {
-        let tensors = Tensors::declare(k, sparse, false);
+    pub fn declare(k: &mut Kernel, sparse: bool, scales: bool) -> Self {
+        let tensors = Tensors::declare(k, sparse, scales);
         Self::after(k, tensors)
     }
 

@@ -1,16 +1,17 @@
-//! Accumulators to Y: transposed through the memory of the stages, then bias, activation and residual
-//! in f32, then rows of Y in pieces of four features.
+//! Accumulators to Y: transposed through the memory of the stages, then scales, bias, activation and
+//! residual in f32, then rows of Y in pieces of four features.
 //!
 //! A lane's accumulators lie in rows g and g + 8 (features) and columns 2t and 2t + 1 (tokens) of each
 //! 16×8 tile, so Y, which runs along features, would be stored in scattered words. Staged with a row of
 //! `tile.m + 4` floats per token, word 8t + g of the banks takes lane (g, t): no conflict.
 
-use super::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
+use super::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, flag};
+use super::mma::Accumulators;
 use super::params::Params;
 use super::raster::Place;
 use quickpick_kernels::Tile;
 use quickpick_ptx::{
-    B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special, Vector,
+    B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, ParamName, Pred, Reg, Special, Vector,
 };
 
 /// Features that a thread handles at once: 16 bytes of f32, 8 bytes of a 16-bit type.
@@ -85,6 +86,7 @@ struct Take<'a> {
     out_f32: Reg<Pred>,
     /// Turns an element's number into bytes of Y.
     shift: Reg<B32>,
+    scales: Option<Scales>,
     bias: Vector<F32, 4>,
     residual: Reg<B64>,
     y: Reg<B64>,
@@ -104,13 +106,22 @@ struct Take<'a> {
     bits: Reg<B32>,
 }
 
+/// Those of the thread's features, and of a token.
+struct Scales {
+    given: Reg<Pred>,
+    features: Vector<F32, 4>,
+    tokens: Reg<B64>,
+    token: Reg<F32>,
+    product: Reg<F32>,
+}
+
 /// Emits the end of the kernel. All threads have left the stages behind.
 pub(super) fn emit(
     k: &mut Kernel,
     g: &Layout,
     p: &Params,
     tile: Place,
-    acc: &[Reg<F32>],
+    acc: Accumulators,
     smem: Reg<B32>,
 ) {
     k.section("epilogue: places are computed anew, lest they hold registers through the main loop");
@@ -119,12 +130,12 @@ pub(super) fn emit(
     let flags = k.reg("flags");
     k.ld_param_u32(flags, p.flags);
     let activate = take.decide(k, p, flags);
-    let parts = g.store_parts();
+    let (acc, parts) = (acc.floats(k), g.store_parts());
     if let Some((_, part, _)) = put.parts {
         k.section(format!("Y by parts of {} tokens", g.tile.n / parts));
         k.mov_b32(part, 0).place("part");
     }
-    put.all(k, g, acc);
+    put.all(k, g, &acc);
     k.bar_sync(0);
     take.all(k, &activate, g.tile.n / parts);
     if let Some((_, part, more)) = put.parts {
@@ -190,6 +201,7 @@ impl<'a> Take<'a> {
             has_residual: k.reg("has_residual"),
             out_f32: k.reg("out_f32"),
             shift: k.reg("y_shift"),
+            scales: p.scales.map(|_| Scales::declare(k)),
             bias: k.regs("bias_of"),
             residual: k.reg("residual_base"),
             y: k.reg("y_base"),
@@ -235,21 +247,30 @@ impl<'a> Take<'a> {
         }
         k.ld_param_u64(self.residual, p.residual).cvta_to_global(self.residual, self.residual);
         k.ld_param_u64(self.y, p.y).cvta_to_global(self.y, self.y);
+        if let (Some(scales), Some([w_scale, x_scale])) = (&self.scales, p.scales) {
+            k.and_b32(tmp, flags, SCALES).setp(Cmp::Ne, Int::U32, scales.given, tmp, 0);
+            k.ld_param_u64(scales.tokens, x_scale).cvta_to_global(scales.tokens, scales.tokens);
+            self.of_features(k, w_scale, scales.given, scales.features);
+        }
         let has_bias = flag(k, "has_bias", flags, BIAS, tmp);
         k.note("no bias is a bias of zero");
-        k.ld_param_u64(self.at, p.bias).cvta_to_global(self.at, self.at);
-        k.mad_wide(Int::U32, self.at, self.feature, 4, self.at);
-        for e in 0..WIDE as usize {
-            k.mov_f32(self.bias[e], 0.0).and_pred(self.both, has_bias, self.inside[e]);
-            let from = self.at.at(4 * e as i32);
-            k.when(self.both).ld_global_f32(Cache::Nc, self.bias[e], from);
-        }
+        self.of_features(k, p.bias, has_bias, self.bias);
         let activate = Activate::new(k, flags, tmp);
         k.and_b32(tmp, flags, RESIDUAL).setp(Cmp::Ne, Int::U32, self.has_residual, tmp, 0);
         k.and_b32(tmp, flags, OUT_F32).setp(Cmp::Ne, Int::U32, self.out_f32, tmp, 0);
         k.note("log2 of the bytes of an element of Y or residual");
         k.mov_b32(self.shift, 1).when(self.out_f32).mov_b32(self.shift, 2);
         activate
+    }
+
+    /// `d` = the floats of the thread's features, where they are given; else zeros.
+    fn of_features(&self, k: &mut Kernel, from: ParamName, given: Reg<Pred>, d: Vector<F32, 4>) {
+        k.ld_param_u64(self.at, from).cvta_to_global(self.at, self.at);
+        k.mad_wide(Int::U32, self.at, self.feature, 4, self.at);
+        for e in 0..WIDE as usize {
+            k.mov_f32(d[e], 0.0).and_pred(self.both, given, self.inside[e]);
+            k.when(self.both).ld_global_f32(Cache::Nc, d[e], self.at.at(4 * e as i32));
+        }
     }
 
     /// Takes what is staged to Y, `TOKENS` of each thread's tokens in a trip.
@@ -277,6 +298,9 @@ impl<'a> Take<'a> {
         }
         self.each_form(k, "residual", Self::load);
         k.place("biased");
+        if let Some(scales) = &self.scales {
+            self.scale(k, scales);
+        }
         for t in 0..TOKENS as usize {
             let v = piece(&self.v, t);
             for e in 0..WIDE as usize {
@@ -297,6 +321,22 @@ impl<'a> Take<'a> {
         if self.g.store_parts() > 1 {
             k.sub_u32(self.staged, self.staged, trips * trip_bytes);
         }
+    }
+
+    /// Multiplies the trip's values by the scales, if there are any.
+    fn scale(&self, k: &mut Kernel, s: &Scales) {
+        let between = self.between();
+        k.unless(s.given).bra_uni("scaled");
+        k.mad_wide(Int::U32, self.at, self.token, 4, s.tokens);
+        for t in 0..TOKENS as usize {
+            let from = self.at.at(4 * t as i32 * between as i32);
+            k.mov_f32(s.token, 0.0).when(self.live[t]).ld_global_f32(Cache::Nc, s.token, from);
+            let v = piece(&self.v, t);
+            for e in 0..WIDE as usize {
+                k.mul_f32(s.product, s.features[e], s.token).mul_f32(v[e], v[e], s.product);
+            }
+        }
+        k.place("scaled");
     }
 
     /// `body` for Y of f32 and of 16 bits, each in pieces of four and element by element.
@@ -409,6 +449,18 @@ impl<'a> Take<'a> {
                 k.cvt_half2_f32(self.g.ty, self.word[i], v[2 * i + 1], v[2 * i]);
             }
             k.when(self.both).st_global_v2_b32(self.at, self.word);
+        }
+    }
+}
+
+impl Scales {
+    fn declare(k: &mut Kernel) -> Self {
+        Self {
+            given: k.reg("has_scales"),
+            features: k.regs("w_scale_of"),
+            tokens: k.reg("x_scale_base"),
+            token: k.reg("x_scale_of"),
+            product: k.reg("scale"),
         }
     }
 }

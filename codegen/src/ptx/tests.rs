@@ -45,9 +45,7 @@ fn plan(spec: &'static KernelSpec) -> Plan {
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
     };
-    let hopper = spec.target == Target::Sm90a;
-    let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };
-    let caps = Caps::Cuda(CudaCaps { name: None, sm, shared_bytes, sms: 108 });
+    let caps = Caps::Cuda(CudaCaps::least(spec, 108));
     spec.plan(&problem, &caps).unwrap_or_else(|why| panic!("{spec}: {why}"))
 }
 
@@ -86,14 +84,14 @@ fn is_called_as_planned() {
 }
 
 /// `.version` and `.target` follow from the instructions: only `ordered_metadata` asks for 8.5, only
-/// `wgmma` for sm_90a.
+/// `wgmma` for sm_90a, only 8-bit floats for sm_89.
 #[test]
 fn only_sparse_kernels_ask_for_ptx_8_5() {
     for (spec, _, module) in rows() {
         let hopper = spec.target == Target::Sm90a;
         let ordered = spec.order().is_some() && !hopper;
         assert_eq!(module.kernel.isa() >= 85, ordered, "{spec}");
-        let wanted = if hopper { "sm_90a" } else { "sm_80" };
+        let wanted = if hopper { "sm_90a".into() } else { format!("sm_{}", spec.least_sm()) };
         assert_eq!(module.kernel.target().to_string(), wanted, "{spec}");
     }
 }

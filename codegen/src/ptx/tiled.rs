@@ -20,7 +20,7 @@ use quickpick_ptx::{Kernel, Module};
 pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     let g = Geometry::new(spec)?;
     let mut k = Kernel::new(spec.to_string());
-    let params = Params::declare(&mut k, g.sparse);
+    let params = Params::declare(&mut k, g.sparse, spec.scales());
     let symbol = k.dynamic_shared("smem", 128);
     k.limits.threads = Some(g.threads().into());
     k.limits.min_blocks = Some(g.blocks_per_sm()).filter(|&blocks| blocks > 1);
@@ -30,7 +30,7 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     copies.first_tiles(&mut k, g.stages);
     let fragments = fragments::Fragments::new(&mut k, &g, smem);
     main_loop::emit(&mut k, &g, &copies, &fragments);
-    store::emit(&mut k, &g.layout(), &params, place, &fragments.acc, smem);
+    store::emit(&mut k, &g.layout(), &params, place, fragments.acc, smem);
     Some(Module::new(&header(spec, &g), k).to_string())
 }
 
@@ -68,8 +68,11 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
         format!("  {:>6}  B  {} rows of {} bytes: X", g.b_offset(), tile.n, g.b_row),
     ]);
     if g.sparse {
-        let (at, words) = (g.meta_offset(), tile.m);
-        lines.push(format!("  {at:>6}  metadata  2 slabs (32 columns of k) of {words} words"));
+        let (at, words) = (g.meta_offset(), g.slab_bytes() / 4);
+        let columns = g.k() / 2;
+        lines.push(format!(
+            "  {at:>6}  metadata  2 slabs ({columns} columns of k) of {words} words"
+        ));
     }
     let swizzle = |row: u32| if row == 64 { "⌊r/2⌋ mod 4" } else { "r mod 8" };
     lines.push(format!(

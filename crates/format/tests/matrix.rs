@@ -341,7 +341,11 @@ fn mma_sp_sm80_of_bytes_is_cutlass_reordering() {
                 _ => {}
             }
             let at = col / 2 * (2 * m) + 2 * row + col % 2;
-            assert_eq!(packed.metadata[at], eight_codes((rows, cols), r, 32 * c), "row {r}, word {c}");
+            assert_eq!(
+                packed.metadata[at],
+                eight_codes((rows, cols), r, 32 * c),
+                "row {r}, word {c}"
+            );
         }
         assert_eq!(packed.unpack(rows, cols).as_ref(), Ok(&matrix));
     }

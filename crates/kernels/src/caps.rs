@@ -1,5 +1,6 @@
 //! What a device can do, as far as selection asks.
 
+use crate::KernelSpec;
 use alloc::string::String;
 
 /// What a device can do.
@@ -62,4 +63,18 @@ pub struct CudaCaps {
     pub shared_bytes: u32,
     /// Streaming multiprocessors.
     pub sms: u32,
+}
+
+impl CudaCaps {
+    /// The least device that runs a kernel's PTX, with so many multiprocessors: with the limits of an A100, of
+    /// an RTX 4090 where 8-bit floats are multiplied, or of an H100.
+    pub const fn least(spec: &KernelSpec, sms: u32) -> Self {
+        let sm = spec.least_sm();
+        let shared_bytes = match sm {
+            90 => 227 << 10,
+            89 => 99 << 10,
+            _ => 163 << 10,
+        };
+        Self { name: None, sm, shared_bytes, sms }
+    }
 }

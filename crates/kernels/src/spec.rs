@@ -217,7 +217,27 @@ impl KernelSpec {
 
     /// Whether it can multiply by scales: it has bindings of w_scale and x_scale then, between x and bias.
     pub const fn scales(&self) -> bool {
-        self.transposes() || (self.target.is_wgsl() && matches!(self.dtype, DType::I8))
+        self.transposes() || matches!(self.dtype, DType::I8 | DType::E4M3)
+    }
+
+    /// The least compute capability × 10 that its PTX runs on; 0 for other languages.
+    pub const fn least_sm(&self) -> u32 {
+        match (self.target, self.dtype) {
+            // products of 8-bit floats (PTX ISA 9.7.14.5)
+            (Target::Sm80, DType::E4M3) => 89,
+            (Target::Sm80, _) => 80,
+            (Target::Sm90a, _) => 90,
+            _ => 0,
+        }
+    }
+
+    /// What k of a linear layer is a multiple of.
+    pub const fn k_multiple(&self) -> u32 {
+        match (self.target, self.form) {
+            // half a tile: the first one begins that much before the matrix, or not at all
+            (Target::Sm80, Form::Tiled { tile, .. }) => tile.k / 2,
+            _ => 32,
+        }
     }
 
     /// Whether it can transpose Y.
@@ -267,12 +287,11 @@ impl fmt::Display for KernelSpec {
         })?;
         write!(f, "_{}", self.dtype)?;
         f.write_str(match (self.target, self.op) {
-            (Target::Sm80, OpKind::Linear(_)) if sparse => "_mma_sp_sm80",
-            (Target::Sm80, OpKind::Linear(_)) => "_mma_sm80",
-            (Target::Sm80, _) => "_sm80",
-            (Target::Sm90a, OpKind::Linear(_)) if sparse => "_wgmma_sp_sm90a",
-            (Target::Sm90a, OpKind::Linear(_)) => "_wgmma_sm90a",
-            (Target::Sm90a, _) => "_sm90a",
+            (Target::Sm80, OpKind::Linear(_)) if sparse => "_mma_sp",
+            (Target::Sm80, OpKind::Linear(_)) => "_mma",
+            (Target::Sm90a, OpKind::Linear(_)) if sparse => "_wgmma_sp",
+            (Target::Sm90a, OpKind::Linear(_)) => "_wgmma",
+            (Target::Sm80 | Target::Sm90a, _) => "",
             (Target::WgslPortable, _) => "_wgsl",
             (Target::WgslF16, _) => "_wgsl_f16",
             (Target::WgslSubgroups, _) => "_wgsl_subgroups",
@@ -280,6 +299,11 @@ impl fmt::Display for KernelSpec {
             (Target::WgslCoop16, _) => "_wgsl_coop16",
             (Target::Cpu, _) => "_cpu",
         })?;
+        match self.target {
+            Target::Sm80 => write!(f, "_sm{}", self.least_sm())?,
+            Target::Sm90a => f.write_str("_sm90a")?,
+            _ => {}
+        }
         match self.form {
             Form::Tiled { tile, stages, .. } => {
                 write!(f, "_{}x{}x{}", tile.m, tile.n, tile.k)?;

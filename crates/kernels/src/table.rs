@@ -17,6 +17,12 @@ pub const KERNELS: &[KernelSpec] = &[
     tiled(Sparse24, BF16, Sm80, tile(128, 256, 64), 3, (2, 4)),
     tiled(Sparse24, BF16, Sm80, tile(128, 128, 64), 3, (2, 2)),
     tiled(Sparse24, BF16, Sm80, tile( 64,  64, 64), 4, (2, 2)),
+    // of 8 bits; e4m3 from sm_89 on
+    tiled(Sparse24, I8,   Sm80, tile(128, 256, 128), 3, (2, 4)),
+    tiled(Sparse24, I8,   Sm80, tile(128, 128, 128), 3, (2, 2)),
+    tiled(Sparse24, I8,   Sm80, tile( 64,  64, 128), 4, (2, 2)),
+    tiled(Sparse24, E4M3, Sm80, tile(128, 128, 128), 3, (2, 2)),
+    tiled(Sparse24, E4M3, Sm80, tile( 64,  64, 128), 4, (2, 2)),
     skinny(Sparse24, F16,  tile(16, 16, 64), 8),
     skinny(Sparse24, BF16, tile(16, 16, 64), 8),
     // their dense twins
@@ -26,6 +32,11 @@ pub const KERNELS: &[KernelSpec] = &[
     tiled(Dense, BF16, Sm80, tile(128, 256, 64), 3, (2, 4)),
     tiled(Dense, BF16, Sm80, tile(128, 128, 64), 3, (2, 2)),
     tiled(Dense, BF16, Sm80, tile( 64,  64, 64), 4, (2, 2)),
+    tiled(Dense, I8,   Sm80, tile(128, 256, 128), 3, (2, 4)),
+    tiled(Dense, I8,   Sm80, tile(128, 128, 128), 3, (2, 2)),
+    tiled(Dense, I8,   Sm80, tile( 64,  64, 128), 4, (2, 2)),
+    tiled(Dense, E4M3, Sm80, tile(128, 128, 128), 3, (2, 2)),
+    tiled(Dense, E4M3, Sm80, tile( 64,  64, 128), 4, (2, 2)),
     skinny(Dense, F16,  tile(16, 16, 64), 8),
     skinny(Dense, BF16, tile(16, 16, 64), 8),
     // wgmma.sp on Hopper, which alone reaches its peak (facts: gpu-kernels §2.3), and dense twins

@@ -37,12 +37,7 @@ fn caps(spec: &KernelSpec) -> Caps {
     };
     match spec.target {
         Target::Cpu => Caps::Cpu,
-        Target::Sm80 => {
-            Caps::Cuda(CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 })
-        }
-        Target::Sm90a => {
-            Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 })
-        }
+        Target::Sm80 | Target::Sm90a => Caps::Cuda(CudaCaps::least(spec, 108)),
         _ => Caps::Wgpu(limits),
     }
 }

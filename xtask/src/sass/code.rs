@@ -102,7 +102,7 @@ impl MainLoop {
 
 fn is_mma(instruction: &str) -> bool {
     let op = opcode(instruction);
-    op.starts_with("HMMA.") || is_gmma(op)
+    ["HMMA.", "QMMA.", "IMMA."].iter().any(|mma| op.starts_with(mma)) || is_gmma(op)
 }
 
 /// Of 16-bit values, of E4M3, of integers.

@@ -6,17 +6,19 @@ use std::collections::BTreeSet;
 
 /// What a tile's main loop may issue per MMA, sparse and dense, beside what CUTLASS issues if sparse.
 ///
-/// CUTLASS's sm_80 16-bit kernels of the same tile and stages, at commit 7107b055, through the same
-/// assembler (13.5; 12.9 agrees), counted in the same way.
+/// CUTLASS's sm_80 kernels of the same tile and stages, of 16 bits and of s8, at commit 7107b055, through the
+/// same assembler (13.5; 12.9 agrees), counted in the same way. Tiles are 128 bytes of X deep.
 const PER_MMA: &[Budget] = &[
-    Budget { tile: Tile { m: 128, n: 256, k: 64 }, cutlass: 3.12, sparse: 2.0, dense: 1.6 },
-    Budget { tile: Tile { m: 128, n: 128, k: 64 }, cutlass: 3.31, sparse: 2.0, dense: 1.6 },
-    Budget { tile: Tile { m: 64, n: 64, k: 64 }, cutlass: 7.50, sparse: 3.3, dense: 2.3 },
+    Budget { m: 128, n: 256, cutlass: [Some(3.12), None], sparse: 2.0, dense: 1.6 },
+    Budget { m: 128, n: 128, cutlass: [Some(3.31), Some(3.30)], sparse: 2.0, dense: 1.6 },
+    Budget { m: 64, n: 64, cutlass: [Some(7.50), None], sparse: 3.3, dense: 2.3 },
 ];
 
 struct Budget {
-    tile: Tile,
-    cutlass: f64,
+    m: u32,
+    n: u32,
+    /// Of 16 bits, of s8.
+    cutlass: [Option<f64>; 2],
     sparse: f64,
     dense: f64,
 }
@@ -36,7 +38,12 @@ fn per_wgmma(dtype: DType, n: u32) -> f64 {
 pub(super) fn cutlass(spec: &KernelSpec) -> Option<f64> {
     match (spec.op, spec.form) {
         (OpKind::Linear(Weights::Sparse24), Form::Tiled { tile, .. }) => {
-            budget(tile).map(|budget| budget.cutlass)
+            let [half, s8] = budget(tile)?.cutlass;
+            match spec.dtype {
+                DType::I8 => s8,
+                DType::E4M3 => None,
+                _ => half,
+            }
         }
         (OpKind::Linear(Weights::Sparse24), Form::Wgmma(w)) => {
             Some(per_wgmma(spec.dtype, w.tile.n))
@@ -46,7 +53,7 @@ pub(super) fn cutlass(spec: &KernelSpec) -> Option<f64> {
 }
 
 fn budget(tile: Tile) -> Option<&'static Budget> {
-    PER_MMA.iter().find(|budget| budget.tile == tile)
+    PER_MMA.iter().find(|budget| (budget.m, budget.n) == (tile.m, tile.n))
 }
 
 /// Whether the main loop of a linear layer issues too much.

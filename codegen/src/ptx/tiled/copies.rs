@@ -1,10 +1,10 @@
 //! Global to shared memory: this thread's 16-byte pieces of A, B and metadata, a tile of k at a time.
 //!
-//! The tiles end where k ends. If k is an odd multiple of 32, the first one begins 32 columns before
-//! the matrix: what lies there is stored as zeros, once, and no later copy asks where k ends. Rows
+//! The tiles end where k ends. If k is an odd multiple of half a tile, the first one begins half a tile
+//! before the matrix: what lies there is stored as zeros, once, and no later copy asks where k ends. Rows
 //! past m or n repeat the last row, and their products are never stored: no copy asks for those ends.
 
-use super::geometry::{Geometry, K};
+use super::geometry::{Geometry, ROW};
 use crate::ptx::params::Params;
 use crate::ptx::pieces::swizzled;
 use crate::ptx::raster::Place;
@@ -54,7 +54,7 @@ struct Setup {
     row: Reg<B32>,
     at: Reg<B32>,
     wide: Reg<B64>,
-    /// k, and 32 if the first tile begins 32 columns before the matrix, else 0.
+    /// k, and the columns by which the first tile begins before the matrix: half a tile, or 0.
     k: Reg<B32>,
     odd: Reg<B32>,
 }
@@ -93,9 +93,10 @@ impl Copies {
         k.ld_param_u32(m_last, p.m).sub_u32(m_last, m_last, 1);
         k.ld_param_u32(n_last, p.n).sub_u32(n_last, n_last, 1);
         k.ld_param_u32(s.k, p.k);
-        k.add_u32(left, s.k, K - 1).shr(Int::U32, left, left, K.ilog2());
-        k.note("32 if the first tile begins 32 columns before the matrix, else 0");
-        k.and_b32(s.odd, s.k, 32);
+        let half = g.k() / 2;
+        k.add_u32(left, s.k, g.k() - 1).shr(Int::U32, left, left, g.k().ilog2());
+        k.note(format!("{half} if the first tile begins {half} columns before the matrix, else 0"));
+        k.and_b32(s.odd, s.k, half);
 
         let kept = if g.sparse { "kept values of W" } else { "W" };
         k.note(format!("A: {kept}, {} bytes of a row", g.a_row));
@@ -194,8 +195,8 @@ impl Copies {
 }
 
 impl Setup {
-    /// The pieces of a matrix whose rows lie along k: the thread's piece of every `between`th row. A
-    /// row in memory has 2k bytes, or k where only the kept half is stored.
+    /// The pieces of a matrix whose rows lie along k: the thread's piece of every `between`th row. Rows in
+    /// memory are half as long where only the kept half is stored.
     fn rows(&self, k: &mut Kernel, g: &Geometry, of: Matrix) -> Vec<Piece> {
         let Matrix { name, param, first, last, rows, offset, row_bytes } = of;
         let in_row = row_bytes / PIECE;
@@ -212,11 +213,23 @@ impl Setup {
         k.ld_param_u64(base, param).cvta_to_global(base, base);
         k.note("bytes from the row's start to this thread's piece of the first tile");
         k.shl_b32(to, self.piece, PIECE.ilog2());
-        if row_bytes == 2 * K {
-            k.shl_b32(pitch, self.k, 1).shl_b32(self.at, self.odd, 1).sub_u32(to, to, self.at);
-        } else {
-            k.mov_b32(pitch, self.k).sub_u32(to, to, self.odd);
-        }
+        // of a row of `row_bytes` there, log2 of the bytes in memory for each column
+        let kept = (ROW / row_bytes).ilog2();
+        let at = match g.element.bytes().ilog2().checked_sub(kept) {
+            None => {
+                k.shr(Int::U32, pitch, self.k, 1).shr(Int::U32, self.at, self.odd, 1);
+                self.at
+            }
+            Some(0) => {
+                k.mov_b32(pitch, self.k);
+                self.odd
+            }
+            Some(bits) => {
+                k.shl_b32(pitch, self.k, bits).shl_b32(self.at, self.odd, bits);
+                self.at
+            }
+        };
+        k.sub_u32(to, to, at);
         k.setp(Cmp::Lt, Int::S32, before, to, 0);
         k.cvt_s64_s32(self.wide, to).add_u64(base, base, self.wide);
         let start = k.reg(&format!("{name}_row"));
@@ -236,8 +249,9 @@ impl Setup {
         pieces.collect()
     }
 
-    /// Metadata lie in slabs of 32 columns, a word per row of m padded to 32 (`Order::MmaSpSm80`);
-    /// a tile takes `tile.m` words of two slabs, and a thread four words of one.
+    /// Metadata lie in slabs of half a tile's columns, a word (of 8-bit types two) per row of m padded to
+    /// 32 (`Order::MmaSpSm80`); a tile takes those of `tile.m` rows of two slabs, and a thread four words
+    /// of one.
     fn metadata(
         &self,
         k: &mut Kernel,
@@ -257,17 +271,26 @@ impl Setup {
         };
         let (slab, slab_bytes) = (k.reg("slab"), k.reg("slab_bytes"));
         let base = k.reg("meta_base");
-        k.note(format!("metadata: two slabs of 32 columns, {} words of each", g.tile.m));
+        let (words, half) = (g.slab_bytes() / 4, g.k() / 2);
+        k.note(format!("metadata: two slabs of {half} columns, {words} words of each"));
         k.setp(Cmp::Lt, Int::U32, meta.takes_part, self.thread, 2 * in_slab);
-        k.note("words of a slab: m padded to 32");
+        k.note(match g.words() {
+            1 => "words of a slab: m padded to 32",
+            _ => "words of a slab: two for each of m padded to 32",
+        });
         k.or_b32(slab_bytes, m_last, 31).add_u32(slab_bytes, slab_bytes, 1);
         k.and_b32(self.piece, self.thread, in_slab - 1).shl_b32(self.piece, self.piece, 2);
-        k.add_u32(self.piece, self.piece, m_first).sub_u32(self.at, slab_bytes, 4);
+        if g.words() == 1 {
+            k.add_u32(self.piece, self.piece, m_first);
+        } else {
+            k.shl_b32(slab_bytes, slab_bytes, 1).mad_lo_u32(self.piece, m_first, 2, self.piece);
+        }
+        k.sub_u32(self.at, slab_bytes, 4);
         k.min(Int::U32, self.piece, self.piece, self.at);
         k.ld_param_u64(base, param).cvta_to_global(base, base);
         k.mad_wide(Int::U32, base, self.piece, 4, base).shl_b32(slab_bytes, slab_bytes, 2);
         k.shr(Int::U32, slab, self.thread, in_slab.ilog2());
-        k.shr(Int::U32, self.at, self.odd, 5).sub_u32(slab, slab, self.at);
+        k.shr(Int::U32, self.at, self.odd, half.ilog2()).sub_u32(slab, slab, self.at);
         k.mad_wide(Int::S32, meta.from, slab, slab_bytes, base);
         k.note("before the matrix any legal codes will do, for the values there are zero");
         k.max(Int::S32, slab, slab, 0).mad_wide(Int::S32, meta.first, slab, slab_bytes, base);

@@ -5,21 +5,22 @@
 //! matrices along k, four for k32 and two for k16: one `ldmatrix.x4` gives a k32 n-tile, or two k16
 //! ones. A row of 16 bytes of metadata holds the words of lanes 4g..4g+3, so `ldmatrix` loads those,
 //! too: lanes t = 0, 1 get the words of an even m-tile (selector 0), t = 2, 3 those of the odd one
-//! after it (selector 1). PTX ISA 9.7.14.5.8, 9.7.14.6.3.
+//! after it (selector 1). Of 8-bit types they get all those of one m-tile. PTX ISA 9.7.14.5.8, 9.7.14.6.3.
 
 use super::geometry::{Geometry, RING};
+use crate::ptx::mma::Accumulators;
 use crate::ptx::pieces::swizzled;
-use quickpick_ptx::{B32, F32, Int, Kernel, Reg, Special, Trans, Vector};
+use quickpick_ptx::{B32, Int, Kernel, Reg, Special, Trans, Vector};
 
 pub(super) struct Fragments {
     g: Geometry,
-    /// Accumulators: 4 for each of `m_tiles × n_tiles`, n innermost.
-    pub acc: Vec<Reg<F32>>,
+    /// `m_tiles × n_tiles`, n innermost.
+    pub acc: Accumulators,
     /// A of even and of odd steps: 4 for each m-tile.
     a: [Vec<Reg<B32>>; 2],
     /// The ring of B slices: 4 for each.
     b: Vec<Reg<B32>>,
-    /// Metadata: a word for each pair of m-tiles, of each step.
+    /// Metadata of each step.
     meta: Vec<Reg<B32>>,
     /// This lane's rows for `ldmatrix`, in each step of stage 0.
     a_at: Vec<Reg<B32>>,
@@ -33,11 +34,11 @@ impl Fragments {
         let steps = g.steps as usize;
         let f = Self {
             g: *g,
-            acc: k.reg_list("acc", (4 * g.m_tiles * g.n_tiles) as usize),
+            acc: Accumulators::new(k, g.element, g.m_tiles * g.n_tiles),
             a: ["a_even", "a_odd"].map(|role| k.reg_list(role, 4 * g.m_tiles as usize)),
             b: k.reg_list("b", 4 * RING as usize),
             meta: if g.sparse {
-                k.reg_list("meta", steps * g.m_tiles as usize / 2)
+                k.reg_list("meta", steps * g.metas() as usize)
             } else {
                 Vec::new()
             },
@@ -68,9 +69,12 @@ impl Fragments {
         swizzled(k, f.b_at[0], smem, row, piece, g.b_row);
         k.add_u32(f.b_at[0], f.b_at[0], g.b_offset());
         if let Some(at) = f.meta_at {
-            k.note("metadata: a matrix for each pair of m-tiles");
-            k.and_b32(at, lane, 8 * (g.m_tiles / 2) - 1).shl_b32(at, at, 4);
-            k.mad_lo_u32(at, warp_m, 4 * 16 * g.m_tiles, at).add_u32(at, at, smem);
+            k.note(match g.element.selectors() {
+                1 => "metadata: a matrix for each m-tile",
+                _ => "metadata: a matrix for each pair of m-tiles",
+            });
+            k.and_b32(at, lane, 8 * g.metas() - 1).shl_b32(at, at, 4);
+            k.mad_lo_u32(at, warp_m, g.words() * 4 * 16 * g.m_tiles, at).add_u32(at, at, smem);
             k.add_u32(at, at, g.meta_offset());
         }
         k.note("a step further on, the piece's number differs in the bits above");
@@ -80,9 +84,7 @@ impl Fragments {
             k.xor_b32(f.b_at[step as usize], f.b_at[0], step * b_step);
         }
         k.note("the accumulators");
-        for &acc in &f.acc {
-            k.mov_f32(acc, 0.0);
-        }
+        f.acc.clear(k);
         f
     }
 
@@ -108,11 +110,10 @@ impl Fragments {
     pub fn load_meta(&self, k: &mut Kernel, stage: u32, step: u32) {
         let Some(at) = self.meta_at else { return };
         let at = at.at((self.stage(stage) + step * self.g.slab_bytes()) as i32);
-        let pairs = self.g.m_tiles / 2;
-        let words = &self.meta[(step * pairs) as usize..][..pairs as usize];
-        match *words {
+        match *self.metas(step) {
             [one] => k.ldmatrix_x1(Trans::No, [one], at),
             [one, two] => k.ldmatrix_x2(Trans::No, [one, two], at),
+            [one, two, three, four] => k.ldmatrix_x4(Trans::No, [one, two, three, four], at),
             _ => k,
         };
     }
@@ -126,17 +127,22 @@ impl Fragments {
             for i in 0..g.m_tiles {
                 // there and back, so that successive MMAs share an operand
                 let i = if j % 2 == 0 { i } else { g.m_tiles - 1 - i };
-                let acc = four(&self.acc, i * g.n_tiles + first + j);
-                let a = self.a(step, i);
+                let (tile, a) = (i * g.n_tiles + first + j, self.a(step, i));
                 if g.sparse {
-                    let meta = self.meta[(step * (g.m_tiles / 2) + i / 2) as usize];
-                    k.mma_sp_16832(g.ty, acc, a, b, acc, meta, i % 2);
+                    let selectors = g.element.selectors();
+                    let meta = self.metas(step)[(i / selectors) as usize];
+                    self.acc.multiply_sparse(k, tile, a, b, (meta, i % selectors));
                 } else {
                     let b = if j == 0 { [b[0], b[1]] } else { [b[2], b[3]] };
-                    k.mma_16816(g.ty, acc, a, b, acc);
+                    self.acc.multiply(k, tile, a, b);
                 }
             }
         }
+    }
+
+    fn metas(&self, step: u32) -> &[Reg<B32>] {
+        let metas = self.g.metas();
+        &self.meta[(step * metas) as usize..][..metas as usize]
     }
 
     fn a(&self, step: u32, i: u32) -> Vector<B32, 4> {

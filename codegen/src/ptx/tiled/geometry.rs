@@ -2,13 +2,12 @@
 //! warp's share of the tile.
 
 use quickpick_kernels::{Form, KernelSpec, OpKind, Tile, Weights};
-use quickpick_ptx::Half;
 
-use crate::ptx::pieces;
+use crate::ptx::mma::{DEPTH, Element};
 use crate::ptx::store::Layout;
 
-/// Columns of X that fill a row of 128 bytes in shared memory: `tile.k` of every tiled kernel.
-pub(super) const K: u32 = 64;
+/// Bytes of a token's row of X in shared memory: `tile.k` columns of every tiled kernel.
+pub(super) const ROW: u32 = 128;
 /// B is loaded this many slices ahead of the MMAs that use it.
 pub(super) const AHEAD: u32 = 3;
 /// B slices in registers: the one in use and those ahead. It divides the slices of a tile, so that
@@ -19,7 +18,7 @@ pub(super) const RING: u32 = AHEAD + 1;
 pub(super) struct Geometry {
     /// W is 2:4.
     pub sparse: bool,
-    pub ty: Half,
+    pub element: Element,
     pub tile: Tile,
     pub stages: u32,
     /// Warps along m and n.
@@ -32,7 +31,7 @@ pub(super) struct Geometry {
     pub m_tiles: u32,
     /// 16×8 tiles of a warp along n.
     pub n_tiles: u32,
-    /// MMAs along a tile's k: m16n8k32 if sparse, m16n8k16 if dense.
+    /// Products along a tile's k.
     pub steps: u32,
     /// n-tiles that one `ldmatrix.x4` of B serves.
     pub slice: u32,
@@ -48,15 +47,15 @@ impl Geometry {
         let sparse = weights == Weights::Sparse24;
         Some(Self {
             sparse,
-            ty: pieces::half(spec.dtype),
+            element: Element { dtype: spec.dtype },
             tile,
             stages,
             warps,
-            a_row: if sparse { K } else { 2 * K },
-            b_row: 2 * K,
+            a_row: if sparse { ROW / 2 } else { ROW },
+            b_row: ROW,
             m_tiles: tile.m / warps.0 / 16,
             n_tiles: tile.n / warps.1 / 8,
-            steps: if sparse { 2 } else { 4 },
+            steps: ROW / if sparse { 2 * DEPTH } else { DEPTH },
             slice: if sparse { 1 } else { 2 },
         })
     }
@@ -70,7 +69,7 @@ impl Geometry {
             && along_n.is_power_of_two()
             && tile.m % (32 * along_m) == 0
             && tile.n % (8 * self.slice * along_n) == 0;
-        if !whole || tile.k != K || self.stages < 2 {
+        if !whole || tile.k != self.k() || self.stages < 2 {
             return false;
         }
         // copies: each thread's rows are as far apart as the swizzle is long, or a multiple
@@ -79,7 +78,7 @@ impl Geometry {
             between.is_multiple_of(8) && rows.is_multiple_of(between)
         };
         // copies, fragments: a thread copies one piece of metadata at most, one ldmatrix reads a step's
-        let metadata = !self.sparse || 2 * threads >= tile.m && self.m_tiles <= 4;
+        let metadata = !self.sparse || 16 * threads >= 2 * self.slab_bytes() && self.m_tiles <= 4;
         // main loop: the ring closes with the tile, and all copies come before the barrier's commit
         let ring = self.tile_slices().is_multiple_of(RING) && self.tile_slices() >= 2 * RING;
         copied(tile.m, self.a_row)
@@ -100,9 +99,21 @@ impl Geometry {
     pub fn meta_offset(&self) -> u32 {
         self.b_offset() + self.tile.n * self.b_row
     }
-    /// Bytes of a slab of metadata: the words of `tile.m` rows × 32 columns.
+    /// Columns of a tile.
+    pub fn k(&self) -> u32 {
+        ROW / self.element.bytes()
+    }
+    /// Words of metadata of a row of W in a step.
+    pub fn words(&self) -> u32 {
+        2 / self.element.selectors()
+    }
+    /// Bytes of a slab of metadata: the words of `tile.m` rows in a step.
     pub fn slab_bytes(&self) -> u32 {
-        4 * self.tile.m
+        4 * self.words() * self.tile.m
+    }
+    /// Words of metadata in a lane, in a step: one for as many m-tiles as there are selectors.
+    pub fn metas(&self) -> u32 {
+        self.m_tiles / self.element.selectors()
     }
     pub fn stage_bytes(&self) -> u32 {
         self.meta_offset() + if self.sparse { 2 * self.slab_bytes() } else { 0 }
@@ -120,8 +131,8 @@ impl Geometry {
     }
     /// The way of the accumulators to Y.
     pub fn layout(&self) -> Layout {
-        let Self { ty, tile, warps, m_tiles, n_tiles, .. } = *self;
-        Layout { ty, tile, warps, m_tiles, n_tiles, bytes: self.shared_bytes() }
+        let Self { element, tile, warps, m_tiles, n_tiles, .. } = *self;
+        Layout { ty: element.half(), tile, warps, m_tiles, n_tiles, bytes: self.shared_bytes() }
     }
     /// Blocks that share a multiprocessor of sm_80 (164 KiB of shared memory, 1 KiB of it per block).
     pub fn blocks_per_sm(&self) -> u32 {

@@ -39,7 +39,7 @@ pub(super) fn plan(
     range("m", p.m, 1, MAX_DIM)?;
     range("n", p.n, 1, MAX_DIM)?;
     range("k", p.k, 32, if p.dtype == DType::I8 { MAX_I8_K } else { MAX_DIM })?;
-    multiple("k", p.k, 32)?;
+    multiple("k", p.k, spec.k_multiple())?;
     let mut params = vec![p.m, p.n, p.k, p.epilogue.flags(p.out)];
     if spec.target.is_wgsl() {
         params.push(p.m); // STRIDE
@@ -94,7 +94,10 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
             let (rows, cols) = (p.m as usize, p.k as usize);
             let elements = |[rows, cols]: [usize; 2]| rows as u64 * cols as u64;
             vec![
-                Binding::read("values", bytes(p.dtype, elements(order.values_shape(p.dtype, rows, cols)))),
+                Binding::read(
+                    "values",
+                    bytes(p.dtype, elements(order.values_shape(p.dtype, rows, cols))),
+                ),
                 Binding::read("metadata", 4 * elements(order.metadata_shape(p.dtype, rows, cols))),
             ]
         }
@@ -143,7 +146,7 @@ impl KernelSpec {
     pub fn shared_bytes(&self) -> u32 {
         match (self.target, self.op, self.form) {
             (Target::Sm80, OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
-                sm80_stage_bytes(weights, tile) * stages
+                sm80_stage_bytes(weights, self.dtype, tile) * stages
             }
             (Target::Sm90a, OpKind::Linear(_), Form::Wgmma(w)) => wgmma::shared_bytes(self, &w),
             (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
@@ -191,11 +194,11 @@ fn wgsl_tile_bytes(weights: Weights, dtype: DType, tile: Tile) -> u32 {
 }
 
 /// One stage of the sm_80 kernels: A (kept values only when sparse), B, metadata.
-fn sm80_stage_bytes(weights: Weights, tile: Tile) -> u32 {
-    let Tile { m, n, k } = tile;
+fn sm80_stage_bytes(weights: Weights, dtype: DType, tile: Tile) -> u32 {
+    let (Tile { m, n, k }, bytes) = (tile, dtype.bytes() as u32);
     match weights {
-        Weights::Sparse24 => m * k + 2 * n * k + m * k / 8,
-        Weights::Dense => 2 * m * k + 2 * n * k,
+        Weights::Sparse24 => bytes * (m * k / 2 + n * k) + m * k / 8,
+        Weights::Dense => bytes * (m * k + n * k),
     }
 }
 

@@ -172,10 +172,16 @@ impl KernelSpec {
                     false => Err(Unsupported::Feature("cooperative matrices of its size")),
                 }
             }
-            (Target::Sm80, Caps::Cuda(c)) if c.sm >= 80 => Ok(()),
+            // ptxas rewrites such products for 9.x to 11.x as several of f16, and runs out of registers
+            (Target::Sm80, Caps::Cuda(c))
+                if self.dtype == DType::E4M3 && (90..120).contains(&c.sm) =>
+            {
+                Err(Unsupported::Feature("tensor cores whose `mma` takes 8-bit floats"))
+            }
+            (Target::Sm80, Caps::Cuda(c)) if c.sm >= self.least_sm() => Ok(()),
             (Target::Sm80, Caps::Cuda(c)) => Err(Unsupported::Limit {
                 what: "compute capability × 10",
-                needs: 80,
+                needs: self.least_sm() as u64,
                 has: c.sm as u64,
             }),
             (Target::Sm90a, Caps::Cuda(c)) => range("compute capability × 10", c.sm, 90, 90),
