@@ -56,7 +56,10 @@ fn edges(spec: &KernelSpec) -> Edges {
             m: around(tile.m),
             n: around(tile.n).into_iter().filter(|n| *n <= tile.n).collect(),
             // one warp's step, each warp's, and more than one round, with ragged ends
-            k: vec![32, tile.k, tile.k * warps - 32, tile.k * warps + 32, tile.k * warps * 3 + 32],
+            k: [unit, tile.k]
+                .into_iter()
+                .chain([tile.k * warps - unit, tile.k * warps + unit, tile.k * warps * 3 + unit])
+                .collect(),
         },
         Form::Gemv { rows, lanes, tokens } => Edges {
             m: around(rows),
@@ -124,12 +127,16 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         let make: Make = Box::new(move || Case::linear(p, Fill::OneHot, 7));
         list.push((format!("m{m}_n{n}_k{k}_strips"), vec![make]));
     }
-    // so many m-tiles that k is not split: every warp's ring of copies goes round more than once
+    // on eight blocks: as many m-tiles, which are not cut, and every warp's ring of copies goes round more than
+    // once; more, and a share ends within each; one, which all blocks share
     if let Form::Skinny { tile, warps } = spec.form {
-        let (m, n, k) = (7 * tile.m + 1, tile.n, 9 * tile.k * warps + 32);
-        let p = Linear { m, n, k, weights, dtype, out: dtype, epilogue: Epilogue::NONE };
-        let make: Make = Box::new(move || Case::linear(p, Fill::Random, 8));
-        list.push((format!("m{m}_n{n}_k{k}_deep"), vec![make]));
+        let k = 9 * tile.k * warps + spec.k_multiple();
+        for (m, name) in [(7 * tile.m + 1, "whole"), (10 * tile.m + 1, "cut"), (tile.m, "shared")] {
+            let (n, out, epilogue) = (tile.n - 3, outs[0], Epilogue::NONE);
+            let p = Linear { m, n, k, weights, dtype, out, epilogue };
+            let make: Make = Box::new(move || Case::linear(p, Fill::Random, 8));
+            list.push((format!("m{m}_n{n}_k{k}_{name}"), vec![make]));
+        }
     }
     if let Form::Wgmma(w) = spec.form {
         list.extend(shared_work(spec, weights, &w));

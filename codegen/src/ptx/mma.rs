@@ -8,13 +8,14 @@
 
 use quickpick_kernels::DType;
 use quickpick_ptx::{
-    Arg, B32, F32, Half, Imm, Inst, Int, Kernel, MmaShape, Ordered, Reg, Satfinite, Type, Vector,
+    Addr, Arg, B32, B64, Cache, F32, Half, Imm, Inst, Int, Kernel, MmaShape, Ordered, Reg,
+    Satfinite, Type, Vector,
 };
 
 /// Bytes of X that a dense product multiplies of each token; a sparse one takes twice as many.
 pub(super) const DEPTH: u32 = 32;
 
-/// What a product's types are.
+/// The type of W and X.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element {
     pub dtype: DType,
@@ -44,43 +45,110 @@ impl Element {
             DType::F16 | DType::F32 => Type::F16,
         }
     }
+
+    /// Declares so many sums.
+    pub fn sums(self, k: &mut Kernel, role: &str, count: u32) -> Vec<Sum> {
+        let count = count as usize;
+        match self.dtype {
+            DType::I8 => k.reg_list(role, count).into_iter().map(Sum::S32).collect(),
+            _ => k.reg_list(role, count).into_iter().map(Sum::F32).collect(),
+        }
+    }
 }
 
-/// The accumulators: four for each 16×8 tile.
+/// A sum, of integers if integers are multiplied: so it is exact whatever the order.
+#[derive(Clone, Copy)]
+pub(super) enum Sum {
+    F32(Reg<F32>),
+    S32(Reg<B32>),
+}
+
+impl Sum {
+    pub fn clear(self, k: &mut Kernel) {
+        match self {
+            Self::F32(d) => k.mov_f32(d, 0.0),
+            Self::S32(d) => k.mov_b32(d, 0),
+        };
+    }
+
+    pub fn add(self, k: &mut Kernel, other: Self) {
+        match (self, other) {
+            (Self::F32(d), Self::F32(a)) => k.add_f32(d, d, a),
+            (Self::S32(d), Self::S32(a)) => k.add_u32(d, d, a),
+            _ => k,
+        };
+    }
+
+    pub fn load_shared(self, k: &mut Kernel, from: Addr<B32>) {
+        match self {
+            Self::F32(d) => k.ld_shared_f32(d, from),
+            Self::S32(d) => k.ld_shared_b32(d, from),
+        };
+    }
+
+    pub fn store_shared(self, k: &mut Kernel, to: Addr<B32>) {
+        match self {
+            Self::F32(a) => k.st_shared_f32(to, a),
+            Self::S32(a) => k.st_shared_b32(to, a),
+        };
+    }
+
+    pub fn load_global(self, k: &mut Kernel, from: Addr<B64>) {
+        match self {
+            Self::F32(d) => k.ld_global_f32(Cache::Default, d, from),
+            Self::S32(d) => k.ld_global_b32(Cache::Default, d, from),
+        };
+    }
+
+    pub fn store_global(self, k: &mut Kernel, to: Addr<B64>) {
+        match self {
+            Self::F32(a) => k.st_global_f32(to, a),
+            Self::S32(a) => k.st_global_b32(to, a),
+        };
+    }
+
+    /// In f32; an integer is converted, in its own register.
+    pub fn float(self, k: &mut Kernel) -> Reg<F32> {
+        match self {
+            Self::F32(sum) => sum,
+            Self::S32(sum) => {
+                k.cvt_f32_int(Int::S32, sum.as_f32(), sum);
+                sum.as_f32()
+            }
+        }
+    }
+
+    fn arg(self) -> Arg {
+        match self {
+            Self::F32(r) => r.into(),
+            Self::S32(r) => r.into(),
+        }
+    }
+}
+
+/// The accumulators: four for each 16×8 tile. A lane's lie in rows g and g, then g + 8 and g + 8, columns
+/// 2t and 2t + 1.
 pub(super) struct Accumulators {
     element: Element,
-    sums: Sums,
-}
-
-enum Sums {
-    F32(Vec<Reg<F32>>),
-    S32(Vec<Reg<B32>>),
+    pub all: Vec<Sum>,
 }
 
 impl Accumulators {
     /// Declares those of so many tiles.
     pub fn new(k: &mut Kernel, element: Element, tiles: u32) -> Self {
-        let count = 4 * tiles as usize;
-        let sums = match element.dtype {
-            DType::I8 => Sums::S32(k.reg_list("acc", count)),
-            _ => Sums::F32(k.reg_list("acc", count)),
-        };
-        Self { element, sums }
+        Self { element, all: element.sums(k, "acc", 4 * tiles) }
     }
 
     pub fn clear(&self, k: &mut Kernel) {
-        match &self.sums {
-            Sums::F32(all) => all.iter().for_each(|&acc| _ = k.mov_f32(acc, 0.0)),
-            Sums::S32(all) => all.iter().for_each(|&acc| _ = k.mov_b32(acc, 0)),
-        }
+        self.all.iter().for_each(|acc| acc.clear(k));
     }
 
     /// `acc[tile] += A · B`
     pub fn multiply(&self, k: &mut Kernel, tile: u32, a: Vector<B32, 4>, b: [Reg<B32>; 2]) {
-        let (ty, shape) = (self.element.ty(), self.shape(DEPTH));
+        let (aty, shape, sat) = (self.element.ty(), self.shape(DEPTH), Satfinite::No);
         let (dty, d) = self.tile(tile);
-        let (a, b, c, sat) = (a.into(), Vector(b).into(), d.clone(), Satfinite::No);
-        k.inst(Inst::Mma { shape, sat, dty, aty: ty, bty: ty, cty: dty, d, a, b, c });
+        let (a, b, c) = (a.into(), Vector(b).into(), d.clone());
+        k.inst(Inst::Mma { shape, sat, dty, aty, bty: aty, cty: dty, d, a, b, c });
     }
 
     /// `acc[tile] += A · B`, A 2:4.
@@ -92,17 +160,17 @@ impl Accumulators {
         b: Vector<B32, 4>,
         (meta, selector): (Reg<B32>, u32),
     ) {
-        let (ty, shape, ordered) = (self.element.ty(), self.shape(2 * DEPTH), Ordered::Yes);
+        let (aty, shape, sat) = (self.element.ty(), self.shape(2 * DEPTH), Satfinite::No);
         let (dty, d) = self.tile(tile);
-        let (a, b, c, sat) = (a.into(), b.into(), d.clone(), Satfinite::No);
+        let (a, b, c, ordered) = (a.into(), b.into(), d.clone(), Ordered::Yes);
         let (meta, selector) = (meta.into(), Imm(selector));
         k.inst(Inst::MmaSp {
             ordered,
             shape,
             sat,
             dty,
-            aty: ty,
-            bty: ty,
+            aty,
+            bty: aty,
             cty: dty,
             d,
             a,
@@ -113,30 +181,15 @@ impl Accumulators {
         });
     }
 
-    /// All of them in f32; integers are converted, each in its own register.
+    /// All of them in f32.
     pub fn floats(&self, k: &mut Kernel) -> Vec<Reg<F32>> {
-        match &self.sums {
-            Sums::F32(all) => all.clone(),
-            Sums::S32(all) => {
-                let convert = |&sum: &Reg<B32>| {
-                    k.cvt_f32_int(Int::S32, sum.as_f32(), sum);
-                    sum.as_f32()
-                };
-                all.iter().map(convert).collect()
-            }
-        }
+        self.all.iter().map(|acc| acc.float(k)).collect()
     }
 
     fn tile(&self, tile: u32) -> (Type, Arg) {
-        let four = 4 * tile as usize..4 * tile as usize + 4;
-        match &self.sums {
-            Sums::F32(all) => {
-                (Type::F32, Arg::Vector(all[four].iter().map(|&r| r.into()).collect()))
-            }
-            Sums::S32(all) => {
-                (Type::S32, Arg::Vector(all[four].iter().map(|&r| r.into()).collect()))
-            }
-        }
+        let four = &self.all[4 * tile as usize..][..4];
+        let ty = if self.element.dtype == DType::I8 { Type::S32 } else { Type::F32 };
+        (ty, Arg::Vector(four.iter().map(|acc| acc.arg()).collect()))
     }
 
     /// That of so many bytes of X.

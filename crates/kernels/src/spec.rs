@@ -97,8 +97,8 @@ pub enum Form {
     },
     /// On Hopper's warpgroups.
     Wgmma(Wgmma),
-    /// For few tokens: `tile.m` features × at most `tile.n` tokens per workgroup of `warps` warps,
-    /// weights loaded straight to registers, k split over warps and workgroups (the plan decides).
+    /// For few tokens: workgroups of `warps` warps that stay, tiles of `tile.m` features × at most `tile.n`
+    /// tokens, weights loaded straight to registers, k split over warps and workgroups (the plan decides).
     Skinny {
         /// Features × tokens × the k step of one warp.
         tile: Tile,
@@ -231,11 +231,19 @@ impl KernelSpec {
         }
     }
 
+    const fn is_sparse(&self) -> bool {
+        matches!(self.op, OpKind::Linear(Weights::Sparse24))
+    }
+
     /// What k of a linear layer is a multiple of.
     pub const fn k_multiple(&self) -> u32 {
         match (self.target, self.form) {
             // half a tile: the first one begins that much before the matrix, or not at all
             (Target::Sm80, Form::Tiled { tile, .. }) => tile.k / 2,
+            // rows of dense W come in pieces of 64 bytes
+            (Target::Sm80, Form::Skinny { .. }) if !self.is_sparse() => {
+                64 / self.dtype.bytes() as u32
+            }
             _ => 32,
         }
     }
@@ -270,7 +278,7 @@ impl KernelSpec {
 /// `spmm24_f16_mma_sp_sm80_128x128x64_s3`, `gemm_bf16_mma_sm80_…`, `rmsnorm_f16_wgsl`.
 impl fmt::Display for KernelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sparse = self.op == OpKind::Linear(Weights::Sparse24);
+        let sparse = self.is_sparse();
         let gemv = matches!(self.form, Form::Gemv { .. });
         f.write_str(match (self.op, gemv) {
             (OpKind::Linear(Weights::Sparse24), false) => "spmm24",

@@ -8,7 +8,7 @@ use super::{Call, Shape};
 use quickpick_ptx::{Addr, B32, B64, Cmp, Int, Kernel, Pred, Prefetch, Reg, Src, Vector};
 
 /// Bytes of a token's part of a k-block.
-const ROW: u32 = 128;
+const ROW: u32 = Shape::ROW;
 /// Tokens whose pieces a warp copies in one go.
 const TOKENS: u32 = 4;
 /// Goes of a tile of eight tokens.
@@ -19,8 +19,8 @@ pub(super) struct Ring {
     x: Vec<Reg<B64>>,
     /// Which of those tokens exist.
     exists: Vec<Reg<Pred>>,
-    /// Columns from this lane's piece of the k-block in hand to the end of X.
-    columns: Reg<B32>,
+    /// Bytes from this lane's piece of the k-block in hand to the end of X's row.
+    rest: Reg<B32>,
     /// Destinations in the first stage, for even and odd i.
     to: [Reg<B32>; 2],
     /// Sources of `ldmatrix` in the first stage, for each k-step.
@@ -44,35 +44,34 @@ impl Ring {
 
     pub fn new(k: &mut Kernel, shape: &Shape, call: &Call) -> Self {
         k.section("X: this lane copies piece lane mod 8 of tokens lane/8 + 4*i");
-        let [piece, token, columns, column] =
-            ["piece", "token", "columns", "column"].map(|role| k.reg(role));
-        k.and_b32(piece, call.lane, 7).shr(Int::U32, token, call.lane, 3);
-        k.shl_b32(column, piece, 3).mad_lo_u32(column, call.first, shape.tile.k, column);
-        k.sub_u32(columns, call.k, column);
+        let [piece, token, rest, at] = ["piece", "token", "x_rest", "x_offset"].map(|r| k.reg(r));
+        let (lane, region) = (call.lane(k), call.region(k, shape));
+        k.and_b32(piece, lane, 7).shr(Int::U32, token, lane, 3);
+        let [row, stride] = ["x_row", "x_row_bytes"].map(|role| k.reg(role));
+        k.shl_b32(stride, call.k, shape.element.bytes().ilog2());
+        k.shl_b32(at, piece, 4).mad_lo_u32(at, call.first, ROW, at).sub_u32(rest, stride, at);
         let count = (shape.tile.n / TOKENS) as usize;
         let (x, exists) = (k.reg_list::<B64>("x_at", count), k.reg_list("exists", count));
-        let [row, stride] = ["x_row", "x_row_bytes"].map(|role| k.reg(role));
-        k.shl_b32(stride, call.k, 1);
         k.mov_b32(row, token);
         for (i, (&x, &exists)) in x.iter().zip(&exists).enumerate() {
             if i > 0 {
                 k.add_u32(row, row, TOKENS);
             }
             k.setp(Cmp::Lt, Int::U32, exists, row, call.n);
-            k.mad_wide(Int::U32, x, row, stride, call.x).mad_wide(Int::U32, x, column, 2, x);
+            k.mad_wide(Int::U32, x, row, stride, call.x).mad_wide(Int::U32, x, at, 1, x);
         }
         k.note("it goes to piece c xor (r mod 8) of row r; token + 4 turns bit 2 of that over");
         let to = [k.reg("to_even"), k.reg("to_odd")];
         k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, token, ROW, row);
-        k.add_u32(to[0], row, call.region).xor_b32(to[1], to[0], 16 * TOKENS);
+        k.add_u32(to[0], row, region).xor_b32(to[1], to[0], 16 * TOKENS);
         k.note("ldmatrix: lane l names row l mod 8 of matrix l/8, piece l/8 + 4*step");
         let from = [k.reg("from_first"), k.reg("from_second")];
         k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, piece, ROW, row);
-        k.add_u32(from[0], row, call.region).xor_b32(from[1], from[0], 64);
+        k.add_u32(from[0], row, region).xor_b32(from[1], from[0], 64);
         let [load, within, wanted, done] =
             ["load_x", "within", "wanted", "done"].map(|role| k.reg(role));
         let (bytes, stage, zero) = (k.reg("x_bytes"), Self::stage_bytes(shape), k.regs("zero"));
-        Self { x, exists, columns, to, from, stage, zero, load, within, bytes, wanted, done }
+        Self { x, exists, rest, to, from, stage, zero, load, within, bytes, wanted, done }
     }
 
     /// Where this lane's `i`-th piece goes in a stage.
@@ -106,7 +105,7 @@ impl Ring {
     }
 
     /// Begins to copy a k-block to a stage, `goes` times four tokens, if there is such a k-block.
-    /// Pieces past the last column are zeros.
+    /// Pieces past the row's end are zeros.
     pub fn copy(
         &self,
         k: &mut Kernel,
@@ -116,12 +115,12 @@ impl Ring {
         stage: u32,
         goes: usize,
     ) {
-        let columns = turn.at * shape.warps * shape.tile.k;
+        let ahead = (turn.at * shape.warps * ROW) as i32;
         k.setp(Cmp::Gt, Int::U32, self.load, call.left, turn.ahead);
-        k.setp(Cmp::Gt, Int::S32, self.within, self.columns, columns as i32);
+        k.setp(Cmp::Gt, Int::S32, self.within, self.rest, ahead);
         k.selp_b32(self.bytes, 16, 0, self.within);
         for (i, (&x, &exists)) in self.x.iter().zip(&self.exists).enumerate().take(goes) {
-            let (to, from) = (self.place(stage, i), x.at((2 * columns) as i32));
+            let (to, from) = (self.place(stage, i), x.at(ahead));
             let bytes = Src::from(self.bytes);
             let wanted = if i < Self::whole(goes) {
                 self.load
@@ -136,10 +135,10 @@ impl Ring {
 
     /// Moves the pointers on by so many turns.
     pub fn advance(&self, k: &mut Kernel, shape: &Shape, turns: u32) {
-        let columns = turns * shape.warps * shape.tile.k;
+        let ahead = turns * shape.warps * ROW;
         for &x in &self.x {
-            k.add_u64(x, x, (2 * columns) as i32);
+            k.add_u64(x, x, ahead as i32);
         }
-        k.sub_u32(self.columns, self.columns, columns);
+        k.sub_u32(self.rest, self.rest, ahead);
     }
 }

@@ -1,11 +1,13 @@
 //! The main loop of the 2:4 kernel: weights from memory to registers (`packed`), X through a ring in
 //! shared memory that each warp has to itself (`ring`), and no barrier of the block.
 
+use super::items::Items;
 use super::packed::Packed;
 use super::ring::{GOES, Ring};
 use super::{Call, Shape};
+use crate::ptx::mma::Accumulators;
 use crate::ptx::rows::WARP;
-use quickpick_ptx::{B32, B64, Cmp, F32, Int, Kernel, Reg, Trans, Vector};
+use quickpick_ptx::{B32, B64, Cmp, Int, Kernel, Reg, Trans, Vector};
 
 /// A k-block to be loaded: so many turns of the warp ahead of the one in hand, and so many after the
 /// first of the trip, which pointers stand at.
@@ -19,12 +21,14 @@ pub(super) fn emit(
     k: &mut Kernel,
     shape: &Shape,
     call: &Call,
+    items: &Items,
     metadata: Reg<B64>,
-    acc: &[Reg<F32>],
+    acc: &Accumulators,
 ) {
-    let stages = shape.region / Ring::stage_bytes(shape);
+    let stages = shape.stages;
     k.section(format!("weights of the first {stages} k-blocks, before anything else"));
-    let packed = Packed::new(k, call, metadata, stages);
+    let packed = Packed::new(k, shape);
+    packed.aim(k, shape, call, items, metadata);
     for ahead in 0..stages {
         packed.load(k, shape, call, Turn { ahead, at: ahead }, ahead);
     }
@@ -65,7 +69,7 @@ pub(super) fn emit(
     k.bar_warp_sync(WARP);
 }
 
-/// Both k-steps of a stage, for each tile of tokens.
+/// Both k-steps of a stage, for each fragment of features and each tile of tokens.
 fn multiply(
     k: &mut Kernel,
     shape: &Shape,
@@ -73,16 +77,21 @@ fn multiply(
     ring: &Ring,
     stage: u32,
     b: &[Vector<B32, 4>],
-    acc: &[Reg<F32>],
+    acc: &Accumulators,
 ) {
-    let weights = &packed.stages[stage as usize];
-    for (step, &a) in weights.a.iter().enumerate() {
+    for step in 0..2 {
         for (tile, &b) in b.iter().enumerate() {
             k.ldmatrix_x4(Trans::No, b, ring.fragment(shape, stage, tile as u32, step));
         }
-        for (tile, &b) in b.iter().enumerate() {
-            let c = Vector(std::array::from_fn(|i| acc[4 * tile + i]));
-            k.mma_sp_16832(shape.ty, c, a, b, c, weights.meta, step as u32);
+        for (fragment, weights) in (0..).zip(&packed.stages[stage as usize]) {
+            let meta = match weights.meta[..] {
+                [one] => (one, step as u32),
+                _ => (weights.meta[step], 0),
+            };
+            for (tile, &b) in (0..).zip(b) {
+                let tile = fragment * shape.tile.n / 8 + tile;
+                acc.multiply_sparse(k, tile, weights.a[step], b, meta);
+            }
         }
     }
 }

@@ -1,186 +1,269 @@
-//! From the warps' accumulators to Y: warps are added in their order, then splits in theirs, so that
-//! the same call gives the same bits. The block that arrives last adds the splits.
+//! From the warps' accumulators to Y: warps are added in their order, then the parts of a tile in the order
+//! of k, so that the same call gives the same bits. The block that arrives last adds the parts.
 
+use super::items::Items;
 use super::{Call, Shape};
 use crate::Conflict;
-use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, flag};
-use crate::ptx::rows::{address, special};
-use quickpick_ptx::{B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Special};
+use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, flag};
+use crate::ptx::mma::{Accumulators, Sum};
+use crate::ptx::rows::address;
+use quickpick_ptx::{
+    B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, ParamName, Pred, Reg, Special,
+};
 
-/// Floats from a token to the next in a warp's sums: 16 features, and 4 so that the lanes of a warp
+/// Floats from a token to the next in a warp's sums: the features, and 4 so that the lanes of a warp
 /// store to different banks.
-const STRIDE: u32 = 20;
-/// A warp reads two tokens' rows of 16 features, 20 words apart: the last four words of the second are
+const fn stride(shape: &Shape) -> u32 {
+    shape.tile.m + 4
+}
+/// A warp reads 16 features of two tokens, 20 words apart (or 36): the last four words of the second are
 /// in the banks of the first's first four. No stride suits both: the stores ask for 4 or 12 modulo 16,
 /// the loads for 16 modulo 32.
 pub(in crate::ptx) const CONFLICTS: &[Conflict] = &[Conflict {
     instruction: "[%sum_at",
-    why: "once a block: rows of 20 words let the stores pass, and overlap by four banks when read",
+    why: "once a tile: rows of 20 or 36 words let the stores pass, and overlap by four banks when read",
 }];
-/// Splits whose sums are loaded at once.
-const SPLITS: usize = 4;
+/// Parts whose sums are loaded at once.
+const PARTS: u32 = 4;
 
-/// This thread's element of the tile.
-struct Element {
+/// This thread's elements of the tile: of its token, every 16th feature.
+struct Elements {
     token: Reg<B32>,
+    /// The first feature in the tile, and in W.
+    local: Reg<B32>,
     feature: Reg<B32>,
-    sum: Reg<F32>,
-    /// It lies in Y.
-    inside: Reg<Pred>,
+    /// The token exists.
+    live: Reg<Pred>,
+    sums: Vec<Sum>,
 }
 
-pub(super) fn emit(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>]) {
-    let element = warps(k, shape, call, acc);
-    splits(k, shape, call, &element);
-    store(k, shape, call, &element);
+pub(super) fn emit(k: &mut Kernel, shape: &Shape, call: &Call, items: &Items, acc: &Accumulators) {
+    let elements = warps(k, shape, call, items, acc);
+    parts(k, shape, call, items, &elements);
+    store(k, shape, call, &elements);
 }
 
-/// Adds the warps' tiles; a thread per element.
-fn warps(k: &mut Kernel, shape: &Shape, call: &Call, acc: &[Reg<F32>]) -> Element {
+/// Adds the warps' tiles; a thread per token and every 16th feature.
+fn warps(
+    k: &mut Kernel,
+    shape: &Shape,
+    call: &Call,
+    items: &Items,
+    acc: &Accumulators,
+) -> Elements {
     k.section("each warp lays its sums over its own bytes, token by token");
     let [g, at] = ["sum_row", "sum_at"].map(|role| k.reg(role));
-    k.note("lane (g, t) holds features g and g + 8 of tokens 2t and 2t + 1");
-    k.and_b32(at, call.lane, 3).mul_lo_u32(at, at, 2 * STRIDE);
-    k.shr(Int::U32, g, call.lane, 2).add_u32(at, at, g).shl_b32(at, at, 2);
-    k.add_u32(at, at, call.region);
-    for (i, &acc) in acc.iter().enumerate() {
-        let (tile, i) = (i as u32 / 4, i as u32 % 4);
-        let place = (8 * tile + i % 2) * STRIDE + 8 * (i / 2);
-        k.st_shared_f32(at.at(4 * place as i32), acc);
+    k.note("lane (g, t) holds features g and g + 8 of 16, of tokens 2t and 2t + 1");
+    let (lane, region) = (call.lane(k), call.region(k, shape));
+    k.and_b32(at, lane, 3).mul_lo_u32(at, at, 2 * stride(shape));
+    k.shr(Int::U32, g, lane, 2).add_u32(at, at, g).shl_b32(at, at, 2);
+    k.add_u32(at, at, region);
+    let tiles = shape.tile.n / 8;
+    for (i, &acc) in (0..).zip(&acc.all) {
+        let (fragment, tile, i) = (i / 4 / tiles, i / 4 % tiles, i % 4);
+        let place = (8 * tile + i % 2) * stride(shape) + 16 * fragment + 8 * (i / 2);
+        acc.store_shared(k, at.at(4 * place as i32));
     }
     k.bar_sync(0);
 
-    k.section("a thread per element: token thread/16, feature thread mod 16");
-    let element = Element {
+    k.section("a thread: token thread/16, features from thread mod 16 on, 16 apart");
+    let elements = Elements {
         token: k.reg("y_token"),
+        local: k.reg("local"),
         feature: k.reg("y_feature"),
-        sum: k.reg("sum"),
-        inside: k.reg("inside"),
+        live: k.reg("live"),
+        sums: shape.element.sums(k, "sum", shape.fragments()),
     };
-    let (local, part) = (k.reg::<B32>("local"), k.reg::<F32>("part"));
-    k.shr(Int::U32, element.token, call.thread, shape.tile.m.ilog2());
-    k.and_b32(local, call.thread, shape.tile.m - 1);
-    k.mad_lo_u32(element.feature, call.tile, shape.tile.m, local);
-    k.mad_lo_u32(at, element.token, STRIDE, local).shl_b32(at, at, 2).add_u32(at, at, call.smem);
-    k.ld_shared_f32(element.sum, at);
-    for warp in 1..shape.warps {
-        k.ld_shared_f32(part, at.at((warp * shape.region) as i32));
-        k.add_f32(element.sum, element.sum, part);
+    let part = shape.element.sums(k, "warp_sum", 1)[0];
+    let thread = call.thread(k);
+    k.shr(Int::U32, elements.token, thread, 4).and_b32(elements.local, thread, 15);
+    k.mad_lo_u32(elements.feature, items.tile, shape.tile.m, elements.local);
+    k.setp(Cmp::Lt, Int::U32, elements.live, elements.token, call.n);
+    k.mad_lo_u32(at, elements.token, stride(shape), elements.local).shl_b32(at, at, 2);
+    k.add_u32(at, at, call.smem);
+    for (i, &sum) in (0..).zip(&elements.sums) {
+        let from = |warp: u32| at.at((64 * i + warp * shape.region) as i32);
+        sum.load_shared(k, from(0));
+        for warp in 1..shape.warps {
+            part.load_shared(k, from(warp));
+            sum.add(k, part);
+        }
     }
-    let in_m = k.reg("in_m");
-    k.setp(Cmp::Lt, Int::U32, element.inside, element.token, call.n);
-    k.setp(Cmp::Lt, Int::U32, in_m, element.feature, call.m);
-    k.and_pred(element.inside, element.inside, in_m);
-    element
+    elements
 }
 
-/// With more than one split: leaves the sums in the workspace; the last block of the tile adds them.
+/// A part of a tile: leaves the sums in the workspace; the last block of the tile adds them.
 ///
 /// No fence is needed: `bar.sync` orders all sums of the block before the leader's atom, that one
 /// releases them to the device and acquires those of the blocks before it, and the next `bar.sync`
 /// hands them to the other threads (causality order is transitive, ISA chapter 8).
-fn splits(k: &mut Kernel, shape: &Shape, call: &Call, element: &Element) {
-    k.section("splits of k: the sums go to the workspace, and the last block goes on");
-    let splits = special(k, "splits", Special::NctaidY);
-    let [tiles, row, rows] = ["tiles", "partial_row", "partial_rows"].map(|role| k.reg(role));
-    let (single, leave) = (k.reg("single"), k.reg("leave"));
-    k.setp(Cmp::Eq, Int::U32, single, splits, 1).when(single).bra_uni("summed");
-    k.note("[splits, n, m padded]: this split's row of the token");
-    k.mov_special(tiles, Special::NctaidX);
-    let row_bytes = k.reg("partial_row_bytes");
-    k.mul_lo_u32(row_bytes, tiles, 4 * shape.tile.m);
-    k.mad_lo_u32(row, call.split, call.n, element.token);
-    let partial = address(k, "partial", call.workspace, row, row_bytes);
-    k.mad_wide(Int::U32, partial, element.feature, 4, partial);
-    let in_n = k.reg("in_n");
-    k.setp(Cmp::Lt, Int::U32, in_n, element.token, call.n);
-    k.when(in_n).st_global_f32(partial, element.sum);
+fn parts(k: &mut Kernel, shape: &Shape, call: &Call, items: &Items, elements: &Elements) {
+    k.section("parts of a tile: the sums go to the workspace, and the last block goes on");
+    k.unless(items.part).bra_uni("summed");
+    let [slot, slot_bytes, element] =
+        ["slot", "slot_bytes", "part_element"].map(|role| k.reg::<B32>(role));
+    k.note("slot block + tile: a block and a tile have one item in common, and along the items both grow");
+    k.mul_lo_u32(slot_bytes, call.n, 4 * shape.tile.m);
+    k.mad_lo_u32(element, elements.token, shape.tile.m, elements.local);
+    let workspace = global(k, "workspace", call.workspace);
+    let base = address(k, "part_base", workspace, element, 4);
+    let (block, tiles) = (items.block(k), items.tiles(k, shape, call));
+    k.add_u32(slot, block, items.tile);
+    let own = address(k, "own_part", base, slot, slot_bytes);
+    for (i, &sum) in (0..).zip(&elements.sums) {
+        sum.store_global(k.when(elements.live), own.at(64 * i));
+    }
     k.note("a thread tells the tile's counter once all threads of the block have come");
     k.bar_sync(0);
-    k.mul_lo_u32(rows, splits, call.n);
-    let counter = address(k, "counter", call.workspace, rows, row_bytes);
-    k.mad_wide(Int::U32, counter, call.tile, 4, counter);
-    let [arrived, last] = ["arrived", "last_split"].map(|role| k.reg(role));
-    let leader = k.reg("leader");
-    k.setp(Cmp::Eq, Int::U32, leader, call.thread, 0);
+    k.mov_special(slot, Special::NctaidX).add_u32(slot, slot, tiles);
+    let counter = address(k, "counter", workspace, slot, slot_bytes);
+    k.mad_wide(Int::U32, counter, items.tile, 4, counter);
+    let arrived = k.reg("arrived");
+    let (leader, leave) = (k.reg("leader"), k.reg("leave"));
+    let thread = call.thread(k);
+    k.setp(Cmp::Eq, Int::U32, leader, thread, 0);
     k.when(leader).atom_add_acq_rel(arrived, counter, 1);
     k.when(leader).st_shared_b32(call.smem, arrived).bar_sync(0).ld_shared_b32(arrived, call.smem);
-    k.sub_u32(last, splits, 1).setp(Cmp::Ne, Int::U32, leave, arrived, last);
-    k.when(leave).ret();
+    let [first, others] = items.holders(k, shape, call);
+    k.sub_u32(others, others, first).setp(Cmp::Ne, Int::U32, leave, arrived, others);
+    k.when(leave).bra_uni("next");
     let zero = k.reg("none_arrived");
     k.note("ready for the next launch");
     k.mov_b32(zero, 0).when(leader).st_global_b32(counter, zero);
 
-    k.note("in the order of the splits");
-    let [next, step] = ["next", "next_step"].map(|role| k.reg::<B64>(role));
-    k.mad_wide(Int::U32, next, element.token, row_bytes, call.workspace);
-    k.mad_wide(Int::U32, next, element.feature, 4, next);
-    k.mul_wide(Int::U32, step, call.n, row_bytes);
-    let parts = k.reg_list::<F32>("split_sum", SPLITS);
-    let (number, more) = (k.reg("number"), k.reg("more"));
-    let there = k.reg("there");
-    k.mov_f32(element.sum, 0.0).mov_b32(number, splits).place("add_splits");
-    for (i, &part) in parts.iter().enumerate() {
-        k.setp(Cmp::Gt, Int::S32, there, number, i as i32).and_pred(there, there, in_n);
-        k.mov_f32(part, 0.0).when(there).ld_global_f32(Cache::Default, part, next);
+    k.note(format!("in the order of k, {PARTS} parts at a time"));
+    let [next, step] = ["next_part", "part_bytes"].map(|role| k.reg::<B64>(role));
+    k.add_u32(slot, first, items.tile).mad_wide(Int::U32, next, slot, slot_bytes, base);
+    k.cvt_u64_u32(step, slot_bytes).add_u32(others, others, 1);
+    let found = shape.element.sums(k, "part", PARTS * shape.fragments());
+    let (more, there) = (k.reg("more"), k.reg("there"));
+    elements.sums.iter().for_each(|sum| sum.clear(k));
+    k.place("add_parts");
+    let by_part = || (0..).zip(found.chunks(elements.sums.len()));
+    for (number, found) in by_part() {
+        k.setp(Cmp::Gt, Int::S32, there, others, number).and_pred(there, there, elements.live);
+        for (i, &found) in (0..).zip(found) {
+            found.clear(k);
+            found.load_global(k.when(there), next.at(64 * i));
+        }
         k.add_u64(next, next, step);
     }
-    for &part in &parts {
-        k.add_f32(element.sum, element.sum, part);
+    for (_, found) in by_part() {
+        for (sum, &found) in elements.sums.iter().zip(found) {
+            sum.add(k, found);
+        }
     }
-    k.sub_u32(number, number, SPLITS as u32).setp(Cmp::Gt, Int::S32, more, number, 0);
-    k.when(more).bra_uni("add_splits").place("summed");
+    k.sub_u32(others, others, PARTS).setp(Cmp::Gt, Int::S32, more, others, 0);
+    k.when(more).bra_uni("add_parts").place("summed");
 }
 
-/// Bias, activation, residual, Y.
-fn store(k: &mut Kernel, shape: &Shape, call: &Call, element: &Element) {
+/// Scales, bias, activation, residual, Y.
+fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
     k.section("bias, activation, residual, Y");
-    k.unless(element.inside).ret();
-    let Element { token, feature, sum, .. } = *element;
-    let tmp = k.reg("flag");
+    let Elements { token, feature, live, ref sums, .. } = *elements;
+    let sums: Vec<_> = sums.iter().map(|sum| sum.float(k)).collect();
+    let (tmp, inside) = (k.reg("flag"), k.reg_list::<Pred>("inside", sums.len()));
+    for (i, &inside) in (0..).zip(&inside) {
+        k.add_u32(tmp, feature, 16 * i).setp(Cmp::Lt, Int::U32, inside, tmp, call.m);
+        k.and_pred(inside, inside, live);
+    }
     let has_bias = flag(k, "has_bias", call.flags, BIAS, tmp);
     let has_residual = flag(k, "has_residual", call.flags, RESIDUAL, tmp);
     let is_f32 = flag(k, "y_is_f32", call.flags, OUT_F32, tmp);
-    let (value, at) = (k.reg::<F32>("value"), k.reg::<B64>("at"));
-    k.mad_wide(Int::U32, at, feature, 4, call.bias).mov_f32(value, 0.0);
-    k.when(has_bias).ld_global_f32(Cache::Nc, value, at).add_f32(sum, sum, value);
+    let (wanted, value, at) = (k.reg("y_wanted"), k.reg::<F32>("value"), k.reg::<B64>("at"));
+    if let Some([w_scale, x_scale]) = call.scales {
+        let scale = k.reg::<F32>("token_scale");
+        let [w_scale, x_scale] =
+            [("w_scale", w_scale), ("x_scale", x_scale)].map(|(role, from)| global(k, role, from));
+        let has_scales = flag(k, "has_scales", call.flags, SCALES, tmp);
+        k.unless(has_scales).bra_uni("scaled");
+        k.mad_wide(Int::U32, at, token, 4, x_scale).mov_f32(scale, 0.0);
+        k.when(live).ld_global_f32(Cache::Nc, scale, at);
+        k.mad_wide(Int::U32, at, feature, 4, w_scale).mov_f32(value, 0.0);
+        for (i, (&sum, &inside)) in (0..).zip(sums.iter().zip(&inside)) {
+            k.when(inside).ld_global_f32(Cache::Nc, value, at.at(64 * i));
+            k.mul_f32(value, value, scale).mul_f32(sum, sum, value);
+        }
+        k.place("scaled");
+    }
+    let bias = global(k, "bias", call.bias);
+    k.mad_wide(Int::U32, at, feature, 4, bias).mov_f32(value, 0.0);
+    for (i, (&sum, &inside)) in (0..).zip(sums.iter().zip(&inside)) {
+        k.and_pred(wanted, inside, has_bias);
+        k.when(wanted).ld_global_f32(Cache::Nc, value, at.at(64 * i)).add_f32(sum, sum, value);
+    }
     let activate = Activate::new(k, call.flags, tmp);
-    activate.apply(k, "y", &[sum]);
+    activate.apply(k, "y", &sums);
     let [index, offset] = ["y_index", "y_offset"].map(|role| k.reg::<B64>(role));
     k.mul_wide(Int::U32, index, token, call.m);
     k.cvt_u64_u32(offset, feature).add_u64(index, index, offset);
     k.note("bytes of an element: 2, or 4");
     k.selp_b32(tmp, 2, 1, is_f32).shl_b64(offset, index, tmp);
-    let narrow = Narrow { ty: shape.ty, half: k.reg("narrow") };
+    let narrow = Narrow::new(k, shape.element.half());
+    let (wide, half) = (k.reg("wide_wanted"), k.reg("half_wanted"));
+    let of = |k: &mut Kernel, wanted: Reg<Pred>| {
+        k.and_pred(wide, wanted, is_f32).not_pred(half, is_f32).and_pred(half, half, wanted);
+    };
     k.unless(has_residual).bra_uni("store");
     k.note("coherent, for the residual may be Y itself");
-    k.add_u64(at, call.residual, offset);
-    k.when(is_f32).ld_global_f32(Cache::Default, value, at);
-    k.unless(is_f32).ld_global_b16(Cache::Default, narrow.half, at);
-    narrow.widen(k, value, is_f32);
-    k.add_f32(sum, sum, value).place("store");
-    k.add_u64(at, call.y, offset);
-    k.when(is_f32).st_global_f32(at, sum);
-    k.cvt_half_f32(shape.ty, narrow.half, sum);
-    k.unless(is_f32).st_global_b16(at, narrow.half);
-    k.ret();
+    let residual = global(k, "residual", call.residual);
+    k.add_u64(at, residual, offset).mov_f32(value, 0.0);
+    for (i, (&sum, &inside)) in (0..).zip(sums.iter().zip(&inside)) {
+        of(k, inside);
+        k.when(wide).ld_global_f32(Cache::Default, value, at.at(64 * i));
+        k.when(half).ld_global_b16(Cache::Default, narrow.half().1, at.at(32 * i));
+        narrow.widen(k, value, half);
+        k.add_f32(sum, sum, value);
+    }
+    k.place("store");
+    let y = global(k, "y", call.y);
+    k.add_u64(at, y, offset);
+    for (i, (&sum, &inside)) in (0..).zip(sums.iter().zip(&inside)) {
+        of(k, inside);
+        k.when(wide).st_global_f32(at.at(64 * i), sum);
+        let (ty, bits) = narrow.half();
+        k.cvt_half_f32(ty, bits, sum).when(half).st_global_b16(at.at(32 * i), bits);
+    }
 }
 
-struct Narrow {
-    ty: Half,
-    half: Reg<B16>,
+/// The global address in a parameter.
+fn global(k: &mut Kernel, role: &str, from: ParamName) -> Reg<B64> {
+    let reg = k.reg(role);
+    k.ld_param_u64(reg, from).cvta_to_global(reg, reg);
+    reg
+}
+
+/// A 16-bit element, and its way to f32.
+enum Narrow {
+    F16(Reg<B16>),
+    /// With its bits.
+    BF16(Reg<B16>, Reg<B32>),
 }
 
 impl Narrow {
-    /// `value` from the 16-bit register, where the residual is not f32.
-    fn widen(&self, k: &mut Kernel, value: Reg<F32>, is_f32: Reg<Pred>) {
-        match self.ty {
-            Half::F16 => k.unless(is_f32).cvt_f32_f16(value, self.half),
-            Half::BF16 => {
-                let bits = k.reg("residual_bits");
-                k.unless(is_f32).cvt_u32_u16(bits, self.half);
-                k.unless(is_f32).shl_b32(bits, bits, 16);
-                k.unless(is_f32).f32_from_bits(value, bits)
+    fn new(k: &mut Kernel, ty: Half) -> Self {
+        let half = k.reg("narrow");
+        match ty {
+            Half::F16 => Self::F16(half),
+            Half::BF16 => Self::BF16(half, k.reg("residual_bits")),
+        }
+    }
+
+    fn half(&self) -> (Half, Reg<B16>) {
+        match *self {
+            Self::F16(half) => (Half::F16, half),
+            Self::BF16(half, _) => (Half::BF16, half),
+        }
+    }
+
+    /// `value` from the 16-bit register, where that was loaded.
+    fn widen(&self, k: &mut Kernel, value: Reg<F32>, loaded: Reg<Pred>) {
+        match *self {
+            Self::F16(half) => k.when(loaded).cvt_f32_f16(value, half),
+            Self::BF16(half, bits) => {
+                k.when(loaded).cvt_u32_u16(bits, half);
+                k.when(loaded).shl_b32(bits, bits, 16);
+                k.when(loaded).f32_from_bits(value, bits)
             }
         };
     }

@@ -1,11 +1,13 @@
 //! Plans of linear layers. Bindings: values, metadata (2:4 only), x, bias, residual, y, workspace
 //! (skinny and wgmma). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
-//! in WGSL the elements from a row of Y to the next, for the skinny form k-blocks of 64 per split, for the wgmma
+//! in WGSL the elements from a row of Y to the next, for the skinny form k-blocks of a block's share, for the wgmma
 //! form how many tiles are cut along k and the tiles of k of a share. The wgmma form takes tensor maps of values (unless they come to
 //! registers), x, y and residual.
 
 use super::wgmma::{self, Shares};
-use super::{Access, Binding, MAX_DIM, Plan, bytes, multiple, range, same_type, tensor_map};
+use super::{
+    Access, Binding, MAX_DIM, Plan, bytes, multiple, range, same_type, skinny, tensor_map,
+};
 use crate::spec::{Form, KernelSpec, Target, Tile};
 use crate::{Caps, DType, Linear, OpKind, Problem, Unsupported, Weights};
 use alloc::vec;
@@ -56,10 +58,10 @@ pub(super) fn plan(
         }
         Form::Skinny { tile, warps } => {
             range("n", p.n, 1, tile.n)?;
-            let (splits, blocks) = split_k(p, tile, warps, caps);
-            params.push(blocks);
-            bindings.push(workspace(p, tile, splits));
-            [p.m.div_ceil(tile.m), splits, 1]
+            let shares = skinny::Shares::new(p, tile, warps, caps)?;
+            params.push(shares.share);
+            bindings.push(shares.workspace(p, tile));
+            [shares.blocks, 1, 1]
         }
         Form::Gemv { rows, tokens, .. } => {
             range("n", p.n, 1, GEMV_TOKENS)?;
@@ -118,29 +120,6 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     list
 }
 
-/// Splits of k over workgroups, and k-blocks of 64 in each: as many workgroups as run at once, two on
-/// each multiprocessor (one more would make a second wave), but at least one block for every warp.
-fn split_k(p: &Linear, tile: Tile, warps: u32, caps: &Caps) -> (u32, u32) {
-    let sms = match caps {
-        Caps::Cuda(c) => c.sms.max(1),
-        _ => 1,
-    };
-    let k_blocks = p.k.div_ceil(tile.k);
-    let wanted = 2 * sms / p.m.div_ceil(tile.m);
-    let most = k_blocks.div_ceil(warps);
-    let blocks = k_blocks.div_ceil(wanted.clamp(1, most.max(1)));
-    (k_blocks.div_ceil(blocks), blocks)
-}
-
-/// Partial sums f32 `splits × n × m` (m padded to the tile), then one u32 arrival counter per
-/// m-tile. Absent with a single split.
-fn workspace(p: &Linear, tile: Tile, splits: u32) -> Binding {
-    let tiles = p.m.div_ceil(tile.m) as u64;
-    let partials = 4 * splits as u64 * p.n as u64 * tiles * tile.m as u64;
-    let bytes = if splits > 1 { partials + 4 * tiles } else { 0 };
-    Binding::read_write("workspace", bytes)
-}
-
 impl KernelSpec {
     /// Bytes of shared memory (PTX: dynamic; WGSL: what the text declares).
     pub fn shared_bytes(&self) -> u32 {
@@ -150,7 +129,7 @@ impl KernelSpec {
             }
             (Target::Sm90a, OpKind::Linear(_), Form::Wgmma(w)) => wgmma::shared_bytes(self, &w),
             (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
-                warps * skinny_warp_bytes(weights, tile)
+                warps * skinny::warp_bytes(self, weights, tile)
             }
             (
                 Target::WgslPortable | Target::WgslF16,
@@ -199,15 +178,5 @@ fn sm80_stage_bytes(weights: Weights, dtype: DType, tile: Tile) -> u32 {
     match weights {
         Weights::Sparse24 => bytes * (m * k / 2 + n * k) + m * k / 8,
         Weights::Dense => bytes * (m * k + n * k),
-    }
-}
-
-/// Shared memory of one warp of the skinny kernels: a ring of X, four k-blocks deep, if sparse (the
-/// dense twin takes X from memory to registers); its sums, rows of m + 4 floats, in its place later.
-fn skinny_warp_bytes(weights: Weights, tile: Tile) -> u32 {
-    let sums = 4 * tile.n * (tile.m + 4);
-    match weights {
-        Weights::Sparse24 => sums.max(4 * 2 * tile.n * tile.k),
-        Weights::Dense => sums,
     }
 }

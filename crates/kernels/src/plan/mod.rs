@@ -15,6 +15,7 @@ mod linear;
 mod map_rule;
 mod parts;
 mod rows;
+mod skinny;
 mod tensor_map;
 mod wgmma;
 
@@ -25,6 +26,7 @@ pub use csr::CSR_LANES;
 pub use linear::{COOP_LANES, COOP_STRIDE, GEMV_FEATURES};
 pub use map_rule::{MapError, MapRule};
 pub use parts::{ALIGNMENT, Part};
+pub use skinny::skinny_stages;
 pub use tensor_map::TensorMap;
 pub use wgmma::{STORE_BYTES, STORE_PIECE, whole_blocks};
 
