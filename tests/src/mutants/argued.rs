@@ -72,12 +72,14 @@ pub const ARGUED: &[Argued] = &[
     argued("wgmma _pp", "residual_came", "@%warp_leader mbarrier.arrive", Relaxed, 1, ONLY_TIME),
     argued("attention", "the warps, through", "@%first_team st.shared.v4.f32", Negated, 2,
         "after the exchange between the teams both hold the same sums, bit for bit"),
-    argued("skinny", "y_activated", "@!%y_is_f32 ld.global.b16 %narrow", Unguarded, 1,
-        "the lower half of an f32 residual is read too, and not used: its conversion has the guard as well"),
-    argued("gemm_ skinny", "half_2_2", "[%x_first+4", Unguarded, 2, ROW_BEHIND),
-    argued("gemm_ skinny", "half_2_3", "[%x_first+5", Unguarded, 2, ROW_BEHIND),
-    argued("spmm24_ skinny", "_tile", "st.shared.v4.b32", Unguarded, 16, OVERWRITTEN),
-    argued("spmm24_ skinny", "two_tiles", "@%load_x cp.async", Unguarded, 10, UNREAD),
+    argued("gemm_ skinny", "half_2_2", "[%x_at0+4", Unguarded, 2, ROW_BEHIND),
+    argued("gemm_ skinny", "half_2_3", "[%x_at0+5", Unguarded, 2, ROW_BEHIND),
+    argued("gemm_ skinny", "half_2_4", "[%x_at0+6", Unguarded, 2, ROW_BEHIND),
+    argued("gemm_ skinny", "half_2_5", "[%x_at0+7", Unguarded, 2, ROW_BEHIND),
+    argued("spmm24_ skinny_16x", "_tile", "st.shared.v4.b32", Unguarded, 16, OVERWRITTEN),
+    argued("spmm24_ skinny_32x", "_tile", "st.shared.v4.b32", Unguarded, 8, OVERWRITTEN),
+    argued("spmm24_ skinny_16x", "two_tiles", "@%load_x cp.async", Unguarded, 2, UNREAD),
+    argued("spmm24_ skinny_32x", "two_tiles", "@%load_x cp.async", Unguarded, 1, UNREAD),
 ];
 
 impl Argued {

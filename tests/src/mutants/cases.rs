@@ -10,11 +10,11 @@ use quickpick::kernels::{
 pub fn cases(spec: &KernelSpec) -> Vec<Case> {
     match (spec.op, spec.form) {
         (OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
-            linear(spec.dtype, weights, tiled(tile, stages))
+            linear(spec, weights, tiled(spec, tile, stages))
         }
         (OpKind::Linear(weights), Form::Wgmma(w)) => wgmma(spec, weights, &w),
         (OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
-            linear(spec.dtype, weights, skinny(tile, warps))
+            linear(spec, weights, skinny(spec, tile, warps))
         }
         // the others are small as they are
         _ => shapes::cases(spec).iter().flat_map(|(_, makes)| makes.iter().map(|m| m())).collect(),
@@ -25,9 +25,12 @@ pub fn cases(spec: &KernelSpec) -> Vec<Case> {
 /// function.
 type Shape = (u32, u32, u32, bool, bool, Activation);
 
-fn linear(dtype: DType, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> {
+fn linear(spec: &KernelSpec, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> {
+    let dtype = spec.dtype;
     let problems = shapes.into_iter().map(|(m, n, k, f32, adds, activation)| {
-        let epilogue = Epilogue { bias: adds, residual: adds, activation, ..Epilogue::NONE };
+        let scales = adds && spec.scales();
+        let epilogue =
+            Epilogue { scales, bias: adds, residual: adds, activation, ..Epilogue::NONE };
         let out = if f32 { DType::F32 } else { Linear::narrow_out(dtype) };
         Linear { m, n, k, weights, dtype, out, epilogue }
     });
@@ -37,18 +40,19 @@ fn linear(dtype: DType, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> {
 /// Few rows, so that every row that a thread copies is the last one, behind which nothing is: with as
 /// many tiles of k as end the main loop at each of its stages, the first one whole or half; rows that
 /// are multiples of a store and such that are not. Then several blocks along both sides.
-fn tiled(tile: Tile, stages: u32) -> Vec<Shape> {
+fn tiled(spec: &KernelSpec, tile: Tile, stages: u32) -> Vec<Shape> {
     use Activation::*;
+    let half = spec.k_multiple();
     let mut shapes = vec![
-        (5, 3, 32, true, false, None),
-        (8, 3, 32, true, true, Gelu),
-        (5, 3, 32, true, true, Relu),
+        (5, 3, half, true, false, None),
+        (8, 3, half, true, true, Gelu),
+        (5, 3, half, true, true, Relu),
         (8, 3, tile.k, false, true, Silu),
         (5, 3, tile.k, false, true, None),
         (tile.m + 1, tile.n + 1, tile.k * 2, false, false, None),
     ];
     shapes.extend((2..=stages + 2).map(|tiles| (5, 3, tile.k * tiles, false, false, None)));
-    shapes.push((8, 3, tile.k * (stages + 3) - 32, true, false, None));
+    shapes.push((8, 3, tile.k * (stages + 3) - half, true, false, None));
     shapes
 }
 
@@ -108,24 +112,28 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
     problems.zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
 }
 
-/// One split and several, the last one ragged; one tile of tokens and two, ragged so that the last
-/// token stands alone. Then so many tiles of m that k is not split, and the first warp has one block of
-/// k more than `rounds`: all that are in flight, fewer and more, and twice as many.
-fn skinny(tile: Tile, warps: u32) -> Vec<Shape> {
+/// One block and several, the last share ragged; one tile of tokens and two, ragged so that the last
+/// token stands alone. Then so many tiles of m that none is cut, and the first warp has one block of
+/// k more than `rounds`: all that are in flight, fewer and more, and twice as many; at last shares that end
+/// within tiles, of several tiles and of one.
+fn skinny(spec: &KernelSpec, tile: Tile, warps: u32) -> Vec<Shape> {
     use Activation::*;
-    let round = tile.k * warps;
+    let (round, least) = (tile.k * warps, spec.k_multiple());
     let mut shapes = vec![
-        (tile.m - 3, 1, 32, true, true, Gelu),
-        (tile.m - 3, tile.n - 1, 32, false, true, Relu),
-        (tile.m, tile.n / 2 - 2, tile.k + 32, true, true, Silu),
-        (tile.m, tile.n, round - 32, false, false, None),
-        (tile.m + 1, 3, round + 32, false, true, None),
-        (tile.m + 1, tile.n - 1, round * 3 + 32, true, false, None),
+        (tile.m - 3, 1, least, true, true, Gelu),
+        (tile.m - 3, tile.n - 1, least, false, true, Relu),
+        (tile.m, tile.n / 2 - 2, tile.k + least, true, true, Silu),
+        (tile.m, tile.n, round - least, false, false, None),
+        (tile.m + 1, 3, round + least, false, true, None),
+        (tile.m + 1, tile.n - 1, round * 3 + least, true, false, None),
     ];
     for rounds in [1, 2, 3, 4, 7] {
-        let (m, k) = (7 * tile.m + 1, rounds * round + 32);
+        let (m, k) = (7 * tile.m + 1, rounds * round + least);
         shapes.push((m, 1, k, false, false, None));
         shapes.push((m, tile.n / 2 + 1, k, false, false, None));
     }
+    let deep = 9 * round + least;
+    shapes.push((10 * tile.m + 1, tile.n - 3, deep, false, true, None));
+    shapes.push((tile.m, 3, deep, true, false, None));
     shapes
 }
