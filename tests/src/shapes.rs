@@ -4,7 +4,7 @@ use crate::case::{Case, Rows};
 use crate::data::Fill;
 use quickpick_kernels::{
     Activation, ArgMax, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind,
-    RmsNorm, Rotary, SpmmCsr, SwiGlu, Tile, Weights, Wgmma,
+    RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Tile, Weights, Wgmma,
 };
 
 /// Makes a case when asked: oracles cost time, and a filter may leave it out.
@@ -126,6 +126,21 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
         let p = Linear { m, n, k, weights, dtype, out: outs[0], epilogue: Epilogue::NONE };
         let make: Make = Box::new(move || Case::linear(p, Fill::OneHot, 7));
         list.push((format!("m{m}_n{n}_k{k}_strips"), vec![make]));
+    }
+    // so deep that the blocks of a tile share k; of large tiles one
+    if let Form::Tiled { tile, .. } = spec.form
+        && spec.target == Target::Sm80
+    {
+        let n = if tile.m * tile.n <= 64 * 64 { tile.n + 1 } else { 3 };
+        for (k, epilogue) in [
+            (24 * tile.k + spec.k_multiple(), Epilogue::NONE),
+            (25 * tile.k, Epilogue { bias: true, residual: true, ..Epilogue::NONE }),
+        ] {
+            let (m, out) = (tile.m - 1, outs[0]);
+            let p = Linear { m, n, k, weights, dtype, out, epilogue };
+            let make: Make = Box::new(move || Case::linear(p, Fill::Random, 12));
+            list.push((format!("m{m}_n{n}_k{k}_parts"), vec![make]));
+        }
     }
     // on eight blocks: as many m-tiles, which are not cut, and every warp's ring of copies goes round more than
     // once; more, and a share ends within each; one, which all blocks share

@@ -117,30 +117,48 @@ impl Sum {
             }
         }
     }
-
-    fn arg(self) -> Arg {
-        match self {
-            Self::F32(r) => r.into(),
-            Self::S32(r) => r.into(),
-        }
-    }
 }
 
 /// The accumulators: four for each 16×8 tile. A lane's lie in rows g and g, then g + 8 and g + 8, columns
 /// 2t and 2t + 1.
 pub(super) struct Accumulators {
     element: Element,
-    pub all: Vec<Sum>,
+    sums: Sums,
+}
+
+enum Sums {
+    F32(Vec<Reg<F32>>),
+    S32(Vec<Reg<B32>>),
+}
+
+/// Those of a tile.
+#[derive(Clone, Copy)]
+enum Four {
+    F32(Vector<F32, 4>),
+    S32(Vector<B32, 4>),
 }
 
 impl Accumulators {
     /// Declares those of so many tiles.
     pub fn new(k: &mut Kernel, element: Element, tiles: u32) -> Self {
-        Self { element, all: element.sums(k, "acc", 4 * tiles) }
+        let count = 4 * tiles as usize;
+        let sums = match element.dtype {
+            DType::I8 => Sums::S32(k.reg_list("acc", count)),
+            _ => Sums::F32(k.reg_list("acc", count)),
+        };
+        Self { element, sums }
+    }
+
+    /// One by one.
+    pub fn all(&self) -> Vec<Sum> {
+        match &self.sums {
+            Sums::F32(all) => all.iter().map(|&r| Sum::F32(r)).collect(),
+            Sums::S32(all) => all.iter().map(|&r| Sum::S32(r)).collect(),
+        }
     }
 
     pub fn clear(&self, k: &mut Kernel) {
-        self.all.iter().for_each(|acc| acc.clear(k));
+        self.all().iter().for_each(|acc| acc.clear(k));
     }
 
     /// `acc[tile] += A · B`
@@ -183,13 +201,75 @@ impl Accumulators {
 
     /// All of them in f32.
     pub fn floats(&self, k: &mut Kernel) -> Vec<Reg<F32>> {
-        self.all.iter().map(|acc| acc.float(k)).collect()
+        self.all().iter().map(|acc| acc.float(k)).collect()
+    }
+
+    /// How many fours there are.
+    pub fn fours(&self) -> usize {
+        match &self.sums {
+            Sums::F32(all) => all.len() / 4,
+            Sums::S32(all) => all.len() / 4,
+        }
+    }
+
+    /// The i-th four of them to memory, 16 bytes.
+    pub fn store_four(&self, k: &mut Kernel, i: usize, to: Addr<B64>) {
+        match self.four(i) {
+            Four::F32(v) => k.st_global_v4_f32(to, v),
+            Four::S32(v) => k.st_global_v4_b32(to, v),
+        };
+    }
+
+    /// The i-th four of them from memory.
+    pub fn load_four(&self, k: &mut Kernel, i: usize, from: Addr<B64>) {
+        match self.four(i) {
+            Four::F32(v) => k.ld_global_v4_f32(Cache::Default, v, from),
+            Four::S32(v) => k.ld_global_v4_b32(Cache::Default, v, from),
+        };
+    }
+
+    /// Adds to some fours what lies in memory; all loads are on their way before the first addition.
+    pub fn add_fours(&self, k: &mut Kernel, fours: &[usize], from: impl Fn(usize) -> Addr<B64>) {
+        let roles: Vec<_> =
+            (0..fours.len()).map(|i| format!("part_{}_", char::from(b'a' + i as u8))).collect();
+        let found: Vec<_> = fours
+            .iter()
+            .zip(&roles)
+            .map(|(&i, role)| {
+                let found = match self.four(i) {
+                    Four::F32(_) => Four::F32(k.scratches(role)),
+                    Four::S32(_) => Four::S32(k.scratches(role)),
+                };
+                match found {
+                    Four::F32(v) => k.ld_global_v4_f32(Cache::Default, v, from(i)),
+                    Four::S32(v) => k.ld_global_v4_b32(Cache::Default, v, from(i)),
+                };
+                found
+            })
+            .collect();
+        for (&i, found) in fours.iter().zip(found) {
+            for e in 0..4 {
+                match (self.four(i), found) {
+                    (Four::F32(d), Four::F32(a)) => k.add_f32(d[e], d[e], a[e]),
+                    (Four::S32(d), Four::S32(a)) => k.add_u32(d[e], d[e], a[e]),
+                    _ => k,
+                };
+            }
+        }
+    }
+
+    fn four(&self, i: usize) -> Four {
+        match &self.sums {
+            Sums::F32(all) => Four::F32(Vector(std::array::from_fn(|e| all[4 * i + e]))),
+            Sums::S32(all) => Four::S32(Vector(std::array::from_fn(|e| all[4 * i + e]))),
+        }
     }
 
     fn tile(&self, tile: u32) -> (Type, Arg) {
-        let four = &self.all[4 * tile as usize..][..4];
-        let ty = if self.element.dtype == DType::I8 { Type::S32 } else { Type::F32 };
-        (ty, Arg::Vector(four.iter().map(|acc| acc.arg()).collect()))
+        match self.four(tile as usize) {
+            Four::F32(v) => (Type::F32, v.into()),
+            Four::S32(v) => (Type::S32, v.into()),
+        }
     }
 
     /// That of so many bytes of X.

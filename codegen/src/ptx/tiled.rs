@@ -8,28 +8,31 @@ mod copies;
 mod fragments;
 mod geometry;
 mod main_loop;
+mod parts;
 
 use super::params::Params;
 use super::pieces::{linear_header, shared_base};
 use super::{raster, store};
 use geometry::Geometry;
 use quickpick_kernels::KernelSpec;
-use quickpick_ptx::{Kernel, Module};
+use quickpick_ptx::{Kernel, Module, ParamKind};
 
 /// The text of a tiled linear layer; `None` for other rows.
 pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     let g = Geometry::new(spec)?;
     let mut k = Kernel::new(spec.to_string());
     let params = Params::declare(&mut k, g.sparse, spec.scales());
+    let share = k.param("tiles_per_part", ParamKind::U32);
     let symbol = k.dynamic_shared("smem", 128);
     k.limits.threads = Some(g.threads().into());
     k.limits.min_blocks = Some(g.blocks_per_sm()).filter(|&blocks| blocks > 1);
     let smem = shared_base(&mut k, symbol);
     let place = raster::Place::new(&mut k, g.tile);
-    let copies = copies::Copies::new(&mut k, &g, &params, place, smem);
+    let copies = copies::Copies::new(&mut k, &g, &params, share, place, smem);
     copies.first_tiles(&mut k, g.stages);
     let fragments = fragments::Fragments::new(&mut k, &g, smem);
     main_loop::emit(&mut k, &g, &copies, &fragments);
+    parts::emit(&mut k, &g, params.workspace, &fragments.acc, smem);
     store::emit(&mut k, &g.layout(), &params, place, fragments.acc, smem);
     Some(Module::new(&header(spec, &g), k).to_string())
 }
@@ -56,7 +59,7 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
             8 * g.n_tiles,
         ),
         format!(
-            "launch  grid ⌈m/{}⌉ × ⌈n/{}⌉, {} threads, {} bytes of dynamic shared memory",
+            "launch  grid ⌈m/{}⌉ × ⌈n/{}⌉ × parts of k, {} threads, {} bytes of dynamic shared memory",
             tile.m,
             tile.n,
             g.threads(),

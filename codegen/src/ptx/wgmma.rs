@@ -15,7 +15,7 @@ mod producer;
 mod ring;
 mod supply;
 
-use super::params::{Params, Tensors};
+use super::params::Params;
 use super::pieces::{linear_header, shared_base};
 use super::raster;
 use geometry::Geometry;
@@ -34,7 +34,6 @@ const CONSUMER_REGISTERS: u32 = 232;
 struct Block {
     g: Geometry,
     params: Params,
-    workspace: ParamName,
     maps: Maps,
     /// The first byte of the stages; what Y passes through and the mbarriers lie behind them.
     smem: Reg<B32>,
@@ -54,9 +53,7 @@ struct Maps {
 pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     let g = Geometry::new(spec)?;
     let mut k = Kernel::new(spec.to_string());
-    let tensors = Tensors::declare(&mut k, g.sparse, true);
-    let workspace = k.param("workspace", ParamKind::U64);
-    let params = Params::after(&mut k, tensors);
+    let params = Params::declare(&mut k, g.sparse, true);
     let shares = ["split", "share"].map(|name| k.param(name, ParamKind::U32));
     let maps = Maps::declare(&mut k, &g);
     let symbol = k.dynamic_shared("smem", 1024);
@@ -68,7 +65,7 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
     let smem = shared_base(&mut k, symbol);
     let thread = k.reg("thread");
     let items = Items::new(&mut k, &g, params, shares);
-    let block = Block { g, params, workspace, maps, smem, thread, items };
+    let block = Block { g, params, maps, smem, thread, items };
     block.begin(&mut k);
     let producer = k.reg::<Pred>("producer");
     k.setp(Cmp::Ge, Int::U32, producer, block.thread, 128 * Wgmma::CONSUMERS);

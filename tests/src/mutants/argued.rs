@@ -56,6 +56,8 @@ const ONLY_TIME: &str = "\
 #[rustfmt::skip] // an argument, a line
 pub const ARGUED: &[Argued] = &[
     argued("sm80 x64_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
+    argued("sm80 x128_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
+    argued("sm89 x128_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
     // of stages of k, and of the residual of 16 bits and of f32
     argued("wgmma x128x64_s4", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 7, NOTHING_TO_RELEASE),
     argued("wgmma x64x128_s2", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 3, NOTHING_TO_RELEASE),

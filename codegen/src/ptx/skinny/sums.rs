@@ -59,7 +59,7 @@ fn warps(
     k.shr(Int::U32, g, lane, 2).add_u32(at, at, g).shl_b32(at, at, 2);
     k.add_u32(at, at, region);
     let tiles = shape.tile.n / 8;
-    for (i, &acc) in (0..).zip(&acc.all) {
+    for (i, acc) in (0..).zip(acc.all()) {
         let (fragment, tile, i) = (i / 4 / tiles, i / 4 % tiles, i % 4);
         let place = (8 * tile + i % 2) * stride(shape) + 16 * fragment + 8 * (i / 2);
         acc.store_shared(k, at.at(4 * place as i32));

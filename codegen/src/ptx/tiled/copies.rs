@@ -1,7 +1,8 @@
 //! Global to shared memory: this thread's 16-byte pieces of A, B and metadata, a tile of k at a time.
 //!
 //! The tiles end where k ends. If k is an odd multiple of half a tile, the first one begins half a tile
-//! before the matrix: what lies there is stored as zeros, once, and no later copy asks where k ends. Rows
+//! before the matrix: what lies there is stored as zeros, once, and no later copy asks where k ends. A part
+//! of a tile begins so many tiles of k further on. Rows
 //! past m or n repeat the last row, and their products are never stored: no copy asks for those ends.
 
 use super::geometry::{Geometry, ROW};
@@ -57,6 +58,8 @@ struct Setup {
     /// k, and the columns by which the first tile begins before the matrix: half a tile, or 0.
     k: Reg<B32>,
     odd: Reg<B32>,
+    /// Tiles of k before the part.
+    skip: Reg<B32>,
 }
 
 /// A matrix whose rows lie along k.
@@ -75,7 +78,14 @@ struct Matrix {
 
 impl Copies {
     /// Computes the thread's sources and destinations.
-    pub fn new(k: &mut Kernel, g: &Geometry, p: &Params, at: Place, smem: Reg<B32>) -> Self {
+    pub fn new(
+        k: &mut Kernel,
+        g: &Geometry,
+        p: &Params,
+        share: ParamName,
+        at: Place,
+        smem: Reg<B32>,
+    ) -> Self {
         k.section("what this thread copies: 16-byte pieces");
         let left = k.reg("tiles_left");
         let (m_last, n_last) = (k.reg("m_last"), k.reg("n_last"));
@@ -88,13 +98,18 @@ impl Copies {
             wide: k.reg("wide"),
             k: k.reg("k"),
             odd: k.reg("odd"),
+            skip: k.reg("tiles_before"),
         };
         k.mov_special(s.thread, Special::TidX);
         k.ld_param_u32(m_last, p.m).sub_u32(m_last, m_last, 1);
         k.ld_param_u32(n_last, p.n).sub_u32(n_last, n_last, 1);
         k.ld_param_u32(s.k, p.k);
         let half = g.k() / 2;
+        k.note("this part's tiles of k: those before it belong to others");
+        k.ld_param_u32(s.at, share).mov_special(s.skip, Special::CtaidZ);
+        k.mul_lo_u32(s.skip, s.skip, s.at);
         k.add_u32(left, s.k, g.k() - 1).shr(Int::U32, left, left, g.k().ilog2());
+        k.sub_u32(left, left, s.skip).min(Int::U32, left, left, s.at);
         k.note(format!("{half} if the first tile begins {half} columns before the matrix, else 0"));
         k.and_b32(s.odd, s.k, half);
 
@@ -229,7 +244,7 @@ impl Setup {
                 self.at
             }
         };
-        k.sub_u32(to, to, at);
+        k.sub_u32(to, to, at).mad_lo_u32(to, self.skip, row_bytes, to);
         k.setp(Cmp::Lt, Int::S32, before, to, 0);
         k.cvt_s64_s32(self.wide, to).add_u64(base, base, self.wide);
         let start = k.reg(&format!("{name}_row"));
@@ -291,6 +306,7 @@ impl Setup {
         k.mad_wide(Int::U32, base, self.piece, 4, base).shl_b32(slab_bytes, slab_bytes, 2);
         k.shr(Int::U32, slab, self.thread, in_slab.ilog2());
         k.shr(Int::U32, self.at, self.odd, half.ilog2()).sub_u32(slab, slab, self.at);
+        k.mad_lo_u32(slab, self.skip, 2, slab);
         k.mad_wide(Int::S32, meta.from, slab, slab_bytes, base);
         k.note("before the matrix any legal codes will do, for the values there are zero");
         k.max(Int::S32, slab, slab, 0).mad_wide(Int::S32, meta.first, slab, slab_bytes, base);

@@ -19,7 +19,7 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     let slot_bytes = tile_bytes * g.cluster();
     let [base, own, counter] = ["workspace_base", "own_part", "counter"].map(|r| k.reg::<B64>(r));
     let [slot, offset] = ["slot", "part_offset"].map(|r| k.reg::<B32>(r));
-    k.ld_param_u64(base, block.workspace).cvta_to_global(base, base);
+    k.ld_param_u64(base, block.params.workspace).cvta_to_global(base, base);
     k.note("slot group + tile, then the block's; 16 bytes of each thread in turn");
     k.mul_lo_u32(offset, c.thread, 16);
     if !g.by_turns() {

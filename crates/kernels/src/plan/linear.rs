@@ -1,9 +1,11 @@
 //! Plans of linear layers. Bindings: values, metadata (2:4 only), x, bias, residual, y, workspace
-//! (skinny and wgmma). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
-//! in WGSL the elements from a row of Y to the next, for the skinny form k-blocks of a block's share, for the wgmma
+//! (PTX). Parameters: m, n, k, flags (see [`Epilogue::flags`](crate::Epilogue::flags)), then
+//! in WGSL the elements from a row of Y to the next, for the tiled form of PTX tiles of k of a part, for the skinny
+//! form k-blocks of a block's share, for the wgmma
 //! form how many tiles are cut along k and the tiles of k of a share. The wgmma form takes tensor maps of values (unless they come to
 //! registers), x, y and residual.
 
+use super::split::Parts;
 use super::wgmma::{self, Shares};
 use super::{
     Access, Binding, MAX_DIM, Plan, bytes, multiple, range, same_type, skinny, tensor_map,
@@ -48,7 +50,13 @@ pub(super) fn plan(
     }
     let mut bindings = operands(spec, p);
     let grid = match spec.form {
-        // x along m, y along n; PTX walks them in strips of its own (codegen's raster)
+        // x along m, y along n, z along k; PTX walks them in strips of its own (codegen's raster)
+        Form::Tiled { tile, stages, .. } if spec.target == Target::Sm80 => {
+            let parts = Parts::new(spec, p, tile, stages, caps);
+            params.push(parts.share);
+            bindings.push(parts.workspace(p, tile));
+            [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), parts.count]
+        }
         Form::Tiled { tile, .. } => [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), 1],
         Form::Wgmma(w) => {
             let shares = Shares::new(&w, p.weights, p, caps);

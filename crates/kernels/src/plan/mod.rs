@@ -16,6 +16,7 @@ mod map_rule;
 mod parts;
 mod rows;
 mod skinny;
+mod split;
 mod tensor_map;
 mod wgmma;
 
