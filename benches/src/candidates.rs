@@ -122,7 +122,7 @@ pub fn wgpu(weights: Weights, dtype: DType, caps: &Caps) -> Vec<KernelSpec> {
 mod tests {
     use super::*;
     use crate::stage::tune;
-    use quickpick::kernels::WgpuCaps;
+    use quickpick::kernels::{CudaCaps, WgpuCaps};
     use quickpick_tests::emulated::Emulated;
     use rayon::prelude::*;
 
@@ -201,7 +201,9 @@ mod tests {
             .filter(|spec| !KERNELS.contains(spec))
             .filter_map(|spec| {
                 let early = quickpick_emulator::Schedule::Early;
-                let device = Emulated::least(&spec, early);
+                let least = CudaCaps::least(&spec, 3 * spec.cluster());
+                let device =
+                    Emulated::with(CudaCaps { sm: 90, shared_bytes: 227 << 10, ..least }, early);
                 let why = tune::checked(&device, Box::leak(Box::new(spec)), |_| Ok(())).err()?;
                 Some(format!("{spec:?}: {why}"))
             })

@@ -37,8 +37,13 @@ impl Emulated {
     /// What has no order happens in that of the schedule.
     pub fn least(spec: &KernelSpec, schedule: Schedule) -> Self {
         let sms = if spec.target == Target::Sm90a { 3 * spec.cluster() } else { 4 };
+        Self::with(CudaCaps::least(spec, sms), schedule)
+    }
+
+    /// A device with these limits.
+    pub fn with(caps: CudaCaps, schedule: Schedule) -> Self {
         Self {
-            caps: Caps::Cuda(CudaCaps::least(spec, sms)),
+            caps: Caps::Cuda(caps),
             options: Options { schedule, ..Options::default() },
             programs: Mutex::default(),
             report: Mutex::default(),

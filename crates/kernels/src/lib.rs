@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod bound;
 mod caps;
 pub mod clocks;
+mod cost;
 pub mod fragment;
 pub mod plan;
 mod problem;

@@ -1,10 +1,10 @@
 //! Selection that explains itself: what was measured decides, else the costs; each row says what it costs
 //! or why it cannot serve.
 
-use crate::clocks::{Clocks, MULTIPLY_ADDS};
-use crate::spec::{Form, OpKind, Teams, Tile, Wgmma};
+use crate::cost;
+use crate::spec::{Form, OpKind};
 use crate::tuned::{TABLES, Tables, Tuned, Untuned};
-use crate::{Caps, KERNELS, KernelSpec, Linear, Plan, Problem, Target, Unsupported, Weights};
+use crate::{Caps, KERNELS, KernelSpec, Plan, Problem, Target, Unsupported, Weights};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -88,44 +88,37 @@ pub(crate) fn select_by(
     }
 }
 
-/// Relative time of a plan: the workgroups that fall to one multiprocessor × the work of one.
+/// Relative time of a plan: on CUDA in clocks (`cost`); of shaders the workgroups that fall to one multiprocessor
+/// × the work of one.
 ///
 /// A workgroup's work is its multiply-adds, or the bytes of its weights where those weigh more
 /// (16 multiply-adds to a byte, about the balance of the machines in question).
 fn cost(plan: &Plan, caps: &Caps) -> f64 {
-    let OpKind::Linear(weights) = plan.spec.op else { return 1.0 };
-    let Problem::Linear(p) = plan.problem else { return 1.0 };
-    let density = if weights == Weights::Sparse24 { 0.5 } else { 1.0 };
-    let groups = plan.grid.iter().map(|&g| g as f64).product::<f64>();
-    let k = p.k as f64 * density;
-    let (tile_m, tile_n, splits, stretch) = match plan.spec.form {
-        Form::Wgmma(w) => return wgmma_cost(&w, plan, &p),
-        Form::Tiled { tile, warps, .. } => {
-            let (m, n) = (tile.m as f64, tile.n as f64);
-            // WGSL names a grid of threads, not of warps: its tiles differ little
-            let on_tensor_cores = plan.spec.target == Target::Sm80;
-            let warp_tile = (m / warps.0 as f64, n / warps.1 as f64);
+    let (OpKind::Linear(weights), Problem::Linear(p)) = (plan.spec.op, plan.problem) else {
+        return 1.0;
+    };
+    // wgpu does not tell how many multiprocessors there are
+    let multiprocessors = match caps {
+        Caps::Cuda(c) => return cost::clocks(plan, c),
+        Caps::Wgpu(w) if !w.software => 32.0,
+        Caps::Wgpu(_) | Caps::Cpu => 1.0,
+    };
+    let (tile_m, tile_n, stretch) = match plan.spec.form {
+        Form::Tiled { tile, .. } => {
             let stretch = match plan.spec.target {
-                _ if on_tensor_cores => stretch(weights, warp_tile),
                 Target::WgslSubgroups => shuffling(caps),
                 Target::WgslCoop8 | Target::WgslCoop16 => COOPERATIVE,
                 _ => 1.0,
             };
-            (m, n, 1.0, stretch)
+            (tile.m as f64, tile.n as f64, stretch)
         }
-        // TEMP
-        Form::Skinny { tile, .. } => (tile.m as f64, tile.n as f64, 1.0, 1.0),
-        Form::Gemv { rows, tokens, .. } => (rows as f64, tokens as f64, 1.0, 1.0),
-        Form::Rowwise { .. } | Form::Host => return 1.0,
+        Form::Gemv { rows, tokens, .. } => (rows as f64, tokens as f64, 1.0),
+        _ => return 1.0,
     };
-    let multiprocessors = match caps {
-        Caps::Cuda(c) => c.sms.max(1) as f64,
-        Caps::Wgpu(w) if w.software => 1.0,
-        Caps::Wgpu(_) => 32.0, // wgpu does not tell
-        Caps::Cpu => 1.0,
-    };
-    let multiply = tile_m * tile_n * k / splits;
-    let bytes = 16.0 * tile_m * k * p.dtype.bytes() as f64 / splits;
+    let k = p.k as f64 * if weights == Weights::Sparse24 { 0.5 } else { 1.0 };
+    let groups = plan.grid.iter().map(|&g| g as f64).product::<f64>();
+    let multiply = tile_m * tile_n * k;
+    let bytes = 16.0 * tile_m * k * p.dtype.bytes() as f64;
     libm::ceil(groups / multiprocessors) * multiply.max(bytes) * stretch
 }
 
@@ -145,40 +138,6 @@ fn shuffling(caps: &Caps) -> f64 {
         Caps::Wgpu(w) if w.software => 0.25,
         _ => 4.0,
     }
-}
-
-/// How much longer than its MMAs a warp tile m × n takes where shared memory holds it up.
-///
-/// For each 32 columns a warp reads m rows of A, 32 bytes kept or 64 dense, and n rows of B, 64
-/// bytes; its (m/16)(n/8) MMAs take 8 clocks each when sparse, 16 (as two of k = 16) when dense.
-/// Four warps multiply at once, and share 128 bytes of shared memory a clock.
-fn stretch(weights: Weights, (m, n): (f64, f64)) -> f64 {
-    let (row_of_a, clocks) = match weights {
-        Weights::Sparse24 => (32.0, 8.0),
-        Weights::Dense => (64.0, 16.0),
-    };
-    let reading = 4.0 * (row_of_a * m + 64.0 * n) / 128.0;
-    let multiplying = clocks * (m / 16.0) * (n / 8.0);
-    (reading / multiplying).max(1.0)
-}
-
-/// The same of a plan for Hopper's warpgroups: the tiles of k that fall to one group, and for each tile
-/// of Y its way out, unless another one is multiplied meanwhile.
-///
-/// In multiply-adds of `mma.sync`, which reaches about half of the peak (arXiv 2402.13499).
-fn wgmma_cost(w: &Wgmma, plan: &Plan, p: &Linear) -> f64 {
-    let Some(clocks) = Clocks::of(plan.spec) else { return f64::INFINITY };
-    let Tile { m, n, k } = w.tile;
-    let groups = plan.grid[0] / w.cluster;
-    let tiles = p.m.div_ceil(m * w.cluster) as u64 * p.n.div_ceil(n) as u64;
-    let [.., split, share] = plan.params[..] else { return f64::INFINITY };
-    let whole = (tiles - split as u64).div_ceil(groups as u64) as f64;
-    // about a clock for 32 values; sums that go through the workspace take eight times as long
-    let store = (m * n) as f64 / 32.0;
-    let out = if w.teams == Teams::PingPong { store } else { store * whole };
-    let parts = if split > 0 { share as f64 * clocks.bound() + 8.0 * store } else { 0.0 };
-    let clocks = whole * p.k.div_ceil(k) as f64 * clocks.bound() + parts + out;
-    0.5 * MULTIPLY_ADDS * clocks
 }
 
 struct Reasons<'a>(&'a [Considered]);
@@ -219,7 +178,7 @@ impl fmt::Display for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CudaCaps, DType, Epilogue, WgpuCaps};
+    use crate::{CudaCaps, DType, Epilogue, Linear, Tile, Values, WgpuCaps};
 
     const A100: CudaCaps = CudaCaps { name: None, sm: 80, shared_bytes: 163 << 10, sms: 108 };
     const H100: CudaCaps = CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 };
@@ -297,15 +256,29 @@ mod tests {
     fn large_problems_take_large_tiles() {
         for weights in [Weights::Sparse24, Weights::Dense] {
             assert_eq!(chosen(8192, 8192, 4096, weights), Tile { m: 128, n: 256, k: 64 });
-            assert_eq!(chosen(4096, 64, 4096, weights), Tile { m: 64, n: 64, k: 64 });
+            assert_eq!(chosen(4096, 64, 4096, weights), Tile { m: 128, n: 64, k: 64 });
             assert_eq!(chosen(4096, 1, 4096, weights), Tile { m: 16, n: 16, k: 64 });
         }
     }
 
     #[test]
-    fn only_small_warp_tiles_wait_for_shared_memory() {
-        assert_eq!(stretch(Weights::Sparse24, (64.0, 64.0)), 1.0);
-        assert_eq!(stretch(Weights::Sparse24, (32.0, 32.0)), 1.5);
-        assert_eq!(stretch(Weights::Dense, (32.0, 32.0)), 1.0);
+    fn many_tokens_and_features_read_x_once_for_more_features() {
+        for (m, tokens, rows) in [(28672, 1, 16), (28672, 16, 32), (4096, 1, 16), (4096, 16, 16)] {
+            let spec = selected(H100, (m, tokens, 4096), Weights::Sparse24).plan.spec;
+            assert!(
+                matches!(spec.form, Form::Skinny { tile, .. } if tile.m == rows),
+                "{m}: {spec}"
+            );
+        }
+    }
+
+    /// Slower than dense on the one H200 that ran them.
+    #[test]
+    fn w_in_registers_is_not_chosen_on_hopper() {
+        for n in [64, 256, 1024, 4096] {
+            let spec = selected(H100, (4096, n, 4096), Weights::Sparse24).plan.spec;
+            let registers = matches!(spec.form, Form::Wgmma(w) if w.values == Values::Registers);
+            assert!(!registers, "{n}: {spec}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 const PER_MMA: &[Budget] = &[
     Budget { m: 128, n: 256, cutlass: [Some(3.12), None], sparse: 2.0, dense: 1.6 },
     Budget { m: 128, n: 128, cutlass: [Some(3.31), Some(3.30)], sparse: 2.0, dense: 1.6 },
+    Budget { m: 128, n: 64, cutlass: [None, None], sparse: 2.6, dense: 2.0 },
     Budget { m: 64, n: 64, cutlass: [Some(7.50), None], sparse: 3.3, dense: 2.3 },
 ];
 

@@ -51,8 +51,8 @@ pub(super) fn plan(
     let mut bindings = operands(spec, p);
     let grid = match spec.form {
         // x along m, y along n, z along k; PTX walks them in strips of its own (codegen's raster)
-        Form::Tiled { tile, stages, .. } if spec.target == Target::Sm80 => {
-            let parts = Parts::new(spec, p, tile, stages, caps);
+        Form::Tiled { tile, .. } if spec.target == Target::Sm80 => {
+            let parts = Parts::new(spec, p, tile, caps);
             params.push(parts.share);
             bindings.push(parts.workspace(p, tile));
             [p.m.div_ceil(tile.m), p.n.div_ceil(tile.n), parts.count]

@@ -27,7 +27,9 @@ pub use csr::CSR_LANES;
 pub use linear::{COOP_LANES, COOP_STRIDE, GEMV_FEATURES};
 pub use map_rule::{MapError, MapRule};
 pub use parts::{ALIGNMENT, Part};
+pub(crate) use skinny::SKINNY_RESIDENT;
 pub use skinny::skinny_stages;
+pub(crate) use split::resident;
 pub use tensor_map::TensorMap;
 pub use wgmma::{STORE_BYTES, STORE_PIECE, whole_blocks};
 

@@ -8,7 +8,7 @@ use super::{Binding, bytes};
 use crate::{Caps, KernelSpec, Linear, Tile, Unsupported, Weights};
 
 /// Blocks that share a multiprocessor.
-const RESIDENT: u32 = 2;
+pub(crate) const SKINNY_RESIDENT: u32 = 2;
 
 /// What it costs to leave a tile's sums and take them again, in units of all blocks: about a microsecond, in
 /// which a device reads 5 MB of weights; a unit of each of its 264 blocks is 0.3 MB.
@@ -38,7 +38,7 @@ pub(super) struct Shares {
 impl Shares {
     pub fn new(p: &Linear, tile: Tile, warps: u32, caps: &Caps) -> Result<Self, Unsupported> {
         let most = match caps {
-            Caps::Cuda(c) => RESIDENT * c.sms.max(1),
+            Caps::Cuda(c) => SKINNY_RESIDENT * c.sms.max(1),
             _ => 1,
         };
         let (tiles, of_tile) = (p.m.div_ceil(tile.m), p.k.div_ceil(tile.k));
@@ -80,6 +80,7 @@ pub(super) fn warp_bytes(spec: &KernelSpec, weights: Weights, tile: Tile) -> u32
 mod tests {
     use super::*;
     use crate::{CudaCaps, DType, Epilogue};
+    use alloc::vec::Vec;
 
     fn shares(m: u32, k: u32) -> Shares {
         let caps = Caps::Cuda(CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms: 132 });
@@ -101,7 +102,7 @@ mod tests {
         // 1.45 rounds, 1.09 rounds, 2.6 rounds, and 16 tiles for all blocks
         for (m, k, blocks, share) in [
             (6144, 4096, 262, 94),
-            (4608, 3584, 260, 62),
+            (4608, 3584, 261, 62),
             (11008, 4096, 264, 167),
             (256, 16384, 256, 16),
         ] {
