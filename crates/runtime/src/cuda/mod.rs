@@ -9,12 +9,14 @@ mod driver;
 mod launch;
 mod memory;
 mod recent;
+mod step;
 mod tensor_map;
 
 pub use ::cudarc as api;
 pub use driver::{LEAST_DRIVER, probe};
-pub use launch::{CudaKernel, CudaStep};
+pub use launch::CudaKernel;
 pub use memory::CudaBuffer;
+pub use step::CudaStep;
 
 use crate::backend::{Backend, Slice};
 use crate::check::{check_operands, check_plan};
@@ -169,11 +171,15 @@ impl Backend for Cuda {
 
     fn step(&self, plan: &Plan, operands: &[Option<Slice<CudaBuffer>>]) -> Result<CudaStep> {
         check_operands(plan, operands, CudaBuffer::len, CudaBuffer::pointer)?;
-        self.kernel(plan)?.bind(plan, operands)
+        Ok(CudaStep::new(self.kernel(plan)?.bind(plan, operands)?))
     }
 
     fn run(&self, steps: &[CudaStep]) -> Result<()> {
         steps.iter().try_for_each(CudaStep::enqueue)
+    }
+
+    fn record(&self, steps: &[CudaStep]) -> Result<Option<CudaStep>> {
+        CudaStep::recorded(&self.stream, steps).map(Some)
     }
 }
 
