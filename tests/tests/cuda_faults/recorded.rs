@@ -1,7 +1,7 @@
 //! Graphs: what the child does with them, and what must reach the driver then.
 
 use crate::child::{is_hoppers, is_tiled, plan, stage, step};
-use crate::fake::{Fake, Run};
+use crate::fake::Fake;
 use crate::{Outcome, balanced, expect};
 use quickpick::cuda::api::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use quickpick::{Backend, Cuda, Result};

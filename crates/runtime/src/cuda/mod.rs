@@ -3,7 +3,28 @@
 //! An engine that has a stream already makes the backend from it ([`Cuda::from_stream`]), or
 //! compiles a kernel and launches it on any stream with device pointers ([`CudaKernel::launch_raw`]).
 //!
-//! No GPU has met this backend yet: its kernels are assembled and emulated, its calls type-checked.
+//! Steps that run again and again are [recorded](crate::Backend::record) into a graph. Or an engine captures
+//! a graph of its own, in any mode: a run enqueues launches on the backend's stream, and calls nothing that a
+//! capture forbids.
+//!
+//! ```no_run
+//! use quickpick::cuda::api::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+//! use quickpick::cuda::{CudaStep, api::driver::CudaGraph};
+//! use quickpick::{Backend, Cuda};
+//!
+//! /// `steps` must live as long as the graph, which keeps neither memory nor kernels.
+//! fn captured(cuda: &Cuda, steps: &[CudaStep]) -> Result<CudaGraph, Box<dyn std::error::Error>> {
+//!     let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+//!     cuda.stream().begin_capture(mode)?;
+//!     let run = cuda.run(steps);
+//!     // a capture ends whatever happened in it
+//!     let graph = cuda.stream().end_capture(CUgraphInstantiate_flags(0))?;
+//!     run?;
+//!     Ok(graph.ok_or("nothing was captured")?)
+//! }
+//! ```
+//!
+//! The backend has met one GPU, an H200; the README says with which kernels. No GPU has launched its graphs yet.
 
 mod driver;
 mod launch;
