@@ -15,9 +15,10 @@ everything else on stderr. The first answer, unasked, is {"hello": …, "peers":
   {"op":"quit"}                  → exit status 0, as at the end of stdin
 
 What fails otherwise is {"error": why}, with the request's id. When an error has cost the process its
-CUDA context, it answers that and exits with status 4: a new child must be started.
+CUDA context, it answers {"error": why, "lost": true} and exits with status 4: a new child must be started.
+So each peer has a child of its own, by --peers.
 
-To add a rival, write a subclass of `Peer` and put it in PEERS.
+To add a rival, write a subclass of `Peer`, put it in PEERS, and name it in benches/src/peer.rs.
 """
 
 import argparse
@@ -633,7 +634,7 @@ def main():
             try:
                 device.tidy()
             except RuntimeError as why:
-                say(answer | {"error": f"the CUDA context is lost: {words(why)}"})
+                say(answer | {"error": f"the CUDA context is lost: {words(why)}", "lost": True})
                 return 4
         say(answer)
     return 0

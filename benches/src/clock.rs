@@ -3,7 +3,7 @@
 
 use crate::contender::quartiles;
 use crate::error::{Error, Result};
-use quickpick::cuda::api::driver::{CudaEvent, CudaGraph, DriverError, sys};
+use quickpick::cuda::api::driver::{CudaEvent, DriverError, sys};
 use quickpick::cuda::{CudaBuffer, CudaStep};
 use quickpick::{Backend, Cpu, Cuda, Wgpu};
 use rayon::prelude::*;
@@ -187,12 +187,10 @@ by_wall! {
 
 /// A graph of launches between two events.
 pub struct Replay {
-    graph: CudaGraph,
+    graph: CudaStep,
     begin: CudaEvent,
     end: CudaEvent,
     launches: u32,
-    /// What the graph runs on.
-    _steps: Vec<CudaStep>,
 }
 
 impl Timed for Cuda {
@@ -208,11 +206,10 @@ impl Timed for Cuda {
             )));
         }
         let launches = steps.len() as u32;
-        let once = Replay::capture(self, steps, 1)?;
+        let once = Replay::of(self, &steps, 1)?;
         self.sample(&once)?; // warm
         let one = Duration::from_secs_f64(self.sample(&once)? * f64::from(launches) / 1e6);
-        let rotations = rotations(once._steps.len(), one, least);
-        let clock = Replay::capture(self, once._steps, rotations)?;
+        let clock = Replay::of(self, &steps, rotations(steps.len(), one, least))?;
         self.sample(&clock)?;
         Ok(clock)
     }
@@ -222,15 +219,14 @@ impl Timed for Cuda {
     }
 
     fn sample(&self, clock: &Replay) -> Result<f64> {
-        let replay = || -> std::result::Result<f32, DriverError> {
-            // keeps the device busy until the rest is queued, so that no latency of a launch counts
-            clock.graph.launch()?;
-            clock.begin.record(self.stream())?;
-            clock.graph.launch()?;
-            clock.end.record(self.stream())?;
-            clock.begin.elapsed_ms(&clock.end) // waits for both
-        };
-        let milliseconds = replay().map_err(|why| failed("replaying a graph", why))?;
+        let timed = |why| failed("timing a graph", why);
+        let graph = std::slice::from_ref(&clock.graph);
+        // keeps the device busy until the rest is queued, so that no latency of a launch counts
+        self.run(graph)?;
+        clock.begin.record(self.stream()).map_err(timed)?;
+        self.run(graph)?;
+        clock.end.record(self.stream()).map_err(timed)?;
+        let milliseconds = clock.begin.elapsed_ms(&clock.end).map_err(timed)?; // waits for both
         Ok(f64::from(milliseconds) * 1e3 / f64::from(clock.launches))
     }
 
@@ -266,19 +262,12 @@ impl Timed for Cuda {
 }
 
 impl Replay {
-    fn capture(cuda: &Cuda, steps: Vec<CudaStep>, rotations: u32) -> Result<Self> {
-        let stream = cuda.stream();
-        let (begin, end) = (event(cuda)?, event(cuda)?);
-        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        stream.begin_capture(mode).map_err(|why| failed("capturing a graph", why))?;
-        let run = (0..rotations).try_for_each(|_| cuda.run(&steps));
-        // the capture ends whatever happened in it
-        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
-        run?;
-        let graph = graph.map_err(|why| failed("ending a capture", why))?;
-        let graph = graph.ok_or_else(|| quickpick::Error::Bug("an empty graph".into()))?;
+    fn of(cuda: &Cuda, steps: &[CudaStep], rotations: u32) -> Result<Self> {
         let launches = rotations * steps.len() as u32;
-        Ok(Self { graph, begin, end, launches, _steps: steps })
+        let all: Vec<_> = steps.iter().cycle().take(launches as usize).cloned().collect();
+        let graph = cuda.record(&all)?;
+        let graph = graph.ok_or_else(|| quickpick::Error::Bug("CUDA records no graph".into()))?;
+        Ok(Self { graph, begin: event(cuda)?, end: event(cuda)?, launches })
     }
 }
 

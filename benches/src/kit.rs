@@ -55,6 +55,10 @@ enum Stage {
         /// Only kernels whose name contains this
         #[arg(long)]
         only: Option<String>,
+        /// Kernels that are tried at once, each in a process. Default: half the host's threads, 8 at most;
+        /// 1 on the cpu
+        #[arg(long)]
+        jobs: Option<usize>,
         /// One kernel in this process, the verdict on a line: what the stage runs for each
         #[arg(long, hide = true)]
         kernel: Option<String>,
@@ -229,9 +233,10 @@ fn run(kit: &Kit) -> Result<()> {
         Stage::Correct { backend, kernel: Some(kernel), .. } => {
             on!(*backend, b => correct::one(&**b, kernel))
         }
-        Stage::Correct { backend, only, .. } => {
-            on!(*backend, b => correct::run(&**b, only.as_deref(), &record(kit)?))
-        }
+        Stage::Correct { backend, only, jobs, .. } => on!(*backend, b => {
+            let jobs = jobs.unwrap_or_else(|| correct::usual_jobs(b.caps()));
+            correct::run(&**b, only.as_deref(), jobs, &record(kit)?)
+        }),
         Stage::Record { backend: Kind::Cuda, form: Some(form) } => {
             vectors::one(&Record::open(&folder(kit))?, &kit.revision, form)
         }

@@ -1,5 +1,8 @@
-//! Rivals in another process: `peers.py` runs PyTorch's cuBLAS and cuSPARSELt (on a CPU: oneDNN) and
-//! answers JSON, a line each way. Rounds alternate with ours; between them the peer's process waits.
+//! Rivals in other processes: `peers.py` runs PyTorch's cuBLAS and cuSPARSELt (on a CPU: oneDNN) and
+//! answers JSON, a line each way. Rounds alternate with ours; between them the peers' processes wait.
+//!
+//! Each library has a process of its own, for an error on a GPU costs a process its context, and with it
+//! whatever else runs there.
 
 use crate::contender::{About, Contender, Method};
 use crate::error::{Error, Result};
@@ -16,18 +19,11 @@ use std::rc::Rc;
 /// The script, carried in the program, so that a kit needs no path.
 const SCRIPT: &str = include_str!("../kit/peers.py");
 
-/// A running `peers.py`.
-struct Peers {
-    device: &'static str,
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    next: u64,
-    /// Versions, by name.
-    hello: BTreeMap<String, Value>,
-    /// What it can run.
-    list: Vec<Peer>,
-}
+/// The script's peers, by the device that they run on; the first one of each also measures its ceilings.
+const LIBRARIES: [(&str, &[&str]); 2] = [("cuda", &["cublas", "cusparselt"]), ("cpu", &["onednn"])];
+
+/// A library that has cost so many processes their lives is not tried again: a start takes seconds.
+const MOST_DEATHS: u32 = 4;
 
 /// A library that multiplies matrices.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -40,88 +36,190 @@ pub struct Peer {
     pub dtypes: Vec<String>,
 }
 
-/// A running `peers.py`, shared by its contenders.
+/// The running `peers.py` of a device, shared by their contenders.
 #[derive(Clone)]
-pub struct Shared(Rc<RefCell<Peers>>);
+pub struct Shared(Vec<Rc<RefCell<Process>>>);
+
+/// A running `peers.py` for one library.
+struct Process {
+    start: Start,
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    /// The last job's.
+    id: u64,
+    /// Versions, by name.
+    hello: BTreeMap<String, Value>,
+    /// The library; its types are those that it served when it started.
+    peer: Peer,
+    /// It has ended, or is of no more use.
+    lost: bool,
+    deaths: u32,
+}
+
+/// How a process is started.
+#[derive(Clone, Copy)]
+struct Start {
+    script: &'static str,
+    device: &'static str,
+    library: &'static str,
+}
+
+/// A child that has not said hello yet.
+type Started = (Child, ChildStdin, BufReader<ChildStdout>);
 
 impl Shared {
-    /// Starts the script for `cuda` or `cpu`, with as many threads as we use. [`Error::Absent`] where
-    /// the machine has no Python, no PyTorch, or no such device: in the script's words.
+    /// Starts the script for `cuda` or `cpu`, with as many threads as we use; a library that the machine
+    /// lacks is told of and left out. [`Error::Absent`] where it has none of them, for want of Python,
+    /// PyTorch or such a device: in the script's words.
     pub fn start(device: &'static str) -> Result<Self> {
-        Ok(Self(Rc::new(RefCell::new(Peers::start(device)?))))
+        let of_device = LIBRARIES.iter().filter(|(of, _)| *of == device);
+        let libraries = of_device.flat_map(|(_, libraries)| *libraries);
+        let starts = libraries.map(|&library| Start { script: SCRIPT, device, library });
+        Self::from_starts(starts)
+    }
+
+    fn from_starts(starts: impl Iterator<Item = Start>) -> Result<Self> {
+        // all at once: each imports PyTorch
+        let started: Vec<_> = starts.map(|start| (start, start.spawn())).collect();
+        let (mut running, mut missing) = (vec![], vec![]);
+        for (start, started) in started {
+            match started.and_then(|started| Process::greet(start, started)) {
+                Ok(process) => running.push(Rc::new(RefCell::new(process))),
+                Err(why) => missing.push(format!("no {}: {}", start.library, why.cell())),
+            }
+        }
+        if running.is_empty() {
+            return Err(Error::Absent(format!("no peers: {}", missing.join("; "))));
+        }
+        missing.iter().for_each(|why| println!("{why}"));
+        Ok(Self(running))
     }
 }
 
-impl Peers {
-    fn start(device: &'static str) -> Result<Self> {
+impl Start {
+    fn spawn(&self) -> Result<Started> {
         let threads = rayon::current_num_threads().to_string();
-        let absent = |why: String| Error::Absent(format!("no peers: {why}"));
         let mut child = Command::new("python3")
-            .args(["-u", "-c", SCRIPT, "--device", device, "--threads", &threads])
+            .args(["-u", "-c", self.script, "--device", self.device, "--threads", &threads])
+            .args(["--peers", self.library])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
-            .map_err(|why| absent(format!("python3 does not start: {why}")))?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(absent("python3 has no pipes".into()));
-        };
-        let stdout = BufReader::new(stdout);
-        let (hello, list) = (BTreeMap::new(), vec![]);
-        let mut peers = Self { device, child, stdin, stdout, next: 0, hello, list };
-        let first = peers.line().map_err(|why| absent(why.cell()))?;
-        if let Some(why) = first["unavailable"].as_str() {
-            return Err(absent(why.into()));
-        }
-        let parse = |value: &Value| serde_json::from_value(value.clone()).ok();
-        match (parse(&first["hello"]), serde_json::from_value(first["peers"].clone())) {
-            (Some(hello), Ok(list)) => {
-                peers.hello = hello;
-                peers.list = list;
-                Ok(peers)
-            }
-            _ => Err(absent(format!("its first line is {first}"))),
-        }
-    }
-
-    /// A library may have cost the script its CUDA context, upon which it ends: then a new one takes
-    /// over. What the old one had prepared is gone.
-    fn revive(&mut self) -> Result<()> {
-        let ended = self.child.try_wait().map_err(|why| failed("its process", why))?;
-        if ended.is_some() {
-            let next = self.next;
-            *self = Self::start(self.device)?;
-            self.next = next;
-        }
-        Ok(())
-    }
-
-    fn line(&mut self) -> Result<Value> {
-        let mut line = String::new();
-        let read = self.stdout.read_line(&mut line).map_err(|why| failed("its output", why))?;
-        if read == 0 {
-            return Err(failed("its process", "it ended"));
-        }
-        serde_json::from_str(&line).map_err(|why| failed("its answer", format!("{why}: {line}")))
-    }
-
-    fn ask(&mut self, question: &Value) -> Result<Value> {
-        writeln!(self.stdin, "{question}").map_err(|why| failed("its input", why))?;
-        self.stdin.flush().map_err(|why| failed("its input", why))?;
-        let answer = self.line()?;
-        match ["error", "wrong", "unsupported"]
-            .iter()
-            .find_map(|key| Some((key, answer[*key].as_str()?)))
-        {
-            Some((&"wrong", why)) => Err(Error::Wrong(why.into())),
-            Some((&"unsupported", why)) => Err(Error::Absent(why.into())),
-            Some((_, why)) => Err(failed("peers.py", why)),
-            None => Ok(answer),
+            .map_err(|why| Error::Absent(format!("python3 does not start: {why}")))?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => Ok((child, stdin, BufReader::new(stdout))),
+            _ => Err(Error::Absent("python3 has no pipes".into())),
         }
     }
 }
 
-impl Drop for Peers {
+impl Process {
+    fn greet(start: Start, (child, stdin, stdout): Started) -> Result<Self> {
+        let (hello, peer) = (BTreeMap::new(), Peer::none());
+        let mut this =
+            Self { start, child, stdin, stdout, id: 0, hello, peer, lost: false, deaths: 0 };
+        let first = this.line()?;
+        if let Some(why) = first["unavailable"].as_str() {
+            return Err(Error::Absent(why.into()));
+        }
+        let hello = serde_json::from_value(first["hello"].clone()).ok();
+        let peers: Option<Vec<Peer>> = serde_json::from_value(first["peers"].clone()).ok();
+        match (hello, peers.as_deref()) {
+            (Some(hello), Some([peer])) => {
+                (this.hello, this.peer) = (hello, peer.clone());
+                Ok(this)
+            }
+            // it serves no type, and says why
+            (Some(_), Some([])) => Err(Error::Absent(first["absent"].to_string())),
+            _ => Err(Error::Absent(format!("its first line is {first}"))),
+        }
+    }
+
+    /// Has a new process take over from one that is lost. What the old one had prepared is gone.
+    fn revive(&mut self) -> Result<()> {
+        if !self.lost {
+            return Ok(());
+        }
+        let (name, deaths) = (self.start.library, self.deaths);
+        if deaths >= MOST_DEATHS {
+            return Err(failed(name, format!("its process died {deaths} times, and is left so")));
+        }
+        // it may still be at ending itself
+        let _ = self.child.kill();
+        self.deaths += 1;
+        let mut new = Self::greet(self.start, self.start.spawn()?)?;
+        (new.id, new.deaths) = (self.id, deaths);
+        *self = new;
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<Value> {
+        let name = self.start.library;
+        let mut line = String::new();
+        match self.stdout.read_line(&mut line) {
+            Err(why) => Err(failed(name, why)),
+            Ok(0) => Err(failed(name, "its process ended")),
+            Ok(_) => {
+                serde_json::from_str(&line).map_err(|why| failed(name, format!("{why}: {line}")))
+            }
+        }
+    }
+
+    fn ask(&mut self, question: &Value) -> Result<Value> {
+        let name = self.start.library;
+        if self.lost {
+            return Err(failed(name, "its process was lost"));
+        }
+        let sent = writeln!(self.stdin, "{question}").and_then(|()| self.stdin.flush());
+        let answer = sent.map_err(|why| failed(name, why)).and_then(|()| self.line());
+        let answer = match answer {
+            Ok(answer) if answer["lost"] != Value::Bool(true) => answer,
+            other => {
+                self.lost = true;
+                self.deaths += 1;
+                other?
+            }
+        };
+        let keys = ["error", "wrong", "unsupported"];
+        match keys.iter().find_map(|key| Some((*key, answer[*key].as_str()?))) {
+            Some(("wrong", why)) => Err(Error::Wrong(why.into())),
+            Some(("unsupported", why)) => Err(Error::Absent(why.into())),
+            Some((_, why)) => Err(failed(name, why)),
+            None => Ok(answer),
+        }
+    }
+
+    /// A job on a shape: prepared, its algorithm searched for, checked, warm. The answers to both requests.
+    fn prepare(
+        &mut self,
+        dtype: &str,
+        shape: Shape,
+        method: Method,
+        search: bool,
+    ) -> Result<(Value, Value)> {
+        self.revive()?;
+        self.id += 1;
+        let ready = self.ask(&json!({
+            "op": "prepare", "id": self.id, "peer": self.start.library, "dtype": dtype,
+            "m": shape.layer.m, "n": shape.n, "k": shape.layer.k,
+            "rotate_bytes": method.rotate_bytes, "search": search, "seed": 1,
+        }))?;
+        let milliseconds = method.sample.as_secs_f64() * 1e3;
+        let calibrated =
+            self.ask(&json!({ "op": "calibrate", "id": self.id, "ms": milliseconds }))?;
+        Ok((ready, calibrated))
+    }
+}
+
+impl Peer {
+    fn none() -> Self {
+        Self { name: String::new(), weights: String::new(), dtypes: vec![] }
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         // it ends by itself when its input does; a hung one is killed. There is nobody to tell
         let _ = writeln!(self.stdin, "{}", json!({ "op": "quit" }));
@@ -140,25 +238,28 @@ pub struct Ceilings {
 }
 
 impl Shared {
-    /// What it can run.
+    /// The libraries that run.
     pub fn list(&self) -> Vec<Peer> {
-        self.0.borrow().list.clone()
+        self.0.iter().map(|process| process.borrow().peer.clone()).collect()
     }
 
     /// Versions and device, for a record.
-    pub fn hello(&self) -> Vec<(String, String)> {
+    pub fn hello(&self) -> BTreeMap<String, String> {
         let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
-        self.0.borrow().hello.iter().map(|(k, v)| (k.clone(), text(v))).collect()
+        let all = self.0.iter().flat_map(|process| process.borrow().hello.clone());
+        all.map(|(name, value)| (name, text(&value))).collect()
     }
 
-    /// Copy bandwidth and dense matrix rate, measured.
+    /// Copy bandwidth and dense matrix rate, measured by the device's first library.
     pub fn ceilings(&self) -> Result<Ceilings> {
-        let answer = self.0.borrow_mut().ask(&json!({ "op": "ceilings" }))?;
+        let mut first = self.0[0].borrow_mut();
+        first.revive()?;
+        let answer = first.ask(&json!({ "op": "ceilings" }))?;
         serde_json::from_value(answer).map_err(|why| failed("its ceilings", why))
     }
 
     /// A peer on a shape, its algorithm searched for, checked and warm. [`Error::Absent`] where the
-    /// library does not serve it.
+    /// library does not serve it. A library whose search has cost it a process is taken as it comes.
     pub fn contender(
         &self,
         peer: &Peer,
@@ -166,26 +267,19 @@ impl Shared {
         shape: Shape,
         method: Method,
     ) -> Result<PeerContender> {
-        let mut peers = self.0.borrow_mut();
-        peers.revive()?;
-        peers.next += 1;
-        let id = peers.next;
-        // made first: whatever fails from here on, its drop releases what the script holds
-        let rival = peer.name.clone();
-        let about = About { rival, ..About::default() };
-        let mut contender = PeerContender { peers: self.clone(), id, about };
-        let ready = peers.ask(&json!({
-            "op": "prepare", "id": id, "peer": peer.name, "dtype": dtype,
-            "m": shape.layer.m, "n": shape.n, "k": shape.layer.k,
-            "rotate_bytes": method.rotate_bytes, "search": true, "seed": 1,
-        }));
-        let milliseconds = method.sample.as_secs_f64() * 1e3;
-        let ready = ready.and_then(|ready| {
-            let launches =
-                peers.ask(&json!({ "op": "calibrate", "id": id, "ms": milliseconds }))?;
-            Ok((ready, launches))
-        });
-        drop(peers); // a failed contender's drop asks, too
+        let process = self.0.iter().find(|process| process.borrow().peer.name == peer.name);
+        let process = process.ok_or_else(|| Error::Absent(format!("no {}", peer.name)))?;
+        let mut running = process.borrow_mut();
+        let search = running.deaths == 0;
+        let ready = match running.prepare(dtype, shape, method, search) {
+            Err(_) if search && running.lost => running.prepare(dtype, shape, method, false),
+            other => other,
+        };
+        let (id, searched) = (running.id, running.deaths == 0);
+        drop(running);
+        // whatever fails from here on, its drop releases what the script holds
+        let about = About { rival: peer.name.clone(), ..About::default() };
+        let mut contender = PeerContender { process: process.clone(), id, about };
         let (ready, calibrated) = ready?;
         let ok = &ready["ok"];
         let about = &mut contender.about;
@@ -200,6 +294,9 @@ impl Shared {
         if calibrated["graph"] == Value::Bool(false) {
             notes.push("launched without a graph".into());
         }
+        if !searched {
+            notes.push("its own choice: a process was lost before, so nothing is searched".into());
+        }
         about.note = notes.join("; ");
         Ok(contender)
     }
@@ -207,7 +304,7 @@ impl Shared {
 
 /// A peer on a shape.
 pub struct PeerContender {
-    peers: Shared,
+    process: Rc<RefCell<Process>>,
     id: u64,
     about: About,
 }
@@ -218,7 +315,7 @@ impl Contender for PeerContender {
     }
 
     fn sample(&mut self) -> Result<f64> {
-        let answer = self.peers.0.borrow_mut().ask(&json!({ "op": "round", "id": self.id }))?;
+        let answer = self.process.borrow_mut().ask(&json!({ "op": "round", "id": self.id }))?;
         answer["us"].as_f64().ok_or_else(|| failed("its round", answer))
     }
 }
@@ -226,7 +323,7 @@ impl Contender for PeerContender {
 impl Drop for PeerContender {
     fn drop(&mut self) {
         // an id that was never prepared is no error of ours
-        let _ = self.peers.0.borrow_mut().ask(&json!({ "op": "release", "id": self.id }));
+        let _ = self.process.borrow_mut().ask(&json!({ "op": "release", "id": self.id }));
     }
 }
 
@@ -249,7 +346,72 @@ fn failed(peer: &str, why: impl ToString) -> Error {
 mod tests {
     use super::*;
     use crate::shapes::LAYERS;
+    use std::collections::BTreeSet;
     use std::time::Duration;
+
+    /// Every peer of the script has a process here.
+    #[test]
+    fn the_libraries_are_the_scripts() {
+        let names =
+            SCRIPT.lines().filter_map(|l| l.strip_prefix("    name = \"")?.strip_suffix('"'));
+        // its devices have names, too
+        let here = LIBRARIES
+            .iter()
+            .flat_map(|(device, libraries)| [*device].into_iter().chain(libraries.iter().copied()));
+        assert_eq!(BTreeSet::from_iter(names), BTreeSet::from_iter(here));
+    }
+
+    /// Speaks as `peers.py` does. One library loses its device on 64 tokens, and in each search; the other
+    /// never.
+    const STUB: &str = r#"
+import json, sys
+name = sys.argv[sys.argv.index("--peers") + 1]
+def say(**answer): print(json.dumps(answer), flush=True)
+say(hello={"torch": "none", name: "1"}, peers=[{"name": name, "weights": "dense", "dtypes": ["f16"]}], absent=[])
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["op"] == "prepare":
+        if name == "cusparselt" and (asked["n"] == 64 or asked["search"]):
+            say(error="the CUDA context is lost", lost=True)
+            sys.exit(4)
+        say(ok={"kernel": "searched" if asked["search"] else "own", "copies": 1, "error": 0.5, "out": "f16"})
+    elif asked["op"] == "calibrate":
+        say(launches=7, graph=True)
+    else:
+        say(us=1.0)
+"#;
+
+    #[test]
+    fn a_dead_library_fails_only_its_own_rows_and_is_started_again() {
+        let start = |library| Start { script: STUB, device: "cuda", library };
+        let peers = match Shared::from_starts(["cublas", "cusparselt"].map(start).into_iter()) {
+            Err(Error::Absent(why)) if why.contains("python3 does not start") => {
+                return eprintln!("skipped: {why}");
+            }
+            other => other.unwrap(),
+        };
+        assert_eq!(peers.hello().keys().collect::<Vec<_>>(), ["cublas", "cusparselt", "torch"]);
+        let method = Method { rounds: 1, sample: Duration::from_micros(50), rotate_bytes: 0 };
+        let layer = LAYERS[0];
+        let [mut dense, mut sparse] = [vec![], vec![]];
+        for n in [1, 64, 16, 64, 64, 16] {
+            for (peer, told) in peers.list().iter().zip([&mut dense, &mut sparse]) {
+                let made = peers.contender(peer, "f16", Shape { layer, n }, method);
+                told.push(match made {
+                    Ok(mut made) => {
+                        assert_eq!(made.sample().unwrap() * 7.0, 1.0 * 7.0);
+                        made.about().kernel.clone()
+                    }
+                    Err(why) => why.cell(),
+                });
+            }
+        }
+        assert_eq!(dense, ["searched"; 6]);
+        let lost = "peer cusparselt: the CUDA context is lost";
+        let left = "peer cusparselt: its process died 4 times, and is left so";
+        // the search dies, and then what 64 tokens are; the fourth death is the last
+        assert_eq!(sparse, ["own", lost, "own", lost, lost, left]);
+    }
 
     /// Where PyTorch is not installed, the script says so; where it is, it multiplies.
     #[test]

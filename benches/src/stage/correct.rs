@@ -10,6 +10,7 @@ use quickpick::kernels::{Caps, KERNELS, KernelSpec, Target, Unsupported};
 use quickpick_tests::{check, shapes};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// A kernel that takes longer hangs. On a GPU all cases are the oracle's two seconds; the stage must
@@ -57,41 +58,68 @@ pub fn kernels(caps: &Caps) -> impl Iterator<Item = &'static KernelSpec> + use<>
     KERNELS.iter().filter(|spec| targets.contains(&spec.target))
 }
 
-/// Runs each kernel whose name contains `only` in a process of its own; rows go to `correct.csv`.
+/// How many kernels' processes run at once, if nobody says: the oracle is a thread of each, and a second one
+/// feeds the device; where the host is the device, a kernel's own threads want it whole.
+pub fn usual_jobs(caps: &Caps) -> usize {
+    match caps {
+        Caps::Cpu => 1,
+        Caps::Wgpu(_) | Caps::Cuda(_) => (child::threads() / 2).clamp(1, 8),
+    }
+}
+
+/// Runs each kernel whose name contains `only` in a process of its own, `jobs` of them at once; rows go to
+/// `correct.csv`, in the table's order, each when it is known.
 ///
 /// Errors: [`Error::Failed`] if a kernel failed.
-pub fn run<B: Backend>(backend: &B, only: Option<&str>, record: &Record) -> Result<()> {
+pub fn run<B: Backend>(
+    backend: &B,
+    only: Option<&str>,
+    jobs: usize,
+    record: &Record,
+) -> Result<()> {
+    let names = kernels(backend.caps()).map(KernelSpec::to_string);
+    let names: Vec<_> = names.filter(|name| only.is_none_or(|only| name.contains(only))).collect();
+    if names.is_empty() {
+        return Err(Error::Failed(format!("no kernel's name contains {:?}", only.unwrap_or(""))));
+    }
     let mut rows: Vec<Verdict> = record.rows(FILE)?;
-    let mut bad = 0;
-    let mut count = 0;
-    for spec in kernels(backend.caps()) {
-        let kernel = spec.to_string();
-        if only.is_some_and(|only| !kernel.contains(only)) {
-            continue;
-        }
-        let start = Instant::now();
-        let verdict = child(backend.name(), &kernel).unwrap_or_else(|why| Verdict {
-            backend: backend.name().into(),
+    rows.retain(|row| row.backend != backend.name() || !names.contains(&row.kernel));
+    let mut verdicts = vec![None; names.len()];
+    let (name, mut shown) = (backend.name(), 0);
+    let threads = (child::threads() / jobs.max(1)).max(1);
+    let work = |at: usize| {
+        let (kernel, start) = (&names[at], Instant::now());
+        child(name, kernel, threads).unwrap_or_else(|why| Verdict {
+            backend: name.into(),
             kernel: kernel.clone(),
             failed: 1,
             seconds: start.elapsed().as_secs_f64(),
             status: why.cell(),
             ..Verdict::default()
-        });
-        let Verdict { cases, failed, worst, seconds, status, .. } = &verdict;
-        println!(
-            "{kernel:48} {cases:4} cases, {failed} failed, {worst:.2} of the bound, {seconds:4.1} s: {status}"
-        );
-        count += 1;
-        bad += u32::from(*failed > 0);
-        rows.retain(|row| (&row.backend, &row.kernel) != (&verdict.backend, &verdict.kernel));
-        rows.push(verdict);
-        record.write(FILE, &rows)?;
+        })
+    };
+    child::at_once(names.len(), jobs, work, |at, verdict| {
+        verdicts[at] = Some(verdict);
+        while let Some(Some(verdict)) = verdicts.get(shown) {
+            println!("{verdict}");
+            shown += 1;
+        }
+        let all: Vec<_> = rows.iter().chain(verdicts.iter().flatten()).collect();
+        record.write(FILE, &all)
+    })?;
+    match verdicts.iter().flatten().filter(|verdict| verdict.failed > 0).count() {
+        0 => Ok(()),
+        bad => Err(Error::Failed(format!("{bad} of {} kernels failed", names.len()))),
     }
-    match (count, bad) {
-        (0, _) => Err(Error::Failed(format!("no kernel's name contains {:?}", only.unwrap_or("")))),
-        (_, 0) => Ok(()),
-        _ => Err(Error::Failed(format!("{bad} of {count} kernels failed"))),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, cases, failed, worst, seconds, status, .. } = self;
+        write!(
+            f,
+            "{kernel:48} {cases:4} cases, {failed} failed, {worst:.2} of the bound, {seconds:4.1} s: {status}"
+        )
     }
 }
 
@@ -148,9 +176,9 @@ pub fn one<B: Timed>(backend: &B, kernel: &str) -> Result<()> {
     Ok(())
 }
 
-fn child(backend: &str, kernel: &str) -> Result<Verdict> {
-    let out =
-        child::run(&["correct", "--backend", backend, "--kernel", kernel], patience(backend))?;
+fn child(backend: &str, kernel: &str, threads: usize) -> Result<Verdict> {
+    let args = ["correct", "--backend", backend, "--kernel", kernel];
+    let out = child::run(&args, threads, patience(backend))?;
     let verdict = out.lines().find_map(|line| serde_json::from_str(line.strip_prefix(MARK)?).ok());
     verdict.ok_or_else(|| Error::Failed("its process ended without a verdict".into()))
 }

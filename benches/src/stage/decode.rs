@@ -282,6 +282,12 @@ fn shares<B: Backend>(
             None => kinds.push((Some(kind), vec![step], vec![])),
         }
     }
+    // handed over as the decoder's are
+    for (_, group, _) in &mut kinds {
+        if let Some(recorded) = backend.record(group)? {
+            *group = vec![recorded];
+        }
+    }
     let something = backend.buffer(4)?;
     for round in 0..=rounds {
         for (_, group, samples) in &mut kinds {

@@ -39,8 +39,8 @@ pub fn run(record: &Record, revision: &str) -> Result<()> {
             "--revision",
             revision,
         ];
-        let text =
-            child::run(&args, PATIENCE).unwrap_or_else(|why| format!("failed: {}", why.cell()));
+        let text = child::run(&args, child::threads(), PATIENCE)
+            .unwrap_or_else(|why| format!("failed: {}", why.cell()));
         for status in text.lines().filter(|line| !line.is_empty()) {
             println!("{form:32} {status}");
             rows.push(Recorded { form: form.into(), status: status.into() });

@@ -43,6 +43,25 @@ pub trait Backend {
     /// Enqueues the steps in order. Allocates nothing, waits for nothing.
     fn run(&self, steps: &[Self::Step]) -> Result<()>;
 
+    /// One step that does what these do, in order, and costs the host one call each time it is run: on CUDA
+    /// a graph. It keeps what they hold. `None` where the backend has nothing better than the list.
+    ///
+    /// ```
+    /// # use quickpick::{Backend, Result};
+    /// /// Runs the same steps again and again, as cheaply as the backend can.
+    /// fn repeat<B: Backend>(backend: &B, steps: &[B::Step], times: u32) -> Result<()> {
+    ///     let recorded = backend.record(steps)?;
+    ///     let steps = recorded.as_ref().map_or(steps, std::slice::from_ref);
+    ///     (0..times).try_for_each(|_| backend.run(steps))
+    /// }
+    /// ```
+    ///
+    /// Errors: a step of another backend; on CUDA also while the backend's stream is being captured.
+    fn record(&self, steps: &[Self::Step]) -> Result<Option<Self::Step>> {
+        let _ = steps;
+        Ok(None)
+    }
+
     /// [`run`](Self::run), then [`read`](Self::read): of what the steps wrote, say. A backend for which a
     /// hand-over is dear makes one of both.
     fn run_then_read(

@@ -1,4 +1,4 @@
-//! The decoder on a device: every step is built once, then run for each chunk of tokens.
+//! The decoder on a device: every step is built and recorded once, then run for each chunk of tokens.
 //!
 //! ```text
 //! x = embedding[ids]
@@ -55,10 +55,20 @@ struct Chunk<B: Backend> {
     steps: Vec<B::Step>,
     /// What each step does.
     kinds: Vec<OpKind>,
+    /// All steps as one, where the backend has such.
+    recorded: Option<B::Step>,
+}
+
+impl<B: Backend> Chunk<B> {
+    /// What is run.
+    fn work(&self) -> &[B::Step] {
+        self.recorded.as_ref().map_or(&self.steps, std::slice::from_ref)
+    }
 }
 
 impl<'b, B: Backend> Decoder<'b, B> {
-    /// Uploads the model and binds every step.
+    /// Uploads the model, binds every step, and records those of each chunk ([`Backend::record`]): on CUDA
+    /// a decode step is one launch of a graph.
     ///
     /// Errors: no kernel serves a layer's shape on this device, or the device fails.
     pub fn new(backend: &'b B, model: &Compact) -> Result<Self, Error> {
@@ -77,7 +87,9 @@ impl<'b, B: Backend> Decoder<'b, B> {
             let (sum, steps, kinds, kernels) = (sum.clone(), vec![], vec![], &mut kernels);
             let mut recorder = Recorder { backend, n, sum, steps, kinds, kernels };
             recorder.model(&config, &buffers, &mut device)?;
-            chunks.push(Chunk { tokens, steps: recorder.steps, kinds: recorder.kinds });
+            let (steps, kinds) = (recorder.steps, recorder.kinds);
+            let recorded = backend.record(&steps)?;
+            chunks.push(Chunk { tokens, steps, kinds, recorded });
         }
         let Buffers { ids, position, logits, likeliest, .. } = buffers;
         Ok(Self {
@@ -134,7 +146,7 @@ impl<'b, B: Backend> Decoder<'b, B> {
                 return decoder.run(chunk);
             }
             let at = 4 * (chunk.tokens - 1) as u64;
-            let bytes = decoder.backend.run_then_read(&chunk.steps, &decoder.likeliest, at, 4)?;
+            let bytes = decoder.backend.run_then_read(chunk.work(), &decoder.likeliest, at, 4)?;
             answer = bytemuck::pod_collect_to_vec::<u8, u32>(&bytes).first().copied();
             Ok(())
         })?;
@@ -205,9 +217,9 @@ impl<'b, B: Backend> Decoder<'b, B> {
         Ok(())
     }
 
-    /// All steps but the last one: the logits are wanted, or nothing.
+    /// Also where logits are wanted or nothing, the likeliest token is found: it costs next to nothing.
     fn run(&self, chunk: &Chunk<B>) -> Result<(), Error> {
-        Ok(self.backend.run(&chunk.steps[..chunk.steps.len() - 1])?)
+        Ok(self.backend.run(chunk.work())?)
     }
 
     fn read_logits(&self, row: usize, rows: usize) -> Result<Vec<f32>, Error> {

@@ -1,7 +1,8 @@
 //! A CUDA driver of host memory, with faults on order: what `tests/tests/cuda_faults` loads in place of
-//! libcuda.so. Memory is the host's, copies are copies, kernels do nothing.
+//! libcuda.so. Memory is the host's, copies are copies, kernels do nothing; but what would run is told, and
+//! so is what no caller may do ([`work`]).
 //!
-//! It exports exactly the functions that the backend reaches. Each call, and what it answered, is a line
+//! This file exports exactly the functions that the backend reaches. Each call, and what it answered, is a line
 //! of stderr: `fake cuInit 0`.
 //!
 //! `QUICKPICK_FAKE_CUDA` holds words: `devices=2`, `capability=75`, `driver=12020`, `log=none` or
@@ -11,13 +12,14 @@
 #![allow(non_snake_case, clippy::missing_safety_doc)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::{copy_nonoverlapping, null_mut, write_bytes};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst};
+use std::slice;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 const INVALID_VALUE: u32 = 1;
 const OUT_OF_MEMORY: u32 = 2;
-const NOT_FOUND: u32 = 500;
 
 /// What the JIT writes when it refuses.
 const JIT_LOG: &[u8] =
@@ -27,8 +29,10 @@ const JIT_LOG: &[u8] =
 /// Bytes of the device's memory.
 const MEMORY: usize = 1 << 30;
 
-/// The context that the calling process has bound; the device has one.
-static CURRENT: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+thread_local! {
+    /// The context that the calling thread has bound.
+    static CURRENT: Cell<*mut c_void> = const { Cell::new(null_mut()) };
+}
 /// What every call says once the context is lost.
 static LOST: AtomicU32 = AtomicU32::new(0);
 
@@ -72,11 +76,6 @@ fn answer(name: &str, calls: &AtomicU32, work: impl FnOnce() -> u32) -> u32 {
     code
 }
 
-/// A handle that is nothing but different from others.
-fn handle() -> *mut c_void {
-    Box::into_raw(Box::new(0u64)).cast()
-}
-
 /// Exported functions: each answers 0 after its block, unless that returns another `CUresult`.
 macro_rules! driver {
     ($(fn $name:ident($($arg:ident: $type:ty),* $(,)?) $work:block)*) => {$(
@@ -84,11 +83,16 @@ macro_rules! driver {
         pub unsafe extern "C" fn $name($($arg: $type),*) -> u32 {
             static CALLS: AtomicU32 = AtomicU32::new(0);
             // SAFETY: the caller keeps cuda.h's contract of this function.
-            #[allow(unused_unsafe, clippy::unused_unit)] // some of these blocks are safe, some empty
+            #[allow(unused_unsafe, unreachable_code, clippy::unused_unit)] // some blocks are safe, some return
             answer(stringify!($name), &CALLS, || unsafe { $work; 0 })
         }
     )*};
 }
+
+mod caller;
+mod work;
+
+use work::handle;
 
 driver! {
     fn cuDriverGetVersion(version: *mut c_int) { *version = number("driver", 12_080) }
@@ -111,13 +115,19 @@ driver! {
         }
     }
 
-    fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, _device: c_int) { *context = handle() }
+    fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, device: c_int) {
+        // a device has one, whoever retains it
+        *context = (0x1000 * (1 + device as usize)) as *mut c_void
+    }
     fn cuDevicePrimaryCtxRelease_v2(_device: c_int) {}
-    fn cuCtxGetCurrent(context: *mut *mut c_void) { *context = CURRENT.load(SeqCst) }
-    fn cuCtxSetCurrent(context: *mut c_void) { CURRENT.store(context, SeqCst) }
-    fn cuCtxSynchronize() {}
+    fn cuCtxGetCurrent(context: *mut *mut c_void) { *context = CURRENT.get() }
+    fn cuCtxSetCurrent(context: *mut c_void) { CURRENT.set(context) }
+    fn cuCtxSynchronize() { return work::forbidden(None) }
     fn cuStreamCreate(stream: *mut *mut c_void, _flags: c_uint) { *stream = handle() }
-    fn cuStreamSynchronize(_stream: *mut c_void) {}
+    fn cuStreamSynchronize(stream: *mut c_void) { return work::forbidden(Some(stream)) }
+    fn cuStreamIsCapturing(stream: *mut c_void, status: *mut c_int) {
+        *status = work::capture_status(stream)
+    }
     fn cuStreamDestroy_v2(_stream: *mut c_void) {}
 
     fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) {
@@ -128,14 +138,23 @@ driver! {
         if size > MEMORY / 4 {
             return OUT_OF_MEMORY;
         }
+        let forbidden = work::forbidden(None);
+        if forbidden != 0 {
+            return forbidden;
+        }
         // the size lies before the memory, which is aligned as a device's is
         let base = alloc_zeroed(layout(size));
         base.cast::<usize>().write(size);
         // nobody may rely on zeros
         write_bytes(base.add(HEAD), 0xa5, size);
-        *pointer = base.add(HEAD) as u64
+        *pointer = base.add(HEAD) as u64;
+        work::allocated(*pointer, size)
     }
     fn cuMemFree_v2(pointer: u64) {
+        let code = work::freed(pointer);
+        if code != 0 {
+            return code;
+        }
         let base = (pointer as *mut u8).sub(HEAD);
         dealloc(base, layout(base.cast::<usize>().read()))
     }
@@ -143,22 +162,23 @@ driver! {
         write_bytes(pointer as *mut u8, value, size)
     }
     fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, size: usize, _stream: *mut c_void) {
+        eprintln!("copy up {size}");
         copy_nonoverlapping(from, to as *mut u8, size)
     }
     fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, size: usize, _stream: *mut c_void) {
+        eprintln!("copy down {size}");
         copy_nonoverlapping(from as *const u8, to, size)
     }
 
     fn cuModuleGetFunction(function: *mut *mut c_void, module: *mut c_void, name: *const c_char) {
         // a module is its text
         let text = CStr::from_ptr(*module.cast::<*const c_char>()).to_string_lossy();
-        let entry = format!(".entry {}(", CStr::from_ptr(name).to_string_lossy());
-        if !text.contains(&entry) {
-            return NOT_FOUND;
+        match work::function(module as usize, &text, &CStr::from_ptr(name).to_string_lossy()) {
+            Ok(found) => *function = found,
+            Err(code) => return code,
         }
-        *function = handle()
     }
-    fn cuModuleUnload(_module: *mut c_void) {}
+    fn cuModuleUnload(module: *mut c_void) { return work::unloaded(module as usize) }
     fn cuFuncSetAttribute(_function: *mut c_void, attribute: c_int, value: c_int) {
         // dynamic shared memory, beyond what needs no asking
         if attribute != 8 || value <= 48 << 10 {
@@ -169,17 +189,43 @@ driver! {
         function: *mut c_void,
         x: c_uint, y: c_uint, z: c_uint,
         block_x: c_uint, block_y: c_uint, block_z: c_uint,
-        _shared: c_uint,
-        _stream: *mut c_void,
+        shared: c_uint,
+        stream: *mut c_void,
         arguments: *mut *mut c_void,
         _extra: *mut *mut c_void,
     ) {
-        let threads = block_x * block_y * block_z;
-        let empty = x * y * z == 0 || threads == 0 || threads > 1024;
-        if empty || function.is_null() || (*arguments).is_null() {
-            return INVALID_VALUE;
+        let (grid, block) = ([x, y, z], [block_x, block_y, block_z]);
+        return work::launch(function, grid, block, shared, stream, arguments)
+    }
+
+    fn cuGraphCreate(graph: *mut *mut c_void, _flags: c_uint) { *graph = work::graph() }
+    fn cuGraphAddKernelNode_v2(
+        node: *mut usize,
+        graph: *mut c_void,
+        behind: *const usize, count: usize,
+        params: *const work::NodeParams,
+    ) {
+        let behind = if count == 0 { &[] } else { slice::from_raw_parts(behind, count) };
+        match work::add(graph, behind, &*params) {
+            Ok(made) => *node = made,
+            Err(code) => return code,
         }
     }
+    fn cuGraphInstantiateWithFlags(ready: *mut *mut c_void, graph: *mut c_void, _flags: u64) {
+        match work::instantiate(graph) {
+            Ok(made) => *ready = made,
+            Err(code) => return code,
+        }
+    }
+    fn cuGraphUpload(ready: *mut c_void, stream: *mut c_void) {
+        return work::enqueue(ready, stream, false)
+    }
+    fn cuGraphLaunch(ready: *mut c_void, stream: *mut c_void) {
+        return work::enqueue(ready, stream, true)
+    }
+    fn cuGraphExecDestroy(ready: *mut c_void) { return work::forget_ready(ready) }
+    fn cuGraphDestroy(graph: *mut c_void) { return work::forget(graph) }
+
     fn cuTensorMapEncodeTiled(
         map: *mut u64,
         _dtype: c_int, rank: c_uint, address: u64,

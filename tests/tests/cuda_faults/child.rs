@@ -1,7 +1,7 @@
 //! What a child does with the driver that it finds. It tells its stages and errors on stderr, among the
 //! lines of the fake driver.
 
-use crate::fake;
+use crate::{fake, recorded};
 use quickpick::kernels::{DType, Epilogue, KERNELS, Linear, OpKind, Plan, Problem};
 use quickpick::{Backend, Cuda, Error, Result, Slice};
 use std::process::ExitCode;
@@ -17,6 +17,9 @@ pub fn main(scenario: &str) -> ExitCode {
         "ordinary" => ordinary(false),
         "stubborn" => ordinary(true),
         "devices" => devices(),
+        "embedder" => recorded::embedder(),
+        "decoder" => recorded::decoder(),
+        "threads" => recorded::threads(),
         "huge" => huge(),
         other => panic!("there is no scenario {other}"),
     };
@@ -29,7 +32,7 @@ pub fn main(scenario: &str) -> ExitCode {
     }
 }
 
-fn stage(name: &str) {
+pub fn stage(name: &str) {
     eprintln!("stage {name}");
 }
 
@@ -48,7 +51,7 @@ fn only_the_fake() -> std::result::Result<(), String> {
 }
 
 /// A plan that this device serves and that is as wanted.
-fn plan(cuda: &Cuda, wanted: impl Fn(&Plan) -> bool) -> Plan {
+pub fn plan(cuda: &Cuda, wanted: impl Fn(&Plan) -> bool) -> Plan {
     let mut plans = KERNELS.iter().filter(|spec| spec.target.is_ptx()).filter_map(|spec| {
         let OpKind::Linear(weights) = spec.op else { return None };
         let (dtype, out) = (spec.dtype, Linear::narrow_out(spec.dtype));
@@ -58,8 +61,18 @@ fn plan(cuda: &Cuda, wanted: impl Fn(&Plan) -> bool) -> Plan {
     plans.find(wanted).expect("the table has such a row")
 }
 
+/// Asks for shared memory.
+pub fn is_tiled(plan: &Plan) -> bool {
+    plan.maps.is_empty() && plan.shared_bytes > 48 << 10
+}
+
+/// Has tensor maps.
+pub fn is_hoppers(plan: &Plan) -> bool {
+    !plan.maps.is_empty()
+}
+
 /// A step on memory of its own.
-fn step(cuda: &Cuda, plan: &Plan) -> Result<<Cuda as Backend>::Step> {
+pub fn step(cuda: &Cuda, plan: &Plan) -> Result<<Cuda as Backend>::Step> {
     let operands = plan.bindings.iter().map(|binding| {
         let memory = binding.is_present().then(|| cuda.buffer(binding.bytes));
         Ok(memory.transpose()?.map(Slice::from))
@@ -67,19 +80,19 @@ fn step(cuda: &Cuda, plan: &Plan) -> Result<<Cuda as Backend>::Step> {
     cuda.step(plan, &operands.collect::<Result<Vec<_>>>()?)
 }
 
-/// Open, upload, compile and bind, run, read. A stubborn caller goes on after a failure to run or read.
+/// Open, upload, compile and bind, record, run, read. A stubborn caller goes on after a failure to run or read.
 fn ordinary(stubborn: bool) -> Result<()> {
     let cuda = Cuda::open()?;
     let sent: Vec<u8> = (0..=255).collect();
     stage("upload");
     let buffer = cuda.upload(&sent)?;
     stage("step");
-    // one that asks for shared memory, one with tensor maps
-    let tiled = plan(&cuda, |p| p.maps.is_empty() && p.shared_bytes > 48 << 10);
-    let hopper = plan(&cuda, |p| !p.maps.is_empty());
-    let steps = [step(&cuda, &tiled)?, step(&cuda, &hopper)?];
+    let tiled = plan(&cuda, is_tiled);
+    let steps = [step(&cuda, &tiled)?, step(&cuda, &plan(&cuda, is_hoppers))?];
+    stage("record");
+    let recorded = cuda.record(&steps)?;
     stage("run");
-    let run = cuda.run(&steps);
+    let run = cuda.run(&steps).and_then(|()| cuda.run(recorded.as_slice()));
     stage("read");
     let read = run.and_then(|()| cuda.read(&buffer, 0, 256));
     if let (true, Err(_)) = (stubborn, &read) {
@@ -95,7 +108,7 @@ fn ordinary(stubborn: bool) -> Result<()> {
         let first = read.err();
         first.iter().chain(attempts.iter().flatten()).for_each(tell);
         stage("drop");
-        drop((steps, buffer, cuda));
+        drop((steps, recorded, buffer, cuda));
         std::process::exit(i32::from(fake::ERRORS));
     }
     assert_eq!(read?, sent, "what was uploaded comes back");

@@ -161,16 +161,41 @@ impl Run {
         &self.errors
     }
 
-    /// Every call of the driver, in order.
-    pub fn calls(&self) -> impl Iterator<Item = Call<'_>> {
+    /// What a line that begins with a word goes on with, and its stage.
+    fn told<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let mut stage = "";
         self.text.lines().filter_map(move |line| {
-            if let Some(name) = line.strip_prefix("stage ") {
-                stage = name;
+            let (first, rest) = line.split_once(' ')?;
+            if first == "stage" {
+                stage = rest;
             }
-            let (function, answer) = line.strip_prefix("fake ")?.split_once(' ')?;
+            (first == word).then_some((stage, rest))
+        })
+    }
+
+    /// Every call of the driver, in order.
+    pub fn calls(&self) -> impl Iterator<Item = Call<'_>> {
+        self.told("fake").filter_map(|(stage, rest)| {
+            let (function, answer) = rest.split_once(' ')?;
             Some(Call { stage, function, answer: answer.parse().ok()? })
         })
+    }
+
+    /// What would have run in a stage, in order: the stream, and the launch with all its parameters.
+    pub fn launches<'a>(&'a self, stage: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let launches = self.told("launch").filter(move |(at, _)| *at == stage);
+        launches.filter_map(|(_, launch)| launch.split_once(' '))
+    }
+
+    /// The copies of a stage, such as `up 4 down 8 `.
+    pub fn copies(&self, stage: &str) -> String {
+        let copies = self.told("copy").filter(|(at, _)| *at == stage);
+        copies.map(|(_, copy)| format!("{copy} ")).collect()
+    }
+
+    /// Whether the driver was called as nobody may.
+    pub fn misused(&self) -> bool {
+        self.told("misuse").count() > 0
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod child;
 mod fake;
+mod recorded;
 
 use fake::{Fake, Run};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -32,6 +33,9 @@ const CASES: &[(&str, Case)] = &[
     ("a_refused_kernel_shows_the_log", refused_kernel),
     ("a_failed_launch", failed_launch),
     ("a_lost_context", lost_context),
+    ("what_an_embedder_captures_is_what_would_have_run", recorded::captured),
+    ("a_decode_step_is_one_launch_of_a_graph", recorded::one_launch_each),
+    ("two_decoders_do_not_disturb_each_other", recorded::undisturbed),
 ];
 
 fn main() -> ExitCode {
@@ -129,7 +133,8 @@ fn sweep(fake: &Fake, scenario: &str, plan: &str) -> Outcome {
                 "open" => &["cuda is not available", "asking for the device's attributes"],
                 "upload" => &["allocating 256 bytes", "writing 256 bytes"],
                 "step" => &["allocating ", "compiling spmm24_", "encoding "],
-                "run" => &["launching spmm24_"],
+                "record" => &["recording spmm24_", "recording 2 launches"],
+                "run" => &["launching spmm24_", "launching a graph of 2 launches"],
                 _ => &["reading 256 bytes"],
             };
             expect(doing.iter().any(|w| run.errors()[0].contains(w)), "doing what?", run)?;
@@ -139,15 +144,20 @@ fn sweep(fake: &Fake, scenario: &str, plan: &str) -> Outcome {
     Ok(())
 }
 
-/// Whatever was made was released.
+/// Whatever was made was released, in an order that the driver allows.
 fn balanced(run: &Run) -> Outcome {
+    expect(!run.misused(), "a misuse of the driver", run)?;
+    let count = |name| run.calls().filter(|c| c.function == name && c.answer == 0).count();
     for (make, release) in [
         ("cuMemAlloc_v2", "cuMemFree_v2"),
         ("cuModuleLoadDataEx", "cuModuleUnload"),
         ("cuStreamCreate", "cuStreamDestroy_v2"),
+        ("cuGraphCreate", "cuGraphDestroy"),
+        ("cuGraphInstantiateWithFlags", "cuGraphExecDestroy"),
     ] {
-        let count = |name| run.calls().filter(|c| c.function == name && c.answer == 0).count();
-        let (made, released) = (count(make), count(release));
+        // a capture makes a graph, too
+        let captured = if make == "cuGraphCreate" { count("cuStreamEndCapture") } else { 0 };
+        let (made, released) = (count(make) + captured, count(release));
         expect(made == released, &format!("{make} {made} times, {release} {released}"), run)?;
     }
     Ok(())

@@ -17,7 +17,7 @@ const LIBRARIES: [&str; 3] = ["libcuda.so", "libcuda.so.1", "nvcuda.dll"];
 
 /// Every symbol that this backend reaches, through cudarc or itself, and no other:
 /// tests/tests/cuda_faults takes each away.
-const SYMBOLS: [&str; 27] = [
+const SYMBOLS: [&str; 35] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
@@ -30,6 +30,13 @@ const SYMBOLS: [&str; 27] = [
     "cuDriverGetVersion",
     "cuFuncSetAttribute",
     "cuGetErrorString",
+    "cuGraphAddKernelNode_v2",
+    "cuGraphCreate",
+    "cuGraphDestroy",
+    "cuGraphExecDestroy",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphLaunch",
+    "cuGraphUpload",
     "cuInit",
     "cuLaunchKernel",
     "cuMemAlloc_v2",
@@ -43,6 +50,7 @@ const SYMBOLS: [&str; 27] = [
     "cuModuleUnload",
     "cuStreamCreate",
     "cuStreamDestroy_v2",
+    "cuStreamIsCapturing",
     "cuStreamSynchronize",
     "cuTensorMapEncodeTiled",
 ];

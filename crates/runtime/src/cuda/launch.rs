@@ -26,8 +26,8 @@ pub struct CudaKernel {
 }
 
 /// A plan bound to buffers.
-#[derive(Clone, Debug)]
-pub struct CudaStep {
+#[derive(Debug)]
+pub(super) struct Launch {
     kernel: CudaKernel,
     plan: Plan,
     pointers: Vec<u64>,
@@ -52,7 +52,7 @@ impl CudaKernel {
         &self,
         plan: &Plan,
         operands: &[Option<Slice<CudaBuffer>>],
-    ) -> Result<CudaStep> {
+    ) -> Result<Launch> {
         let (mut pointers, mut memory) = (vec![], vec![]);
         for (binding, operand) in plan.bindings.iter().zip(operands) {
             match operand {
@@ -65,7 +65,7 @@ impl CudaKernel {
         }
         let (kernel, plan) = (self.clone(), plan.clone());
         let maps = Maps::encode(&plan, &pointers)?;
-        Ok(CudaStep { kernel, plan, pointers, maps, _operands: memory })
+        Ok(Launch { kernel, plan, pointers, maps, _operands: memory })
     }
 
     /// Enqueues one launch on a `CUstream`. `pointers` follow the plan's bindings, 0 for an absent
@@ -93,15 +93,66 @@ impl CudaKernel {
     }
 }
 
-impl CudaStep {
-    /// Enqueues the step on the stream of the backend that made it.
+impl Launch {
+    /// The stream of the backend that made it.
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.kernel.function.stream
+    }
+
+    /// Enqueues it on that stream.
     pub(super) fn enqueue(&self) -> Result<()> {
         let function = &self.kernel.function;
-        // SAFETY: the backend's `step` checked lengths, alignment and aliasing; the step keeps the
+        // SAFETY: the backend's `step` checked lengths, alignment and aliasing; the launch keeps the
         // kernel and the memory alive, and both wait for the context before they go.
         unsafe {
             function.launch(function.stream.cu_stream(), &self.plan, &self.pointers, &self.maps)
         }
+    }
+
+    /// Adds it to a graph, behind another node or as the first.
+    ///
+    /// # Safety
+    /// `graph` is a graph, used by no other thread meanwhile, `behind` a node of it. What is made of
+    /// the graph is gone before this launch is.
+    pub(super) unsafe fn add(
+        &self,
+        graph: sys::CUgraph,
+        behind: Option<sys::CUgraphNode>,
+    ) -> Result<sys::CUgraphNode> {
+        let Self { kernel: CudaKernel { function, .. }, plan, pointers, maps, .. } = self;
+        let what = || format!("recording {}", function.name);
+        let [x, y, z] = plan.grid;
+        let mut node = std::ptr::null_mut();
+        let behind = behind.as_slice();
+        function.with_arguments(what, plan, pointers, maps, |arguments| {
+            let params = sys::CUDA_KERNEL_NODE_PARAMS {
+                func: function.function,
+                gridDimX: x,
+                gridDimY: y,
+                gridDimZ: z,
+                blockDimX: plan.block,
+                blockDimY: 1,
+                blockDimZ: 1,
+                sharedMemBytes: plan.shared_bytes,
+                kernelParams: arguments,
+                extra: std::ptr::null_mut(),
+                // `func` says which kernel and context
+                kern: std::ptr::null_mut(),
+                ctx: std::ptr::null_mut(),
+            };
+            // SAFETY: as of `enqueue`; the driver copies the arguments into the node. The caller vouches
+            // for graph and node.
+            unsafe {
+                sys::cuGraphAddKernelNode_v2(
+                    &mut node,
+                    graph,
+                    behind.as_ptr(),
+                    behind.len(),
+                    &params,
+                )
+            }
+        })?;
+        Ok(node)
     }
 }
 
@@ -193,6 +244,39 @@ impl Function {
         maps: &Maps,
     ) -> Result<()> {
         let what = || format!("launching {}", self.name);
+        let [x, y, z] = plan.grid;
+        self.with_arguments(what, plan, pointers, maps, |arguments| {
+            // SAFETY: the arguments are what the kernel's text takes, and the driver copies them before
+            // it returns; the caller vouches for the pointers.
+            unsafe {
+                sys::cuLaunchKernel(
+                    self.function,
+                    x,
+                    y,
+                    z,
+                    plan.block,
+                    1,
+                    1,
+                    plan.shared_bytes,
+                    stream,
+                    arguments,
+                    std::ptr::null_mut(),
+                )
+            }
+        })
+    }
+
+    /// Has `call` give the driver a launch's arguments, each by its address: one u64 per binding, one u32
+    /// per parameter, then 128 bytes per tensor map (plan/mod.rs). The driver knows their sizes from the
+    /// kernel's text.
+    fn with_arguments(
+        &self,
+        what: impl Fn() -> String,
+        plan: &Plan,
+        pointers: &[u64],
+        maps: &Maps,
+        call: impl FnOnce(*mut *mut c_void) -> sys::CUresult,
+    ) -> Result<()> {
         self.stream.context().bind_to_thread().map_err(|e| driver_error(what(), e))?;
         let count = pointers.len() + plan.params.len() + maps.addresses().len();
         if pointers.len() != plan.bindings.len() || count > MOST_ARGUMENTS {
@@ -201,7 +285,6 @@ impl Function {
                 pointers.len()
             )));
         }
-        // the driver reads each argument through its address, with the size from the kernel's text
         let mut arguments = [std::ptr::null_mut::<c_void>(); MOST_ARGUMENTS];
         let addresses = pointers.iter().map(|p| std::ptr::from_ref(p).cast_mut().cast());
         let addresses =
@@ -210,24 +293,7 @@ impl Function {
         for (argument, address) in arguments.iter_mut().zip(addresses) {
             *argument = address;
         }
-        let [x, y, z] = plan.grid;
-        // SAFETY: the kernel's text takes one u64 per binding, one u32 per parameter, then 128 bytes per
-        // tensor map (plan/mod.rs), and the driver copies them before it returns; the caller vouches for the pointers.
-        check(what, unsafe {
-            sys::cuLaunchKernel(
-                self.function,
-                x,
-                y,
-                z,
-                plan.block,
-                1,
-                1,
-                plan.shared_bytes,
-                stream,
-                arguments.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
-        })
+        check(what, call(arguments.as_mut_ptr()))
     }
 }
 
@@ -235,7 +301,7 @@ impl Drop for Function {
     fn drop(&mut self) {
         // as for `Memory`
         if self.stream.context().synchronize().is_ok() {
-            // SAFETY: loaded by `compile`, unloaded once; steps hold the function by `Arc`.
+            // SAFETY: loaded by `compile`, unloaded once; launches hold the function by `Arc`.
             let _ = unsafe { sys::cuModuleUnload(self.module) };
         }
     }

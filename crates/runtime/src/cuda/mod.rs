@@ -3,18 +3,41 @@
 //! An engine that has a stream already makes the backend from it ([`Cuda::from_stream`]), or
 //! compiles a kernel and launches it on any stream with device pointers ([`CudaKernel::launch_raw`]).
 //!
-//! No GPU has met this backend yet: its kernels are assembled and emulated, its calls type-checked.
+//! Steps that run again and again are [recorded](crate::Backend::record) into a graph. Or an engine captures
+//! a graph of its own, in any mode: a run enqueues launches on the backend's stream, and calls nothing that a
+//! capture forbids.
+//!
+//! ```no_run
+//! use quickpick::cuda::api::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+//! use quickpick::cuda::{CudaStep, api::driver::CudaGraph};
+//! use quickpick::{Backend, Cuda};
+//!
+//! /// `steps` must live as long as the graph, which keeps neither memory nor kernels.
+//! fn captured(cuda: &Cuda, steps: &[CudaStep]) -> Result<CudaGraph, Box<dyn std::error::Error>> {
+//!     let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+//!     cuda.stream().begin_capture(mode)?;
+//!     let run = cuda.run(steps);
+//!     // a capture ends whatever happened in it
+//!     let graph = cuda.stream().end_capture(CUgraphInstantiate_flags(0))?;
+//!     run?;
+//!     Ok(graph.ok_or("nothing was captured")?)
+//! }
+//! ```
+//!
+//! The backend has met one GPU, an H200; the README says with which kernels. No GPU has launched its graphs yet.
 
 mod driver;
 mod launch;
 mod memory;
 mod recent;
+mod step;
 mod tensor_map;
 
 pub use ::cudarc as api;
 pub use driver::{LEAST_DRIVER, probe};
-pub use launch::{CudaKernel, CudaStep};
+pub use launch::CudaKernel;
 pub use memory::CudaBuffer;
+pub use step::CudaStep;
 
 use crate::backend::{Backend, Slice};
 use crate::check::{check_operands, check_plan};
@@ -169,11 +192,15 @@ impl Backend for Cuda {
 
     fn step(&self, plan: &Plan, operands: &[Option<Slice<CudaBuffer>>]) -> Result<CudaStep> {
         check_operands(plan, operands, CudaBuffer::len, CudaBuffer::pointer)?;
-        self.kernel(plan)?.bind(plan, operands)
+        Ok(CudaStep::new(self.kernel(plan)?.bind(plan, operands)?))
     }
 
     fn run(&self, steps: &[CudaStep]) -> Result<()> {
         steps.iter().try_for_each(CudaStep::enqueue)
+    }
+
+    fn record(&self, steps: &[CudaStep]) -> Result<Option<CudaStep>> {
+        CudaStep::recorded(&self.stream, steps).map(Some)
     }
 }
 
