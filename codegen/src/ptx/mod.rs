@@ -6,6 +6,7 @@ mod epilogue;
 mod gather;
 mod params;
 mod pieces;
+mod quantize;
 mod raster;
 mod rmsnorm;
 mod rotary;
@@ -31,6 +32,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         OpKind::SwiGlu => swiglu::emit(spec),
         OpKind::Gather => gather::emit(spec),
         OpKind::ArgMax => argmax::emit(spec),
+        OpKind::Quantize => quantize::emit(spec),
         // no kernel yet: a row without text is refused by `gen-kernels`
         OpKind::SpmmCsr => return String::new(),
     }

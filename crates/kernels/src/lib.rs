@@ -11,6 +11,7 @@ pub mod clocks;
 pub mod fragment;
 pub mod plan;
 mod problem;
+mod quantize;
 pub mod reference;
 mod select;
 mod spec;
@@ -26,6 +27,7 @@ pub use problem::{
     Activation, ArgMax, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr,
     SwiGlu, Weights,
 };
+pub use quantize::Quantize;
 pub use quickpick_format::{DType, Order};
 pub use select::{Basis, Considered, NoKernel, Selection, select};
 pub use spec::{Form, KernelSpec, OCTET, OpKind, Target, Teams, Tile, Values, Wgmma};

@@ -23,6 +23,8 @@ pub enum OpKind {
     SpmmCsr,
     /// [`ArgMax`](crate::ArgMax).
     ArgMax,
+    /// [`Quantize`](crate::Quantize).
+    Quantize,
 }
 
 /// What the kernel is written for.
@@ -115,7 +117,7 @@ pub enum Form {
         /// Tokens of a workgroup, which loads a weight once for all of them.
         tokens: u32,
     },
-    /// One workgroup of `threads` per row (norm, gather, argmax), per row-block (SwiGLU, rotary), per (token,
+    /// One workgroup of `threads` per row (norm, gather, argmax, quantising), per row-block (SwiGLU, rotary), per (token,
     /// head) (attention) or per token and block of rows (CSR).
     Rowwise {
         /// Threads of a workgroup.
@@ -264,6 +266,7 @@ impl fmt::Display for KernelSpec {
             (OpKind::Gather, _) => "gather",
             (OpKind::SpmmCsr, _) => "spmm_csr",
             (OpKind::ArgMax, _) => "argmax",
+            (OpKind::Quantize, _) => "quantize",
         })?;
         write!(f, "_{}", self.dtype)?;
         f.write_str(match (self.target, self.op) {

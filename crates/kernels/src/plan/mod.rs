@@ -14,6 +14,7 @@ mod csr;
 mod linear;
 mod map_rule;
 mod parts;
+mod quantize;
 mod rows;
 mod tensor_map;
 mod wgmma;
@@ -153,6 +154,7 @@ impl KernelSpec {
             (OpKind::Gather, Problem::Gather(p)) => rows::gather(self, p),
             (OpKind::SpmmCsr, Problem::SpmmCsr(p)) => csr::spmm(self, p),
             (OpKind::ArgMax, Problem::ArgMax(p)) => rows::argmax(self, p),
+            (OpKind::Quantize, Problem::Quantize(p)) => quantize::plan(self, p),
             _ => Err(Unsupported::Operation),
         }
     }
