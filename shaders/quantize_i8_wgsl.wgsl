@@ -34,10 +34,10 @@ fn load(i: u32) -> vec4<u32> {
     if (params.x_type == 2u) {
         return high;
     }
-    let f16 = (high & vec4(0x7fff0000u)) >> vec4(3u);
-    let least = bitcast<vec4<u32>>(vec4<f32>(f16 >> vec4(13u)) * 0x1p-24f);
-    let normal = select(f16 + 0x38000000u, least, f16 < vec4(0x00800000u));
-    let magnitude = select(normal, f16 + 0x70000000u, f16 >= vec4(0x0f800000u));
+    let raw = (high & vec4(0x7fff0000u)) >> vec4(3u);
+    let least = bitcast<vec4<u32>>(vec4<f32>(raw >> vec4(13u)) * 0x1p-24f);
+    let normal = select(raw + 0x38000000u, least, raw < vec4(0x00800000u));
+    let magnitude = select(normal, raw + 0x70000000u, raw >= vec4(0x0f800000u));
     return magnitude | (high & vec4(0x80000000u));
 }
 

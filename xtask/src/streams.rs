@@ -61,7 +61,7 @@ bias, activation and residual.
 - *W*: bytes of values and metadata that loads ask for, over those that exist; `gen-kernels` fails above {MOST}.
 - *all*: bytes of W, X, Y and partial sums that are asked for and stored, over those of W, X and Y, each
   once. What is more than 1 comes from L2.
-- *sectors*: of 32 bytes, that a request for W touches; 16 are a whole request of 16 bytes a lane.
+- *sectors*: of 32 bytes, that a request for W touches; 16 for 16 bytes a lane, 4 for a word of metadata.
 - *in flight*: KiB of W that a multiprocessor has asked for when a warp first multiplies: what loads stand before
   that in the text, a warp × warps × blocks that are there at once, for which the text leaves registers
   (`.minnctapersm`) and the plan has blocks. A nominal {terabytes} TB/s and an assumed {ns:.0} ns need {needed:.1} KiB.
@@ -73,7 +73,7 @@ bias, activation and residual.
 | kernel | tokens | W | all | sectors | in flight | instructions | latency | issue | L2 | roofline |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ",
-        SMS.div_ceil(CUT)
+        SMS / CUT
     )
 }
 
@@ -106,7 +106,7 @@ impl Row {
             };
             let (out, epilogue) = (Linear::narrow_out(dtype), Epilogue::NONE);
             let p = Linear { m: m / cut, n, k, weights, dtype, out, epilogue };
-            let sms = SMS.div_ceil(cut);
+            let sms = SMS / cut;
             let caps = CudaCaps { name: None, sm: 90, shared_bytes: 227 << 10, sms };
             let planned = spec.plan(&Problem::Linear(p), &Caps::Cuda(caps));
             planned.or_else(|why| failed(format!("{spec} {why}: no account of its streams")))

@@ -41,10 +41,10 @@ pub(super) fn emit(spec: &KernelSpec) -> Module {
     let px = address(k, "px", x, row, bytes);
     k.mov_b32(bytes, 1).shl_b32(bytes, bytes, source.shift);
     k.mad_wide(Int::U32, px, first, bytes, px);
-    let (py, more) = (address(k, "pq", q, row, d), k.reg("more"));
+    let (pq, more) = (address(k, "pq", q, row, d), k.reg("more"));
     let (px_step, first_bytes) = (k.reg("px_step"), k.reg("first_bytes"));
     k.mul_wide(Int::U32, px_step, bytes, step).cvt_u64_u32(first_bytes, first);
-    k.add_u64(py, py, first_bytes);
+    k.add_u64(pq, pq, first_bytes);
     let (kept, v) = (k.reg_list("kept", 8), k.reg_list("v", 8));
     let (largest, past): (Reg<B32>, Reg<Pred>) = (k.reg("largest"), k.reg("past"));
     k.mov_b32(largest, 0).setp(Cmp::Ge, Int::U32, past, first, d);
@@ -92,15 +92,15 @@ pub(super) fn emit(spec: &KernelSpec) -> Module {
     k.setp(Cmp::Eq, Int::U32, is_first, thread, 0).when(is_first).st_global_b32(ps, bits);
 
     k.section("q = x · inverse");
-    let target = Goal { dtype: spec.dtype, inverse, bad, words: k.regs("q_words") };
+    let goal = Goal { dtype: spec.dtype, inverse, bad, words: k.regs("q_words") };
     k.when(past).bra("values_done");
-    target.store(k, py, &kept);
+    goal.store(k, pq, &kept);
     k.add_u64(rest, px, px_step).add_u32(column, first, step);
     k.setp(Cmp::Ge, Int::U32, more, column, d).when(more).bra("values_done");
     k.place("values");
     source.load(k, "quantised", &v, rest);
-    k.add_u64(py, py, step as i32);
-    target.store(k, py, &v);
+    k.add_u64(pq, pq, step as i32);
+    goal.store(k, pq, &v);
     k.add_u64(rest, rest, px_step).add_u32(column, column, step);
     k.setp(Cmp::Lt, Int::U32, more, column, d).when(more).bra("values");
     k.place("values_done").ret();

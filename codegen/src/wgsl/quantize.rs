@@ -75,10 +75,10 @@ fn load(w: &mut Writer) {
             "let high = vec4(words.x << 16u, words.x, words.y << 16u, words.y) & vec4(0xffff0000u);",
         );
         w.block("if (params.x_type == 2u)", |w| w.line("return high;"));
-        w.line("let f16 = (high & vec4(0x7fff0000u)) >> vec4(3u);");
-        w.line("let least = bitcast<vec4<u32>>(vec4<f32>(f16 >> vec4(13u)) * 0x1p-24f);");
-        w.line("let normal = select(f16 + 0x38000000u, least, f16 < vec4(0x00800000u));");
-        w.line("let magnitude = select(normal, f16 + 0x70000000u, f16 >= vec4(0x0f800000u));");
+        w.line("let raw = (high & vec4(0x7fff0000u)) >> vec4(3u);");
+        w.line("let least = bitcast<vec4<u32>>(vec4<f32>(raw >> vec4(13u)) * 0x1p-24f);");
+        w.line("let normal = select(raw + 0x38000000u, least, raw < vec4(0x00800000u));");
+        w.line("let magnitude = select(normal, raw + 0x70000000u, raw >= vec4(0x0f800000u));");
         w.line("return magnitude | (high & vec4(0x80000000u));");
     });
     w.blank();
