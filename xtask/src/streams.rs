@@ -207,6 +207,7 @@ fn blocks_at_once(plan: &Plan, text: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quickpick_emulator::{Arg, Global, Launch, Program};
 
     /// Every kernel for few tokens, for one and for the most that it takes.
     #[test]
@@ -225,6 +226,51 @@ mod tests {
         let streamed = Streamed { w, requested, needed, moved: w, instructions: w / 64.0 };
         // just what memory needs
         Row { spec, n: 1, streamed, in_flight: LATENCY * BANDWIDTH / f64::from(SMS) }
+    }
+
+    /// A warp that loads 512 bytes of W and 256 of X, multiplies, and loads as much of W again.
+    const STREAM: &str = "\
+.version 7.0
+.target sm_80
+.address_size 64
+
+.visible .entry stream(
+    .param .u64 values,
+    .param .u64 x
+)
+{
+    .reg .b32 %thread, %a<4>, %b<2>;
+    .reg .b64 %w, %x;
+    .reg .f32 %c<4>;
+    ld.param.u64 %w, [values];
+    ld.param.u64 %x, [x];
+    mov.u32 %thread, %tid.x;
+    mad.wide.u32 %w, %thread, 16, %w;
+    mad.wide.u32 %x, %thread, 8, %x;
+    ld.global.v4.b32 {%a0, %a1, %a2, %a3}, [%w];
+    ld.global.v2.b32 {%b0, %b1}, [%x];
+    mov.f32 %c0, 0f00000000;
+    mov.f32 %c1, 0f00000000;
+    mov.f32 %c2, 0f00000000;
+    mov.f32 %c3, 0f00000000;
+    mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%c0, %c1, %c2, %c3}, {%a0, %a1, %a2, %a3}, {%b0, %b1}, {%c0, %c1, %c2, %c3};
+    ld.global.v4.b32 {%a0, %a1, %a2, %a3}, [%w+512];
+    ret;
+}
+";
+
+    #[test]
+    fn in_flight_is_what_is_asked_for_before_the_first_multiply() {
+        let mut memory = Global::default();
+        let args = [("values", 1024), ("x", 256)]
+            .map(|(name, bytes)| Arg::U64(memory.put(name, &vec![0; bytes], true)));
+        let launch = Launch::new([1; 3], 32, args.into());
+        let report = Program::parse(STREAM).unwrap().run(&launch, &mut memory).unwrap();
+        assert_eq!(in_flight(&report, 1), 512.0);
+        assert_eq!(in_flight(&report, 8), 8.0 * 512.0);
+        let [w, x] = ["values", "x"].map(|name| report.buffer(name));
+        assert_eq!((w.global, w.requests, w.sectors), ([1024, 0], 2, 32));
+        assert_eq!((x.global, x.requests, x.sectors), ([256, 0], 1, 8));
     }
 
     #[test]
