@@ -10,6 +10,7 @@ pub mod foreign;
 pub mod mutants;
 pub mod nvcc;
 pub mod parts;
+pub mod quantize;
 pub mod shapes;
 pub mod stand_in;
 pub mod trials;

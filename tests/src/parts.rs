@@ -8,8 +8,8 @@ use crate::shapes::{self, Make};
 use crate::trials::{Cases, lacks};
 use libtest_mimic::{Failed, Trial};
 use quickpick::kernels::{
-    ArgMax, DType, Form, Gather, KERNELS, KernelSpec, Linear, OpKind, RmsNorm, SpmmCsr, SwiGlu,
-    Weights,
+    ArgMax, DType, Form, Gather, KERNELS, KernelSpec, Linear, OpKind, Quantize, RmsNorm, SpmmCsr,
+    SwiGlu, Weights,
 };
 use quickpick::{Backend, Wgpu};
 use std::sync::Arc;
@@ -78,6 +78,10 @@ fn cases(spec: &KernelSpec) -> Cases {
             let p = SpmmCsr { m: 301, n: 133, k: 96, nnz: 301 * 9, dtype, residual: true };
             let make = move || Case::spmm_csr(p, Rows::Even, Fill::Random, 5);
             vec![one("m301_n133_k96", make)]
+        }
+        OpKind::Quantize => {
+            let p = Quantize { n: 200, d: 288, dtype: DType::F16, out: dtype };
+            vec![one("n200_d288", move || Case::quantize(p, 6))]
         }
         OpKind::Rotary | OpKind::Attention => vec![],
     }

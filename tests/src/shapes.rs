@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Rows};
 use crate::data::Fill;
+use crate::quantize;
 use quickpick_kernels::{
     Activation, ArgMax, Attention, DType, Epilogue, Form, Gather, KernelSpec, Linear, OpKind,
     RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Tile, Weights, Wgmma,
@@ -21,6 +22,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         OpKind::Gather => gather(spec),
         OpKind::SpmmCsr => spmm_csr(spec),
         OpKind::ArgMax => argmax(),
+        OpKind::Quantize => quantize::cases(spec),
     }
 }
 

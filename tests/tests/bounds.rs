@@ -1,7 +1,8 @@
 //! The bounds are tight: the smallest mistakes that kernels make are outside of them.
 
+use quickpick_format::E4m3;
 use quickpick_kernels::reference::LinearInputs;
-use quickpick_kernels::{DType, Epilogue, Linear, Weights, bound, reference};
+use quickpick_kernels::{DType, Epilogue, Linear, Quantize, Weights, bound, reference};
 use quickpick_tests::Fill;
 use quickpick_tests::data::Source;
 
@@ -104,5 +105,30 @@ fn neighbours_of_e4m3_are_told_apart() {
             let (out, moved) = caught(E4M3, fill, out_type, |w, _| w.rotate_left(P.k as usize));
             assert!(out > 0 && out * 10 >= moved * 9, "{fill:?}: rows of W: {out} of {moved}");
         }
+    }
+}
+
+/// What rounding to 8 bits loses is what [`Quantize`] says, and reaches half of it.
+#[test]
+fn quantised_values_are_within_their_steps() {
+    let (n, d, dtype) = (200, 256, DType::F32);
+    for out in [DType::I8, DType::E4M3] {
+        let p = Quantize { n, d, dtype, out };
+        let x = Source::new(Fill::Random, 3).matrix(dtype, n, d).values;
+        let quantized = reference::quantize(&p, &x);
+        let mut most = 0f64;
+        for (i, (x, byte)) in x.iter().zip(&quantized.q).enumerate() {
+            let scale = f64::from(quantized.scale[i / d as usize]);
+            let (q, bound) = match out {
+                DType::I8 => (f64::from(*byte as i8), (0.5 + 2f64.powi(-15)) * scale),
+                _ => (
+                    f64::from(E4m3::from_bits(*byte).to_f32()),
+                    (2f64.powi(-4) + 2f64.powi(-21)) * x.abs() + 2f64.powi(-10) * scale,
+                ),
+            };
+            assert!((x - q * scale).abs() <= bound, "{out}: {x} is {q} times {scale}");
+            most = most.max((x - q * scale).abs() / bound);
+        }
+        assert!(most > 0.9, "{out}: {most} of the bound at most");
     }
 }

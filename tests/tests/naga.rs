@@ -6,7 +6,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 use quickpick_kernels::{
     Access, ArgMax, Attention, Caps, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, WgpuCaps,
+    Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, WgpuCaps,
 };
 
 fn shaders() -> impl Iterator<Item = (&'static KernelSpec, String)> {
@@ -60,6 +60,7 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
             Problem::SpmmCsr(SpmmCsr { m: 48, n, k: d, nnz: 7, dtype, residual: true })
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
+        OpKind::Quantize => Problem::Quantize(Quantize { n, d, dtype: out, out: dtype }),
     };
     // WebGPU's guaranteed limits
     let caps = Caps::Wgpu(WgpuCaps {

@@ -9,8 +9,8 @@ use crate::error::{Result, failed};
 use quickpick_codegen::Conflict;
 use quickpick_emulator::{Class, Global, LineCount, Program, Report};
 use quickpick_kernels::{
-    Access, ArgMax, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear,
-    OpKind, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Wgmma,
+    Access, ArgMax, Attention, Caps, CudaCaps, DType, Epilogue, Form, Gather, KERNELS, KernelSpec,
+    Linear, OpKind, Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu, Wgmma,
 };
 use std::fmt::Write;
 
@@ -97,6 +97,7 @@ fn problem(spec: &KernelSpec) -> Problem {
             Problem::SpmmCsr(SpmmCsr { m: 64, n, k: d, nnz: 0, dtype, residual: false })
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
+        OpKind::Quantize => Problem::Quantize(Quantize { n, d, dtype: DType::BF16, out: dtype }),
     }
 }
 
@@ -104,7 +105,7 @@ fn problem(spec: &KernelSpec) -> Problem {
 const POSITION: u32 = 254;
 
 /// Runs a plan on data that no count depends on.
-fn run(plan: &Plan, text: &str) -> std::result::Result<Report, String> {
+pub fn run(plan: &Plan, text: &str) -> std::result::Result<Report, String> {
     let program = Program::parse(text).map_err(|error| error.to_string())?;
     let mut memory = Global::default();
     let mut pointers = Vec::new();
@@ -134,7 +135,9 @@ fn shape(plan: &Plan) -> String {
         Problem::RmsNorm(RmsNorm { n, d, .. }) | Problem::SwiGlu(SwiGlu { n, d, .. }) => {
             format!("n {n}, d {d}")
         }
-        Problem::Gather(Gather { n, d, .. }) | Problem::ArgMax(ArgMax { n, d }) => {
+        Problem::Gather(Gather { n, d, .. })
+        | Problem::ArgMax(ArgMax { n, d })
+        | Problem::Quantize(Quantize { n, d, .. }) => {
             format!("n {n}, d {d}")
         }
         Problem::SpmmCsr(SpmmCsr { m, n, k, nnz, .. }) => {

@@ -1,7 +1,7 @@
 //! `cargo xtask gen-kernels`: every file that derives from the kernel rows.
 
 use crate::error::{Error, Result, failed};
-use crate::{counts, marks, on_paper};
+use crate::{counts, marks, on_paper, streams};
 use quickpick_kernels::plan::CSR_LANES;
 use quickpick_kernels::{Form, KERNELS, KernelSpec, OpKind, Teams, Tile, Values};
 use similar::TextDiff;
@@ -82,6 +82,7 @@ fn derived(root: &Path) -> Result<Vec<(PathBuf, String)>> {
         let mut text = folder_readme(folder);
         if folder == "ptx" {
             text.push_str(&on_paper::section());
+            text.push_str(&streams::section()?);
             text.push_str(&counts::section()?);
         }
         files.push((Path::new(folder).join("README.md"), text));

@@ -13,6 +13,7 @@ mod on_paper;
 mod record;
 mod run;
 mod sass;
+mod streams;
 mod study;
 mod tools;
 mod tuned;

@@ -189,7 +189,8 @@ fn writable(
         return named(target, form);
     }
     let hopper = kernel.split_once("_sm90a_");
-    let (_, cut) = hopper.or(kernel.split_once("_sm80_"))?;
+    let ampere = ["_sm80_", "_sm89_"].into_iter().find_map(|sm| kernel.split_once(sm));
+    let (_, cut) = hopper.or(ampere)?;
     let mut words = cut.split('_');
     let sizes: Vec<u32> = words.next()?.split('x').map(size).collect::<Option<_>>()?;
     let &[m, n, k] = sizes.as_slice() else { return None };

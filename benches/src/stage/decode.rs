@@ -261,6 +261,8 @@ impl<B: Backend> Arm<'_, B> {
                 OpKind::Rotary => &mut row.rotary_us,
                 OpKind::SwiGlu => &mut row.swiglu_us,
                 OpKind::Gather | OpKind::ArgMax => &mut row.ends_us,
+                // a decoder of 8-bit layers has one before each; there is none yet
+                OpKind::Quantize => &mut row.linear_us,
             } += us;
         }
         row.rest_us = left;

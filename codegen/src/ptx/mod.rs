@@ -7,6 +7,7 @@ mod gather;
 mod mma;
 mod params;
 mod pieces;
+mod quantize;
 mod raster;
 mod rmsnorm;
 mod rotary;
@@ -32,6 +33,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         OpKind::SwiGlu => swiglu::emit(spec),
         OpKind::Gather => gather::emit(spec),
         OpKind::ArgMax => argmax::emit(spec),
+        OpKind::Quantize => quantize::emit(spec),
         // no kernel yet: a row without text is refused by `gen-kernels`
         OpKind::SpmmCsr => return String::new(),
     }

@@ -1,8 +1,8 @@
 //! What every PTX file must be, whatever its kernel: readable back, and called as its plan says.
 
 use quickpick_kernels::{
-    Activation, ArgMax, Attention, Caps, CudaCaps, Epilogue, Gather, KERNELS, KernelSpec, Linear,
-    OpKind, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target,
+    Activation, ArgMax, Attention, Caps, CudaCaps, DType, Epilogue, Gather, KERNELS, KernelSpec,
+    Linear, OpKind, Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target,
 };
 use quickpick_ptx::{Module, Param, ParamKind, parse};
 
@@ -44,6 +44,7 @@ fn plan(spec: &'static KernelSpec) -> Plan {
             Problem::SpmmCsr(SpmmCsr { m: 104, n, k: d, nnz: 7, dtype, residual: true })
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
+        OpKind::Quantize => Problem::Quantize(Quantize { n, d, dtype: DType::F16, out: dtype }),
     };
     let caps = Caps::Cuda(CudaCaps::least(spec, 108));
     spec.plan(&problem, &caps).unwrap_or_else(|why| panic!("{spec}: {why}"))

@@ -38,7 +38,7 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, threads: u32) {
     w.line(format!("var<workgroup> qs: array<vec4<f32>, {}>;", MAX_HEAD_DIM / 4));
     w.line(format!("var<workgroup> weights: array<f32, {block}>;"));
     w.line(format!("var<workgroup> sums: array<vec4<f32>, {threads}>;"));
-    pieces::declare_reduce(w, threads);
+    pieces::declare_reduce(w, threads, "f32");
     w.blank();
     pieces::pack_f16(w);
     pieces::store4(w);

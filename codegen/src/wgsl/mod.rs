@@ -14,6 +14,7 @@ mod gather;
 mod gemv;
 mod octet;
 mod pieces;
+mod quantize;
 mod rmsnorm;
 mod rotary;
 mod spmm_csr;
@@ -88,6 +89,7 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         (OpKind::Gather, Form::Rowwise { threads }) => gather::emit(&mut w, spec, threads),
         (OpKind::SpmmCsr, Form::Rowwise { threads }) => spmm_csr::emit(&mut w, spec, threads),
         (OpKind::ArgMax, Form::Rowwise { threads }) => argmax::emit(&mut w, spec, threads),
+        (OpKind::Quantize, Form::Rowwise { threads }) => quantize::emit(&mut w, spec, threads),
         // a row without an emitter has no text, which the golden and naga tests refuse
         _ => {}
     }

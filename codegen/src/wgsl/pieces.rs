@@ -201,10 +201,10 @@ pub(super) fn store4(w: &mut Writer) {
     w.blank();
 }
 
-/// The memory of [`reduce`].
-pub(super) fn declare_reduce(w: &mut Writer, threads: u32) {
-    w.line(format!("var<workgroup> partial: array<f32, {threads}>;"));
-    w.line(format!("var<workgroup> parts: array<f32, {REDUCERS}>;"));
+/// The memory of [`reduce`], for values of this type.
+pub(super) fn declare_reduce(w: &mut Writer, threads: u32, ty: &str) {
+    w.line(format!("var<workgroup> partial: array<{ty}, {threads}>;"));
+    w.line(format!("var<workgroup> parts: array<{ty}, {REDUCERS}>;"));
 }
 
 /// `reduced`: `value` of all invocations combined, in each of them. Two barriers, not one for each

@@ -20,7 +20,7 @@ pub(super) fn emit(w: &mut Writer, spec: &KernelSpec, threads: u32) {
         ],
         &["n", "d", "eps", "f32_out"],
     );
-    pieces::declare_reduce(w, threads);
+    pieces::declare_reduce(w, threads, "f32");
     w.blank();
     pieces::pack_f16(w);
     pieces::store4(w);

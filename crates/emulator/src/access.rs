@@ -53,7 +53,7 @@ impl<'a> Cluster<'a> {
             places[lane] = Some(place);
         }
         if !global.is_empty() {
-            now.count().global(&global, bytes, write);
+            now.requests(&global, bytes, write);
         }
         if !shared.is_empty() {
             now.count().shared(&shared, bytes, write);

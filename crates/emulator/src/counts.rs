@@ -31,6 +31,8 @@ pub struct LineCount {
     pub class: Class,
     /// Its counts.
     pub count: Count,
+    /// Its requests to global memory, of that by each buffer's name.
+    pub buffers: Vec<(String, Count)>,
 }
 
 /// What a run counted.
@@ -65,6 +67,17 @@ impl Report {
         self.lines.iter().filter(|l| l.count.sectors > 0).map(|l| l.count.requests).sum()
     }
 
+    /// Requests to the buffer of this name, all lines together.
+    pub fn buffer(&self, name: &str) -> Count {
+        let mut sum = Count::default();
+        for (buffer, count) in self.lines.iter().flat_map(|line| &line.buffers) {
+            if buffer == name {
+                sum.add(count);
+            }
+        }
+        sum
+    }
+
     /// Adds another run of the same program.
     pub fn add(&mut self, other: &Self) {
         if self.lines.is_empty() {
@@ -73,12 +86,19 @@ impl Report {
         }
         for (mine, theirs) in self.lines.iter_mut().zip(&other.lines) {
             mine.count.add(&theirs.count);
+            for (name, count) in &theirs.buffers {
+                match mine.buffers.iter_mut().find(|(mine, _)| mine == name) {
+                    Some((_, mine)) => mine.add(count),
+                    None => mine.buffers.push((name.clone(), *count)),
+                }
+            }
         }
     }
 }
 
 impl Count {
-    fn add(&mut self, other: &Self) {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
         self.issued += other.issued;
         self.requests += other.requests;
         self.conflicts += other.conflicts;

@@ -25,6 +25,23 @@ impl Now<'_, '_> {
     pub fn count(&mut self) -> &mut crate::counts::Count {
         &mut self.m.counts[self.pc]
     }
+
+    /// Counts a request to global memory: `bytes` at each of the addresses.
+    pub fn requests(&mut self, addresses: &[u64], bytes: usize, write: bool) {
+        self.count().global(addresses, bytes, write);
+        let mut rest = addresses.to_vec();
+        // an address that no buffer has traps when it is used
+        while let Some((buffer, range)) = rest.first().and_then(|at| self.m.memory.holder(*at)) {
+            let (here, others): (Vec<u64>, _) = rest.iter().partition(|at| range.contains(at));
+            self.of_buffer(buffer).global(&here, bytes, write);
+            rest = others;
+        }
+    }
+
+    /// What this instruction has asked of a buffer so far.
+    pub fn of_buffer(&mut self, buffer: usize) -> &mut crate::counts::Count {
+        self.m.buffers.entry((self.pc, buffer)).or_default()
+    }
 }
 
 /// Whole-warp instructions ask for every lane.

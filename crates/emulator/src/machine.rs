@@ -12,7 +12,7 @@ use crate::shadow::Clash;
 use crate::sync::ClusterBarrier;
 use crate::trap::{Fault, Site, Trap};
 use crate::warp::{State, Warp};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Instructions after which another warp moves, though this one could go on: it may be spinning.
 const BURST: u64 = 1 << 12;
@@ -32,6 +32,8 @@ pub(crate) struct Machine<'a> {
     pub params: Vec<u8>,
     pub memory: &'a mut Global,
     pub counts: Vec<Count>,
+    /// Of these the requests to each buffer, by instruction and buffer.
+    pub buffers: BTreeMap<(usize, usize), Count>,
     pub options: Options,
     pub chance: Chance,
     pub issued: u64,
@@ -75,7 +77,19 @@ impl<'a> Machine<'a> {
         let chance = Chance::new(seed);
         memory.begin_launch();
         let issued = 0;
-        Ok(Self { program, launch, params, memory, counts, options, chance, issued, observer })
+        let buffers = BTreeMap::new();
+        Ok(Self {
+            program,
+            launch,
+            params,
+            memory,
+            counts,
+            buffers,
+            options,
+            chance,
+            issued,
+            observer,
+        })
     }
 
     /// Runs the grid.
@@ -102,11 +116,16 @@ impl<'a> Machine<'a> {
                 live.push_back(cluster);
             }
         }
-        let lines = self.program.code.iter().zip(&self.counts).map(|(step, count)| LineCount {
+        let buffers = |pc: usize| {
+            let here = self.buffers.range((pc, 0)..(pc + 1, 0));
+            here.map(|((_, buffer), count)| (self.memory.name(*buffer).to_string(), *count))
+        };
+        let lines = self.program.code.iter().enumerate().map(|(pc, step)| LineCount {
             line: step.line,
             text: step.text.clone(),
             class: step.class,
-            count: *count,
+            count: self.counts[pc],
+            buffers: buffers(pc).collect(),
         });
         Ok(Report { lines: lines.collect() })
     }

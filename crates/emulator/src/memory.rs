@@ -63,6 +63,18 @@ impl Global {
         }
     }
 
+    /// Which buffer has this address, and its others.
+    pub(crate) fn holder(&self, address: u64) -> Option<(usize, Range<u64>)> {
+        let (i, _) = self.find(address, 1).ok()?;
+        let Buffer { base, bytes, .. } = &self.buffers[i];
+        Some((i, *base..base + bytes.len() as u64))
+    }
+
+    /// The name of a buffer.
+    pub(crate) fn name(&self, buffer: usize) -> &str {
+        &self.buffers[buffer].name
+    }
+
     fn find(&self, address: u64, len: usize) -> Result<(usize, Range<usize>), Fault> {
         let below = self.buffers.partition_point(|b| b.base <= address);
         if let Some(b) = below.checked_sub(1).map(|i| &self.buffers[i]) {

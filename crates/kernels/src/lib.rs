@@ -12,6 +12,7 @@ mod cost;
 pub mod fragment;
 pub mod plan;
 mod problem;
+mod quantize;
 pub mod reference;
 mod select;
 mod spec;
@@ -27,6 +28,7 @@ pub use problem::{
     Activation, ArgMax, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr,
     SwiGlu, Weights,
 };
+pub use quantize::Quantize;
 pub use quickpick_format::{DType, Order};
 pub use select::{Basis, Considered, NoKernel, Selection, select};
 pub use spec::{Form, KernelSpec, OCTET, OpKind, Target, Teams, Tile, Values, Wgmma};

@@ -1,5 +1,6 @@
 //! What is asked: an operation with its shape and types, before any kernel is chosen.
 
+use crate::Quantize;
 use core::fmt;
 use quickpick_format::DType;
 
@@ -22,6 +23,8 @@ pub enum Problem {
     SpmmCsr(SpmmCsr),
     /// The place of each row's largest element.
     ArgMax(ArgMax),
+    /// Activations to 8 bits.
+    Quantize(Quantize),
 }
 
 /// How W of a linear layer is stored.

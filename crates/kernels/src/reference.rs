@@ -8,9 +8,13 @@
 //!
 //! Where a slice is shorter than its problem says. This is for tests, which own their inputs.
 
-use crate::{Activation, ArgMax, Attention, Gather, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
+use crate::{
+    Activation, ArgMax, Attention, DType, Gather, Linear, Quantize, RmsNorm, Rotary, SpmmCsr,
+    SwiGlu,
+};
 use alloc::vec;
 use alloc::vec::Vec;
+use quickpick_format::E4m3;
 
 /// What a linear layer reads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -226,4 +230,34 @@ pub fn argmax(p: &ArgMax, x: &[f64]) -> Vec<u32> {
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// What [`quantize`] computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantized {
+    /// The bytes of q, `n×d`.
+    pub q: Vec<u8>,
+    /// The scales of n rows.
+    pub scale: Vec<f32>,
+}
+
+/// Bytes and scales: exact, so they have no bound. Quotients and products of two f32 are the nearest f32
+/// when they go by way of f64, whose significand has more than twice as many bits and two.
+pub fn quantize(p: &Quantize, x: &[f64]) -> Quantized {
+    let (d, largest) = (p.d as usize, f64::from(Quantize::largest(p.out)));
+    let nearest = |value: f64| f64::from(value as f32);
+    let mut all = Quantized { q: Vec::new(), scale: Vec::new() };
+    for row in x[..p.n as usize * d].chunks_exact(d) {
+        let good = row.iter().all(|x| x.is_finite());
+        let a = row.iter().fold(f64::from(Quantize::LEAST), |a, x| a.max(x.abs()));
+        let inverse = nearest(largest / a);
+        all.scale.push(if good { (a / largest) as f32 } else { f32::NAN });
+        all.q.extend(row.iter().map(|x| match (p.out, good) {
+            (DType::E4M3, true) => E4m3::from_f32((x * inverse) as f32).to_bits(),
+            (DType::E4M3, false) => E4m3::NAN.to_bits(),
+            (_, true) => libm::rint(nearest(x * inverse)) as i8 as u8,
+            (_, false) => 0,
+        }));
+    }
+    all
 }

@@ -23,6 +23,8 @@ pub enum OpKind {
     SpmmCsr,
     /// [`ArgMax`](crate::ArgMax).
     ArgMax,
+    /// [`Quantize`](crate::Quantize).
+    Quantize,
 }
 
 /// What the kernel is written for.
@@ -115,7 +117,7 @@ pub enum Form {
         /// Tokens of a workgroup, which loads a weight once for all of them.
         tokens: u32,
     },
-    /// One workgroup of `threads` per row (norm, gather, argmax), per row-block (SwiGLU, rotary), per (token,
+    /// One workgroup of `threads` per row (norm, gather, argmax, quantising), per row-block (SwiGLU, rotary), per (token,
     /// head) (attention) or per token and block of rows (CSR).
     Rowwise {
         /// Threads of a workgroup.
@@ -217,18 +219,23 @@ impl KernelSpec {
 
     /// Whether it can multiply by scales: it has bindings of w_scale and x_scale then, between x and bias.
     pub const fn scales(&self) -> bool {
-        self.transposes() || matches!(self.dtype, DType::I8 | DType::E4M3)
+        let eight_bits = matches!(self.dtype, DType::I8 | DType::E4M3);
+        self.transposes() || matches!(self.op, OpKind::Linear(_)) && eight_bits
     }
 
     /// The least compute capability × 10 that its PTX runs on; 0 for other languages.
     pub const fn least_sm(&self) -> u32 {
-        match (self.target, self.dtype) {
-            // products of 8-bit floats (PTX ISA 9.7.14.5)
-            (Target::Sm80, DType::E4M3) => 89,
-            (Target::Sm80, _) => 80,
-            (Target::Sm90a, _) => 90,
+        match self.target {
+            Target::Sm80 if self.multiplies_e4m3() => 89,
+            Target::Sm80 => 80,
+            Target::Sm90a => 90,
             _ => 0,
         }
+    }
+
+    /// Whether it multiplies 8-bit floats: `mma` does from sm_89 on (PTX ISA 9.7.14.5).
+    pub(crate) const fn multiplies_e4m3(&self) -> bool {
+        matches!((self.op, self.dtype), (OpKind::Linear(_), DType::E4M3))
     }
 
     const fn is_sparse(&self) -> bool {
@@ -292,6 +299,7 @@ impl fmt::Display for KernelSpec {
             (OpKind::Gather, _) => "gather",
             (OpKind::SpmmCsr, _) => "spmm_csr",
             (OpKind::ArgMax, _) => "argmax",
+            (OpKind::Quantize, _) => "quantize",
         })?;
         write!(f, "_{}", self.dtype)?;
         f.write_str(match (self.target, self.op) {

@@ -97,6 +97,9 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::Gather,    F16,  Sm80, 256),
     rowwise(OpKind::Gather,    BF16, Sm80, 256),
     rowwise(OpKind::ArgMax,    F32,  Sm80, 256),
+    // a row of 4096 columns stays in registers
+    rowwise(OpKind::Quantize,  I8,   Sm80, 512),
+    rowwise(OpKind::Quantize,  E4M3, Sm80, 512),
 
     // WGSL by shuffles of subgroups
     tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
@@ -146,6 +149,7 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::Gather,    F16, WgslPortable, 256),
     rowwise(OpKind::SpmmCsr,   F16, WgslPortable, 256),
     rowwise(OpKind::ArgMax,    F32, WgslPortable, 256),
+    rowwise(OpKind::Quantize,  I8,  WgslPortable, 256),
 
     // the host
     host(OpKind::Linear(Sparse24), F16),
@@ -176,6 +180,8 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::SpmmCsr, F16),
     host(OpKind::SpmmCsr, BF16),
     host(OpKind::ArgMax, F32),
+    host(OpKind::Quantize, I8),
+    host(OpKind::Quantize, E4M3),
 ];
 
 const fn tile(m: u32, n: u32, k: u32) -> Tile {

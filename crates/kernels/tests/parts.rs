@@ -4,7 +4,8 @@
 use quickpick_kernels::plan::{ALIGNMENT, Part};
 use quickpick_kernels::{
     Activation, ArgMax, Attention, Caps, DType, Epilogue, Form, Gather, KERNELS, KernelSpec,
-    Linear, OpKind, Plan, Problem, RmsNorm, SpmmCsr, SwiGlu, Unsupported, Weights, WgpuCaps,
+    Linear, OpKind, Plan, Problem, Quantize, RmsNorm, SpmmCsr, SwiGlu, Unsupported, Weights,
+    WgpuCaps,
 };
 
 const ALL: Epilogue = Epilogue {
@@ -199,6 +200,7 @@ fn rows_are_cut_along_tokens() {
         (OpKind::SwiGlu, Problem::SwiGlu(SwiGlu { n, d, out }), [0, 2]),
         (OpKind::SpmmCsr, Problem::SpmmCsr(csr), [2, 4]),
         (OpKind::ArgMax, Problem::ArgMax(ArgMax { n, d }), [0, 1]),
+        (OpKind::Quantize, Problem::Quantize(Quantize { n, d, dtype, out: DType::I8 }), [1, 2]),
     ] {
         let plan = planned(op, problem, 100 << 10).unwrap();
         assert!(plan.parts.len() > 1, "{plan}");

@@ -4,7 +4,7 @@ use crate::backend::{Backend, Slice};
 use crate::error::{Error, Result};
 use quickpick_format::{Csr, DType, Element, Matrix24, Order};
 use quickpick_kernels::{
-    Activation, Epilogue, Linear, Plan, Problem, Selection, SpmmCsr, Weights, select,
+    Activation, Epilogue, Linear, Plan, Problem, Quantize, Selection, SpmmCsr, Weights, select,
 };
 
 /// A weight in device memory, in one order.
@@ -247,6 +247,45 @@ impl<B: Backend> LinearLayer<B> {
         let residual = residual || self.recovered.is_some();
         let epilogue = Epilogue { scales, bias, activation, residual, transposed: self.transposed };
         Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue })
+    }
+
+    /// What makes the X of `n` tokens and its scales from activations of type `from`, for a layer of an 8-bit
+    /// weight that scales ([`with_scales`](Self::with_scales)): its q and scale are
+    /// [`Operands::x`] and [`Operands::x_scale`].
+    ///
+    /// ```
+    /// use quickpick::kernels::{Activation, DType, select};
+    /// use quickpick::{Backend, Cpu, LinearLayer, Operands};
+    ///
+    /// # fn main() -> quickpick::Result<()> {
+    /// let cpu = Cpu::new();
+    /// let (n, m, k) = (2, 8, 32);
+    /// let weight = vec![2i8; m * k];
+    /// let layer = LinearLayer::dense(&cpu, &weight, k, None)?;
+    /// let mut layer = layer.with_scales(&cpu, &vec![0.5; m])?;
+    ///
+    /// // one row of ones and one of threes
+    /// let x = cpu.upload(bytemuck::cast_slice(&[[1f32; 32], [3f32; 32]]))?;
+    /// let (q, scale) = (cpu.buffer((n * k) as u64)?, cpu.buffer(4 * n as u64)?);
+    /// let quantize = select(&layer.quantize(n as u32, DType::F32), cpu.caps())?.plan;
+    /// let operands = [Some(x.into()), Some(q.clone().into()), Some(scale.clone().into())];
+    /// let first = cpu.step(&quantize, &operands)?;
+    ///
+    /// let y = cpu.buffer((4 * n * m) as u64)?;
+    /// let plan = layer.select(&cpu, n as u32, DType::F32, Activation::None, false)?.plan;
+    /// let (x, x_scale, y_slice) = (q.into(), Some(scale.into()), y.clone().into());
+    /// let (residual, workspace, sum) = (None, None, None);
+    /// let operands = Operands { x, x_scale, residual, y: y_slice, workspace, sum };
+    /// let second = layer.step(&cpu, &plan, &operands)?;
+    ///
+    /// cpu.run(&[first, second])?;
+    /// let y: Vec<f32> = bytemuck::pod_collect_to_vec(&cpu.read(&y, 0, (4 * n * m) as u64)?);
+    /// assert!((y[0] - 32.0).abs() < 1e-4 && (y[m] - 96.0).abs() < 1e-4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn quantize(&self, n: u32, from: DType) -> Problem {
+        Problem::Quantize(Quantize { n, d: self.k, dtype: from, out: self.dtype })
     }
 
     /// Chooses the kernel for `n` tokens; the selection prints its reasons, and its plan says how

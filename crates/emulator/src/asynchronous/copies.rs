@@ -55,7 +55,7 @@ impl<'a> Cluster<'a> {
         }
         now.count().shared(&shared, size, true);
         if !global.is_empty() {
-            now.count().global(&global, size, false);
+            now.requests(&global, size, false);
             now.count().requests -= 1; // one request, two memories
         }
         Ok(())

@@ -92,7 +92,7 @@ impl<'a> Cluster<'a> {
                 Bulk::Linear(from, size) => {
                     let (address, size) = (w.address(*from, lane)?, w.get(*size, lane)? as u32);
                     let copy = bulk::Bulk::new(offset as u32, address, size).map_err(rule)?;
-                    now.count().global(&[address], size as usize, false);
+                    now.requests(&[address], size as usize, false);
                     let piece = Piece { shared: offset as u32, bytes: size, global: Some(address) };
                     let pieces = if size > 0 { vec![piece] } else { Vec::new() };
                     Tile { pieces, bytes: copy.bytes(), element: 1, fill: OobFill::Zero }

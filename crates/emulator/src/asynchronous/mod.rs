@@ -7,6 +7,7 @@ mod copies;
 mod loads;
 mod stores;
 
+use crate::counts::Count;
 use crate::execute::{Done, Now};
 use crate::machine::{Cluster, Machine};
 use crate::order::Stamp;
@@ -140,8 +141,10 @@ fn count_pieces(now: &mut Now<'_, '_>, tile: &Tile, write: bool) {
         inside().flat_map(|(at, bytes)| at / 32..=(at + bytes - 1) / 32).collect();
     sectors.sort_unstable();
     sectors.dedup();
-    let count = now.count();
-    count.requests += 1;
-    count.sectors += sectors.len() as u64;
-    count.global[write as usize] += inside().map(|(_, bytes)| bytes).sum::<u64>();
+    let mut count = Count { requests: 1, sectors: sectors.len() as u64, ..Count::default() };
+    count.global[write as usize] = inside().map(|(_, bytes)| bytes).sum();
+    now.count().add(&count);
+    if let Some((buffer, _)) = inside().next().and_then(|(at, _)| now.m.memory.holder(at)) {
+        now.of_buffer(buffer).add(&count);
+    }
 }

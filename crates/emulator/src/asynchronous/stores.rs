@@ -30,7 +30,7 @@ impl<'a> Cluster<'a> {
                     if size > 0 {
                         spans.push((offset as u32, size, address));
                     }
-                    now.count().global(&[address], size as usize, true);
+                    now.requests(&[address], size as usize, true);
                 }
                 Bulk::Tensor(tile) => {
                     let tile = self.tile(now, w, tile, lane, offset as u32, true)?;

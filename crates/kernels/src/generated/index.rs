@@ -83,6 +83,8 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
     ("gather_f16_sm80", include_str!("../../ptx/gather_f16_sm80.ptx")),
     ("gather_bf16_sm80", include_str!("../../ptx/gather_bf16_sm80.ptx")),
     ("argmax_f32_sm80", include_str!("../../ptx/argmax_f32_sm80.ptx")),
+    ("quantize_i8_sm80", include_str!("../../ptx/quantize_i8_sm80.ptx")),
+    ("quantize_e4m3_sm80", include_str!("../../ptx/quantize_e4m3_sm80.ptx")),
     ("spmm24_f16_wgsl_subgroups_256x1x64", include_str!("../../shaders/spmm24_f16_wgsl_subgroups_256x1x64.wgsl")),
     ("spmm24_f16_wgsl_subgroups_256x4x64", include_str!("../../shaders/spmm24_f16_wgsl_subgroups_256x4x64.wgsl")),
     ("spmm24_f16_wgsl_subgroups_256x8x64", include_str!("../../shaders/spmm24_f16_wgsl_subgroups_256x8x64.wgsl")),
@@ -126,4 +128,5 @@ pub(super) const TEXTS: &[(&str, &str)] = &[
     ("gather_f16_wgsl", include_str!("../../shaders/gather_f16_wgsl.wgsl")),
     ("spmm_csr_f16_wgsl", include_str!("../../shaders/spmm_csr_f16_wgsl.wgsl")),
     ("argmax_f32_wgsl", include_str!("../../shaders/argmax_f32_wgsl.wgsl")),
+    ("quantize_i8_wgsl", include_str!("../../shaders/quantize_i8_wgsl.wgsl")),
 ];

@@ -154,9 +154,11 @@ impl KernelSpec {
             (Target::WgslPortable | Target::WgslF16, _, Form::Gemv { rows, lanes, tokens }) => {
                 4 * rows * lanes * tokens
             }
-            (Target::WgslPortable, OpKind::RmsNorm, Form::Rowwise { threads }) => {
-                4 * (threads + super::REDUCERS)
-            }
+            (
+                Target::WgslPortable,
+                OpKind::RmsNorm | OpKind::Quantize,
+                Form::Rowwise { threads },
+            ) => 4 * (threads + super::REDUCERS),
             // what each invocation found, and where
             (Target::WgslPortable, OpKind::ArgMax, Form::Rowwise { threads }) => 8 * threads,
             // an f32 sum of each invocation

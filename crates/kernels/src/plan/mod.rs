@@ -14,6 +14,7 @@ mod csr;
 mod linear;
 mod map_rule;
 mod parts;
+mod quantize;
 mod rows;
 mod skinny;
 mod split;
@@ -158,6 +159,7 @@ impl KernelSpec {
             (OpKind::Gather, Problem::Gather(p)) => rows::gather(self, p),
             (OpKind::SpmmCsr, Problem::SpmmCsr(p)) => csr::spmm(self, p),
             (OpKind::ArgMax, Problem::ArgMax(p)) => rows::argmax(self, p),
+            (OpKind::Quantize, Problem::Quantize(p)) => quantize::plan(self, p),
             _ => Err(Unsupported::Operation),
         }
     }
@@ -179,7 +181,7 @@ impl KernelSpec {
             }
             // ptxas rewrites such products for 9.x to 11.x as several of f16, and runs out of registers
             (Target::Sm80, Caps::Cuda(c))
-                if self.dtype == DType::E4M3 && (90..120).contains(&c.sm) =>
+                if self.multiplies_e4m3() && (90..120).contains(&c.sm) =>
             {
                 Err(Unsupported::Feature("tensor cores whose `mma` takes 8-bit floats"))
             }

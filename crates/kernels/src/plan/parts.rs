@@ -170,6 +170,7 @@ fn sizes(problem: &Problem) -> Option<(u32, u32)> {
         Problem::SwiGlu(p) => Some((1, p.n)),
         Problem::SpmmCsr(p) => Some((1, p.n)),
         Problem::ArgMax(p) => Some((1, p.n)),
+        Problem::Quantize(p) => Some((1, p.n)),
         // a token's place in the cache is its place among all tokens
         Problem::Rotary(_) | Problem::Attention(_) => None,
     }
@@ -195,6 +196,7 @@ fn smaller(problem: &Problem, features: u32, tokens: u32) -> Problem {
         Problem::SwiGlu(p) => p.n = tokens,
         Problem::SpmmCsr(p) => p.n = tokens,
         Problem::ArgMax(p) => p.n = tokens,
+        Problem::Quantize(p) => p.n = tokens,
         Problem::Rotary(_) | Problem::Attention(_) => {}
     }
     smaller

@@ -130,7 +130,7 @@ pub(super) fn build(
     Plan { spec, problem, grid, block, shared_bytes, bindings, params, maps, parts }
 }
 
-fn rows_of_32(n: u32, d: u32) -> Result<(), Unsupported> {
+pub(super) fn rows_of_32(n: u32, d: u32) -> Result<(), Unsupported> {
     range("n", n, 1, MAX_DIM)?;
     range("d", d, 32, MAX_DIM)?;
     multiple("d", d, 32)

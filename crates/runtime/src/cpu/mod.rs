@@ -8,6 +8,7 @@ mod epilogue;
 mod linear;
 mod math;
 mod memory;
+mod quantize;
 mod rows;
 #[allow(unsafe_code)] // intrinsics and raw loads; each block says why it is sound
 mod simd;
@@ -188,6 +189,15 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             _ => return None,
         },
         Problem::ArgMax(_) => rows::argmax,
+        Problem::Quantize(p) => match (p.dtype, p.out) {
+            (F16, I8) => quantize::run::<f16, i8>,
+            (BF16, I8) => quantize::run::<bf16, i8>,
+            (F32, I8) => quantize::run::<f32, i8>,
+            (F16, E4M3) => quantize::run::<f16, E4m3>,
+            (BF16, E4M3) => quantize::run::<bf16, E4m3>,
+            (F32, E4M3) => quantize::run::<f32, E4m3>,
+            _ => return None,
+        },
     };
     let scratch = match problem {
         Problem::Linear(p) => linear::scratch(p, isa),

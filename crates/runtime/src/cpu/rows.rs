@@ -8,7 +8,7 @@ use quickpick_kernels::plan::MAX_HEAD_DIM;
 use rayon::prelude::*;
 
 /// Elements of a task: less is not worth another thread.
-const TASK: usize = 1 << 14;
+pub(super) const TASK: usize = 1 << 14;
 
 /// `y = x · gain / √(mean(x²) + eps)`.
 pub(super) fn rmsnorm<O: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {
@@ -49,7 +49,7 @@ impl<O: Element> Kernel for Norm<'_, O> {
 }
 
 /// Elements at a time: rows are multiples of 32.
-const LINE: usize = 32;
+pub(super) const LINE: usize = 32;
 
 /// `y = silu(gate) · up`.
 pub(super) fn swiglu<O: Element>(isa: Isa, problem: &Problem, v: &mut Views<'_>, _: &mut [f32]) {

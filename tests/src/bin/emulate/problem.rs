@@ -2,8 +2,8 @@
 
 use crate::args::ProblemArgs;
 use quickpick_kernels::{
-    ArgMax, Attention, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Problem, RmsNorm,
-    Rotary, SpmmCsr, SwiGlu,
+    ArgMax, Attention, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Problem,
+    Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu,
 };
 use quickpick_tests::{Case, Fill, case::Rows};
 use std::path::Path;
@@ -47,7 +47,7 @@ pub fn kernel_of(file: &Path) -> Result<&'static KernelSpec, String> {
 pub fn numbers(spec: &KernelSpec) -> &'static str {
     match spec.op {
         OpKind::Linear(_) => "m,n,k",
-        OpKind::RmsNorm | OpKind::SwiGlu | OpKind::ArgMax => "n,d",
+        OpKind::RmsNorm | OpKind::SwiGlu | OpKind::ArgMax | OpKind::Quantize => "n,d",
         OpKind::Rotary | OpKind::Attention => "n,heads,kv_heads,head_dim,max_seq,pos",
         OpKind::Gather => "n,d,vocab",
         OpKind::SpmmCsr => "m,n,k",
@@ -62,7 +62,8 @@ pub fn asked(spec: &KernelSpec, shape: &[u32], args: &ProblemArgs) -> Result<Ask
     if args.epilogue.is_some() && !matches!(spec.op, OpKind::Linear(_)) {
         return Err(only("--epilogue"));
     }
-    let one_out = [OpKind::Rotary, OpKind::Gather, OpKind::SpmmCsr, OpKind::ArgMax];
+    let one_out =
+        [OpKind::Rotary, OpKind::Gather, OpKind::SpmmCsr, OpKind::ArgMax, OpKind::Quantize];
     if args.out.is_some() && one_out.contains(&spec.op) {
         return Err(only("--out"));
     }
@@ -76,6 +77,9 @@ pub fn asked(spec: &KernelSpec, shape: &[u32], args: &ProblemArgs) -> Result<Ask
         (OpKind::SwiGlu, &[n, d]) => Problem::SwiGlu(SwiGlu { n, d, out }),
         (OpKind::Gather, &[n, d, vocab]) => Problem::Gather(Gather { n, d, vocab, dtype }),
         (OpKind::ArgMax, &[n, d]) => Problem::ArgMax(ArgMax { n, d }),
+        (OpKind::Quantize, &[n, d]) => {
+            Problem::Quantize(Quantize { n, d, dtype: DType::BF16, out: dtype })
+        }
         (OpKind::SpmmCsr, &[m, n, k]) => {
             // an entry of fifty, as recovered layers have
             let nnz = (u64::from(m) * u64::from(k) / 50).min(u64::from(u32::MAX)) as u32;
@@ -117,6 +121,7 @@ impl Asked {
             Problem::Gather(p) => Case::gather(p, fill, seed),
             Problem::SpmmCsr(p) => Case::spmm_csr(p, Rows::Even, fill, seed),
             Problem::ArgMax(p) => Case::argmax(p, fill, seed),
+            Problem::Quantize(p) => Case::quantize(p, seed),
         }
     }
 }
