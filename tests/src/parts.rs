@@ -4,12 +4,13 @@
 use crate::case::{Case, Rows};
 use crate::check::{check, outputs};
 use crate::data::Fill;
+use crate::packing::{self, Bits};
 use crate::shapes::{self, Make};
 use crate::trials::{Cases, lacks};
 use libtest_mimic::{Failed, Trial};
 use quickpick::kernels::{
-    ArgMax, DType, Form, Gather, KERNELS, KernelSpec, Linear, OpKind, RmsNorm, SpmmCsr, SwiGlu,
-    Weights,
+    ArgMax, DType, Form, Gather, KERNELS, KernelSpec, Linear, OpKind, Order, Packing, RmsNorm,
+    SpmmCsr, SwiGlu, Weights,
 };
 use quickpick::{Backend, Wgpu};
 use std::sync::Arc;
@@ -80,6 +81,13 @@ fn cases(spec: &KernelSpec) -> Cases {
             vec![one("m301_n133_k96", make)]
         }
         OpKind::Rotary | OpKind::Attention => vec![],
+        OpKind::Pack24 | OpKind::Unpack24 => {
+            // of mma.sp's order a range of rows is no range of memory
+            let orders = Order::ALL.into_iter().filter(|order| *order != Order::MmaSpSm80);
+            let p = |order| Packing { m: 601, k: 160, dtype, order };
+            let makes = orders.map(|order| packing::make(spec, p(order), Bits::Bad, 8));
+            vec![("m601_k160".into(), makes.collect())]
+        }
     }
 }
 

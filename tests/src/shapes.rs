@@ -21,6 +21,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         OpKind::Gather => gather(spec),
         OpKind::SpmmCsr => spmm_csr(spec),
         OpKind::ArgMax => argmax(),
+        OpKind::Pack24 | OpKind::Unpack24 => crate::packing::cases(spec),
     }
 }
 

@@ -10,7 +10,7 @@ use quickpick_codegen::Conflict;
 use quickpick_emulator::{Class, Global, LineCount, Program, Report};
 use quickpick_kernels::{
     Access, ArgMax, Attention, Caps, CudaCaps, Epilogue, Form, Gather, KERNELS, KernelSpec, Linear,
-    OpKind, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Wgmma,
+    OpKind, Order, Packing, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, Wgmma,
 };
 use std::fmt::Write;
 
@@ -99,6 +99,11 @@ fn problem(spec: &KernelSpec) -> Problem {
             Problem::SpmmCsr(SpmmCsr { m: 64, n, k: d, nnz: 0, dtype, residual: false })
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
+        // the order of the kernels for many tokens
+        OpKind::Pack24 => Problem::Pack24(Packing { m: 64, k: d, dtype, order: Order::MmaSpSm80 }),
+        OpKind::Unpack24 => {
+            Problem::Unpack24(Packing { m: 64, k: d, dtype, order: Order::MmaSpSm80 })
+        }
     }
 }
 
@@ -142,6 +147,8 @@ fn shape(plan: &Plan) -> String {
         Problem::SpmmCsr(SpmmCsr { m, n, k, nnz, .. }) => {
             format!("m {m}, n {n}, k {k}, {nnz} entries")
         }
+        Problem::Pack24(Packing { m, k, order, .. })
+        | Problem::Unpack24(Packing { m, k, order, .. }) => format!("m {m}, k {k}, {order}"),
         Problem::Rotary(Rotary { n, heads, kv_heads, head_dim, .. })
         | Problem::Attention(Attention { n, heads, kv_heads, head_dim, .. }) => {
             format!("n {n} from {POSITION}, {heads}/{kv_heads} heads of {head_dim}")

@@ -261,6 +261,8 @@ impl<B: Backend> Arm<'_, B> {
                 OpKind::Rotary => &mut row.rotary_us,
                 OpKind::SwiGlu => &mut row.swiglu_us,
                 OpKind::Gather | OpKind::ArgMax => &mut row.ends_us,
+                // no part of a decoder's step
+                OpKind::Pack24 | OpKind::Unpack24 => continue,
             } += us;
         }
         row.rest_us = left;

@@ -4,6 +4,8 @@ mod argmax;
 mod attention;
 mod epilogue;
 mod gather;
+mod pack24;
+mod packing;
 mod params;
 mod pieces;
 mod raster;
@@ -14,6 +16,7 @@ mod skinny;
 mod store;
 mod swiglu;
 mod tiled;
+mod unpack24;
 mod wgmma;
 
 use crate::Conflict;
@@ -31,6 +34,8 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         OpKind::SwiGlu => swiglu::emit(spec),
         OpKind::Gather => gather::emit(spec),
         OpKind::ArgMax => argmax::emit(spec),
+        OpKind::Pack24 => pack24::emit(spec),
+        OpKind::Unpack24 => unpack24::emit(spec),
         // no kernel yet: a row without text is refused by `gen-kernels`
         OpKind::SpmmCsr => return String::new(),
     }

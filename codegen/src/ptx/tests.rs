@@ -2,7 +2,7 @@
 
 use quickpick_kernels::{
     Activation, ArgMax, Attention, Caps, CudaCaps, Epilogue, Gather, KERNELS, KernelSpec, Linear,
-    OpKind, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target,
+    OpKind, Order, Packing, Plan, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target,
 };
 use quickpick_ptx::{Module, Param, ParamKind, parse};
 
@@ -44,6 +44,10 @@ fn plan(spec: &'static KernelSpec) -> Plan {
             Problem::SpmmCsr(SpmmCsr { m: 104, n, k: d, nnz: 7, dtype, residual: true })
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
+        OpKind::Pack24 => Problem::Pack24(Packing { m: 104, k: d, dtype, order: Order::RowMajor }),
+        OpKind::Unpack24 => {
+            Problem::Unpack24(Packing { m: 104, k: d, dtype, order: Order::Strips })
+        }
     };
     let hopper = spec.target == Target::Sm90a;
     let (sm, shared_bytes) = if hopper { (90, 227 << 10) } else { (80, 163 << 10) };

@@ -9,6 +9,7 @@ pub mod bound;
 mod caps;
 pub mod clocks;
 pub mod fragment;
+mod packing;
 pub mod plan;
 mod problem;
 pub mod reference;
@@ -21,6 +22,7 @@ mod tuned;
 mod unsupported;
 
 pub use caps::{Caps, CudaCaps, WgpuCaps};
+pub use packing::{NO_GROUP, Packing};
 pub use plan::{Access, Binding, MapError, MapRule, Plan, TensorMap};
 pub use problem::{
     Activation, ArgMax, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr,

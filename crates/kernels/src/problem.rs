@@ -1,5 +1,6 @@
 //! What is asked: an operation with its shape and types, before any kernel is chosen.
 
+use crate::Packing;
 use core::fmt;
 use quickpick_format::DType;
 
@@ -22,6 +23,10 @@ pub enum Problem {
     SpmmCsr(SpmmCsr),
     /// The place of each row's largest element.
     ArgMax(ArgMax),
+    /// A dense matrix to a 2:4 one.
+    Pack24(Packing),
+    /// A 2:4 matrix to a dense one.
+    Unpack24(Packing),
 }
 
 /// How W of a linear layer is stored.
@@ -286,6 +291,8 @@ impl fmt::Display for Problem {
         match self {
             Self::Linear(p) => p.fmt(f),
             Self::SpmmCsr(p) => p.fmt(f),
+            Self::Pack24(p) => write!(f, "packing {p}"),
+            Self::Unpack24(p) => write!(f, "unpacking {p}"),
             other => write!(f, "{other:?}"),
         }
     }

@@ -8,9 +8,12 @@
 //!
 //! Where a slice is shorter than its problem says. This is for tests, which own their inputs.
 
+mod packing;
+
 use crate::{Activation, ArgMax, Attention, Gather, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
 use alloc::vec;
 use alloc::vec::Vec;
+pub use packing::{Packed24, pack24, unpack24};
 
 /// What a linear layer reads.
 #[derive(Clone, Copy, Debug, Default)]

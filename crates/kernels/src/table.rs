@@ -71,6 +71,11 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::Gather,    F16,  Sm80, 256),
     rowwise(OpKind::Gather,    BF16, Sm80, 256),
     rowwise(OpKind::ArgMax,    F32,  Sm80, 256),
+    // dense weights to 2:4 and back
+    rowwise(OpKind::Pack24,    F16,  Sm80, 128),
+    rowwise(OpKind::Pack24,    BF16, Sm80, 128),
+    rowwise(OpKind::Unpack24,  F16,  Sm80, 128),
+    rowwise(OpKind::Unpack24,  BF16, Sm80, 128),
 
     // WGSL by shuffles of subgroups
     tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
@@ -120,6 +125,10 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::Gather,    F16, WgslPortable, 256),
     rowwise(OpKind::SpmmCsr,   F16, WgslPortable, 256),
     rowwise(OpKind::ArgMax,    F32, WgslPortable, 256),
+    rowwise(OpKind::Pack24,    F16,  WgslPortable, 128),
+    rowwise(OpKind::Pack24,    BF16, WgslPortable, 128),
+    rowwise(OpKind::Unpack24,  F16,  WgslPortable, 128),
+    rowwise(OpKind::Unpack24,  BF16, WgslPortable, 128),
 
     // the host
     host(OpKind::Linear(Sparse24), F16),
@@ -150,6 +159,10 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::SpmmCsr, F16),
     host(OpKind::SpmmCsr, BF16),
     host(OpKind::ArgMax, F32),
+    host(OpKind::Pack24, F16),
+    host(OpKind::Pack24, BF16),
+    host(OpKind::Unpack24, F16),
+    host(OpKind::Unpack24, BF16),
 ];
 
 const fn tile(m: u32, n: u32, k: u32) -> Tile {

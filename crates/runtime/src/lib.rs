@@ -70,6 +70,7 @@ pub mod cpu;
 pub mod cuda;
 mod error;
 mod linear;
+mod packing;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
 

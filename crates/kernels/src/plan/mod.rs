@@ -13,6 +13,7 @@
 mod csr;
 mod linear;
 mod map_rule;
+mod packing;
 mod parts;
 mod rows;
 mod tensor_map;
@@ -24,6 +25,7 @@ use core::fmt;
 pub use csr::CSR_LANES;
 pub use linear::{COOP_LANES, COOP_STRIDE, GEMV_FEATURES};
 pub use map_rule::{MapError, MapRule};
+pub use packing::order_number;
 pub use parts::{ALIGNMENT, Part};
 pub use tensor_map::TensorMap;
 pub use wgmma::{STORE_BYTES, STORE_PIECE, whole_blocks};
@@ -153,6 +155,9 @@ impl KernelSpec {
             (OpKind::Gather, Problem::Gather(p)) => rows::gather(self, p),
             (OpKind::SpmmCsr, Problem::SpmmCsr(p)) => csr::spmm(self, p),
             (OpKind::ArgMax, Problem::ArgMax(p)) => rows::argmax(self, p),
+            (OpKind::Pack24, Problem::Pack24(p)) | (OpKind::Unpack24, Problem::Unpack24(p)) => {
+                packing::packing(self, p)
+            }
             _ => Err(Unsupported::Operation),
         }
     }

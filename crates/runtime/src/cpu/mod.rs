@@ -8,6 +8,7 @@ mod epilogue;
 mod linear;
 mod math;
 mod memory;
+mod packing;
 mod rows;
 #[allow(unsafe_code)] // intrinsics and raw loads; each block says why it is sound
 mod simd;
@@ -188,6 +189,9 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             _ => return None,
         },
         Problem::ArgMax(_) => rows::argmax,
+        Problem::Pack24(p) if matches!(p.dtype, F16 | BF16) => packing::pack,
+        Problem::Unpack24(p) if matches!(p.dtype, F16 | BF16) => packing::unpack,
+        Problem::Pack24(_) | Problem::Unpack24(_) => return None,
     };
     let scratch = match problem {
         Problem::Linear(p) => linear::scratch(p, isa),

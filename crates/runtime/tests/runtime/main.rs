@@ -3,5 +3,6 @@
 
 mod choosing;
 mod layers;
+mod packing;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod skip;
