@@ -75,8 +75,8 @@ fn half(at: vec2<u32>, kept: vec4<u32>, codes: u32) {
 // Values of a half in a row, if there are any.
 fn load(at: vec2<u32>) -> vec4<u32> {
     if (at.x < params.m && at.y < params.k) {
-        let from = row_values(at);
-        return vec4(values[from], values[from + 1u]);
+        let start = row_values(at);
+        return vec4(values[start], values[start + 1u]);
     }
     return vec4(0u);
 }
@@ -147,11 +147,11 @@ fn unpack24_f16_wgsl(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_inv
     var a: vec4<u32>;
     var b: vec4<u32>;
     if (params.order == 2u) {
-        let from = fragment_values(item);
-        let x = values[from];
-        let y = values[from + 2u];
-        let z = values[from + 4u];
-        let w = values[from + 6u];
+        let start = fragment_values(item);
+        let x = values[start];
+        let y = values[start + 2u];
+        let z = values[start + 4u];
+        let w = values[start + 6u];
         a = vec4(x.x, y.x, z.x, w.x);
         b = vec4(x.y, y.y, z.y, w.y);
     }

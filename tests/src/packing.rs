@@ -151,6 +151,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         (33, 128),
         (64, 132),
         (65, 264),
+        (1, 8196),
         (130, 1028),
     ];
     let list = shapes.into_iter().map(|(m, k)| {

@@ -1,9 +1,9 @@
 //! Dense to 2:4: the two largest of each four, packed in any order.
 
-use super::packing::{Half, Item, Operands, about, infinity, report};
+use super::packing::{Half, Item, Operands, about, infinity};
 use super::rows::*;
 use quickpick_kernels::{DType, KernelSpec};
-use quickpick_ptx::{B32, B64, Cache, Cmp, Int, Kernel, Module, Pred, Reg, Vector};
+use quickpick_ptx::{B32, Cache, Cmp, Int, Kernel, Module, Pred, Reg, Vector};
 
 pub(super) fn emit(spec: &KernelSpec) -> Module {
     let mut k = kernel(spec);
@@ -27,14 +27,7 @@ fn halves(k: &mut Kernel, o: &Operands, item: &Item, keep: &Keep) {
     for &word in words.iter().flatten() {
         k.mov_b32(word, 0);
     }
-    let inside = k.reg("inside");
-    let at = item.halves.map(|half| item.dense(k, o, half));
-    k.unless(item.wide).bra("narrow");
-    load(k, o, item, &words, at, 8, inside);
-    k.bra("loaded");
-    k.place("narrow");
-    load(k, o, item, &words, at, 4, inside);
-    k.place("loaded");
+    item.elements(k, o, &words, false, "loaded");
 
     let kept = item.halves.map(|half| k.regs::<B32, 4>(&format!("{}_kept", half.name)));
     let (codes, number) = (k.reg("codes"), k.reg("number"));
@@ -81,33 +74,6 @@ fn halves(k: &mut Kernel, o: &Operands, item: &Item, keep: &Keep) {
         k.st_global_v2_b32(at.at(16 * t), Vector(kept.map(|kept| kept[t as usize])));
     }
     k.ret();
-}
-
-/// Loads both halves, so many columns at a time.
-fn load(
-    k: &mut Kernel,
-    o: &Operands,
-    item: &Item,
-    words: &[Vec<Reg<B32>>; 2],
-    at: [Reg<B64>; 2],
-    columns: u32,
-    inside: Reg<Pred>,
-) {
-    for ((half, words), at) in item.halves.into_iter().zip(words).zip(at) {
-        for piece in 0..16 / columns {
-            item.inside(k, o, half, columns * piece, inside);
-            let (at, from) = (at.at((2 * columns * piece) as i32), (columns / 2 * piece) as usize);
-            k.when(inside);
-            match columns {
-                8 => k.ld_global_v4_b32(
-                    Cache::NcOnce,
-                    Vector(std::array::from_fn(|i| words[from + i])),
-                    at,
-                ),
-                _ => k.ld_global_v2_b32(Cache::NcOnce, Vector([words[from], words[from + 1]]), at),
-            };
-        }
-    }
 }
 
 /// A strip: 16 rows of one group, eight at a time.
@@ -256,6 +222,6 @@ impl Keep {
         let at: Reg<B32> = k.scratch("bad_number");
         k.setp(Cmp::Lt, Int::U32, self.bad, self.found, all);
         k.mad_lo_u32(at, self.found, apart, number);
-        report(k, o, self.bad, at);
+        k.when(self.bad).red_min(o.status, at);
     }
 }

@@ -8,7 +8,7 @@
 use super::rows::*;
 use quickpick_kernels::plan::order_number;
 use quickpick_kernels::{DType, KernelSpec, Order};
-use quickpick_ptx::{B32, B64, Cmp, Int, Kernel, Pred, Reg, Special};
+use quickpick_ptx::{B32, B64, Cache, Cmp, Int, Kernel, Pred, Reg, Special, Vector};
 
 /// What a kernel is called with.
 pub(super) struct Operands {
@@ -148,13 +148,6 @@ impl Item {
         Self { number, outer, inner, halves, is_fragment, pitch, groups, wide }
     }
 
-    /// The address of a half's elements in the dense matrix.
-    pub fn dense(&self, k: &mut Kernel, o: &Operands, half: Half) -> Reg<B64> {
-        let at = address(k, &format!("{}_dense", half.name), o.dense, half.row, self.pitch);
-        k.mad_wide(Int::U32, at, half.column, 2, at);
-        at
-    }
-
     /// The address of a half's values, which lie side by side: 16 bytes.
     pub fn values(&self, k: &mut Kernel, o: &Operands, half: Half) -> Reg<B64> {
         // value_k/2 values of two bytes a row, two values for each four columns
@@ -176,23 +169,53 @@ impl Item {
     }
 
     /// `inside`: whether a piece of a half, from its `columns`-th column on, is of the matrix.
-    pub fn inside(
+    pub fn inside(&self, k: &mut Kernel, o: &Operands, half: Half, columns: u32) -> Reg<Pred> {
+        let (inside, column) = (k.scratch("inside"), k.scratch("piece"));
+        k.add_u32(column, half.column, columns).setp(Cmp::Lt, Int::U32, inside, column, o.k);
+        k.and_pred(inside, inside, half.in_rows);
+        inside
+    }
+
+    /// Moves both halves' elements, where they are of the matrix, between memory and eight words each: 16 bytes at a
+    /// time, or 8 where rows are no multiples of 16. Goes to `done` then.
+    pub fn elements(
         &self,
         k: &mut Kernel,
         o: &Operands,
-        half: Half,
-        columns: u32,
-        inside: Reg<Pred>,
+        words: &[Vec<Reg<B32>>; 2],
+        store: bool,
+        done: &str,
     ) {
-        let column: Reg<B32> = k.scratch("piece");
-        k.add_u32(column, half.column, columns).setp(Cmp::Lt, Int::U32, inside, column, o.k);
-        k.and_pred(inside, inside, half.in_rows);
+        let at = self.halves.map(|half| {
+            let at = address(k, &format!("{}_dense", half.name), o.dense, half.row, self.pitch);
+            k.mad_wide(Int::U32, at, half.column, 2, at);
+            at
+        });
+        k.unless(self.wide).bra("narrow");
+        for columns in [8, 4] {
+            for ((half, words), at) in self.halves.into_iter().zip(words).zip(at) {
+                for (piece, words) in words.chunks_exact(columns / 2).enumerate() {
+                    let inside = self.inside(k, o, half, (columns * piece) as u32);
+                    let at = at.at((2 * columns * piece) as i32);
+                    k.when(inside);
+                    match (words, store) {
+                        (&[a, b, c, d], true) => k.st_global_v4_b32(at, Vector([a, b, c, d])),
+                        (&[a, b, c, d], false) => {
+                            k.ld_global_v4_b32(Cache::NcOnce, Vector([a, b, c, d]), at)
+                        }
+                        (words, true) => k.st_global_v2_b32(at, Vector([words[0], words[1]])),
+                        (words, false) => {
+                            k.ld_global_v2_b32(Cache::NcOnce, Vector([words[0], words[1]]), at)
+                        }
+                    };
+                }
+            }
+            if columns == 8 {
+                k.bra(done).place("narrow");
+            }
+        }
+        k.place(done);
     }
-}
-
-/// Lowers the status to a group's number, where `bad` holds.
-pub(super) fn report(k: &mut Kernel, o: &Operands, bad: Reg<Pred>, number: Reg<B32>) {
-    k.when(bad).red_min(o.status, number);
 }
 
 /// What both files say of the operands.

@@ -1,6 +1,6 @@
 //! 2:4 in any order to dense.
 
-use super::packing::{Half, Item, Operands, about, report};
+use super::packing::{Half, Item, Operands, about};
 use super::rows::*;
 use quickpick_kernels::{DType, KernelSpec};
 use quickpick_ptx::{B32, B64, Cache, Cmp, Int, Kernel, Module, Pred, Reg, Vector};
@@ -23,7 +23,7 @@ pub(super) fn emit(spec: &KernelSpec) -> Module {
 /// Every order but strips.
 fn halves(k: &mut Kernel, o: &Operands, item: &Item, expand: &Expand) {
     k.section("a word of metadata, and its values");
-    let (codes, inside) = (k.reg::<B32>("codes"), k.reg("inside"));
+    let codes: Reg<B32> = k.reg("codes");
     let at = address(k, "p_metadata", o.metadata, item.number, 4);
     k.ld_global_b32(Cache::NcOnce, codes, at);
     let kept = item.halves.map(|half| k.regs::<B32, 4>(&format!("{}_kept", half.name)));
@@ -33,7 +33,7 @@ fn halves(k: &mut Kernel, o: &Operands, item: &Item, expand: &Expand) {
         for kept in kept.0 {
             k.mov_b32(kept, 0);
         }
-        item.inside(k, o, half, 0, inside);
+        let inside = item.inside(k, o, half, 0);
         k.when(inside).ld_global_v4_b32(Cache::NcOnce, kept, at);
     }
     k.bra("loaded");
@@ -47,6 +47,7 @@ fn halves(k: &mut Kernel, o: &Operands, item: &Item, expand: &Expand) {
 
     let words = item.halves.map(|half| k.reg_list::<B32>(&format!("{}_word", half.name), 8));
     let (number, left): (Reg<B32>, Reg<B32>) = (k.reg("number"), k.reg("left"));
+    let inside = k.scratch("inside");
     for (half, Half { row, column, in_rows, .. }) in item.halves.into_iter().enumerate() {
         k.section(["the first four groups", "the other four"][half]);
         k.mov_b32(expand.found, 4);
@@ -63,40 +64,12 @@ fn halves(k: &mut Kernel, o: &Operands, item: &Item, expand: &Expand) {
         k.setp(Cmp::Lt, Int::U32, expand.legal, expand.found, 4);
         k.setp(Cmp::Lt, Int::U32, inside, expand.found, left);
         k.and_pred(inside, inside, expand.legal).and_pred(inside, inside, in_rows);
-        report(k, o, inside, number);
+        k.when(inside).red_min(o.status, number);
     }
 
     k.section("16 columns twice, 16 bytes at a time, or 8 where rows are no multiples of 16");
-    let at = item.halves.map(|half| item.dense(k, o, half));
-    k.unless(item.wide).bra("narrow");
-    store(k, o, item, &words, at, 8, inside);
+    item.elements(k, o, &words, true, "stored");
     k.ret();
-    k.place("narrow");
-    store(k, o, item, &words, at, 4, inside);
-    k.ret();
-}
-
-/// Stores both halves, so many columns at a time.
-fn store(
-    k: &mut Kernel,
-    o: &Operands,
-    item: &Item,
-    words: &[Vec<Reg<B32>>; 2],
-    at: [Reg<B64>; 2],
-    columns: u32,
-    inside: Reg<Pred>,
-) {
-    for ((half, words), at) in item.halves.into_iter().zip(words).zip(at) {
-        for piece in 0..16 / columns {
-            item.inside(k, o, half, columns * piece, inside);
-            let (at, from) = (at.at((2 * columns * piece) as i32), (columns / 2 * piece) as usize);
-            k.when(inside);
-            match columns {
-                8 => k.st_global_v4_b32(at, Vector(std::array::from_fn(|i| words[from + i]))),
-                _ => k.st_global_v2_b32(at, Vector([words[from], words[from + 1]])),
-            };
-        }
-    }
 }
 
 /// A strip: 16 rows of one group, eight at a time.
@@ -153,7 +126,7 @@ fn strips(k: &mut Kernel, o: &Operands, item: &Item, expand: &Expand, dtype: DTy
     k.sub_u32(left, o.m, row).max(Int::S32, left, left, 0).min(Int::U32, left, left, 8);
     k.mad_lo_u32(bad, expand.found, item.groups, number);
     k.setp(Cmp::Lt, Int::U32, inside, expand.found, left);
-    report(k, o, inside, bad);
+    k.when(inside).red_min(o.status, bad);
     for pair in words.chunks_exact(2) {
         k.setp(Cmp::Lt, Int::U32, inside, row, o.m);
         k.when(inside).st_global_v2_b32(to, Vector([pair[0], pair[1]]));

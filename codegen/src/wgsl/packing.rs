@@ -183,8 +183,8 @@ pub(super) fn unpack(w: &mut Writer, spec: &KernelSpec, threads: u32) {
     w.note("Values of a half in a row, if there are any.");
     w.block("fn load(at: vec2<u32>) -> vec4<u32>", |w| {
         w.block("if (at.x < params.m && at.y < params.k)", |w| {
-            w.line("let from = row_values(at);");
-            w.line("return vec4(values[from], values[from + 1u]);");
+            w.line("let start = row_values(at);");
+            w.line("return vec4(values[start], values[start + 1u]);");
         });
         w.line("return vec4(0u);");
     });
@@ -218,9 +218,9 @@ pub(super) fn unpack(w: &mut Writer, spec: &KernelSpec, threads: u32) {
         w.line("var a: vec4<u32>;");
         w.line("var b: vec4<u32>;");
         w.block(is_fragment(), |w| {
-            w.line("let from = fragment_values(item);");
+            w.line("let start = fragment_values(item);");
             for (i, lane) in ["x", "y", "z", "w"].into_iter().enumerate() {
-                let from = pieces::plus("from", 2 * i as u32);
+                let from = pieces::plus("start", 2 * i as u32);
                 w.line(format!("let {lane} = values[{from}];"));
             }
             w.line("a = vec4(x.x, y.x, z.x, w.x);");

@@ -18,7 +18,7 @@ const FIRST: usize = 7;
 const ROWS: u32 = 256;
 
 /// Most elements, padding included: groups and words of metadata are counted in 32 bits.
-const MAX_ELEMENTS: u64 = 1 << 34;
+const MAX_ELEMENTS: u64 = 1 << 33;
 
 /// The number by which an order is named to the kernels: its place in [`Order::ALL`].
 pub const fn order_number(order: Order) -> u32 {
