@@ -84,9 +84,11 @@ fn bind<'c, B: Backend>(
     let mut operands = Vec::new();
     let mut outputs = Vec::new();
     for binding in &plan.bindings {
-        let operand = case.operands.iter().find(|(name, _)| match binding.name {
-            "metadata" => *name == "values",
-            other => *name == other,
+        let named = |wanted: &str| case.operands.iter().find(|(name, _)| *name == wanted);
+        let operand = named(binding.name).or_else(|| match binding.name {
+            // a part of the 2:4 weight
+            "metadata" => named("values"),
+            _ => None,
         });
         operands.push(match operand {
             None if binding.name == "workspace" && binding.is_present() => {

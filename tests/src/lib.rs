@@ -9,6 +9,7 @@ pub mod emulated;
 pub mod foreign;
 pub mod mutants;
 pub mod nvcc;
+pub mod packing;
 pub mod parts;
 pub mod quantize;
 pub mod shapes;

@@ -4,12 +4,13 @@
 use crate::case::{Case, Rows};
 use crate::check::{check, outputs};
 use crate::data::Fill;
+use crate::packing::{self, Bits};
 use crate::shapes::{self, Make};
 use crate::trials::{Cases, lacks};
 use libtest_mimic::{Failed, Trial};
 use quickpick::kernels::{
-    ArgMax, DType, Form, Gather, KERNELS, KernelSpec, Linear, OpKind, Quantize, RmsNorm, SpmmCsr,
-    SwiGlu, Weights,
+    ArgMax, DType, Form, Gather, KERNELS, KernelSpec, Linear, OpKind, Order, Packing, Quantize,
+    RmsNorm, SpmmCsr, SwiGlu, Weights,
 };
 use quickpick::{Backend, Wgpu};
 use std::sync::Arc;
@@ -84,6 +85,13 @@ fn cases(spec: &KernelSpec) -> Cases {
             vec![one("n200_d288", move || Case::quantize(p, 6))]
         }
         OpKind::Rotary | OpKind::Attention => vec![],
+        OpKind::Pack24 | OpKind::Unpack24 => {
+            // of mma.sp's order a range of rows is no range of memory
+            let orders = Order::ALL.into_iter().filter(|order| *order != Order::MmaSpSm80);
+            let p = |order| Packing { m: 601, k: 160, dtype, order };
+            let makes = orders.map(|order| packing::make(spec, p(order), Bits::Bad, 8));
+            vec![("m601_k160".into(), makes.collect())]
+        }
     }
 }
 

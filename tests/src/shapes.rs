@@ -23,6 +23,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<(String, Vec<Make>)> {
         OpKind::SpmmCsr => spmm_csr(spec),
         OpKind::ArgMax => argmax(),
         OpKind::Quantize => quantize::cases(spec),
+        OpKind::Pack24 | OpKind::Unpack24 => crate::packing::cases(spec),
     }
 }
 

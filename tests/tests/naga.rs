@@ -6,7 +6,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
 use quickpick_kernels::{
     Access, ArgMax, Attention, Caps, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind,
-    Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, WgpuCaps,
+    Order, Packing, Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target, WgpuCaps,
 };
 
 fn shaders() -> impl Iterator<Item = (&'static KernelSpec, String)> {
@@ -61,6 +61,8 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
         OpKind::Quantize => Problem::Quantize(Quantize { n, d, dtype: out, out: dtype }),
+        OpKind::Pack24 => Problem::Pack24(Packing { m: 48, k: d, dtype, order: Order::RowMajor }),
+        OpKind::Unpack24 => Problem::Unpack24(Packing { m: 48, k: d, dtype, order: Order::Strips }),
     };
     // WebGPU's guaranteed limits
     let caps = Caps::Wgpu(WgpuCaps {

@@ -10,7 +10,8 @@ use quickpick_codegen::Conflict;
 use quickpick_emulator::{Class, Global, LineCount, Program, Report};
 use quickpick_kernels::{
     Access, ArgMax, Attention, Caps, CudaCaps, DType, Epilogue, Form, Gather, KERNELS, KernelSpec,
-    Linear, OpKind, Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu, Wgmma,
+    Linear, OpKind, Order, Packing, Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu,
+    Wgmma,
 };
 use std::fmt::Write;
 
@@ -98,6 +99,11 @@ fn problem(spec: &KernelSpec) -> Problem {
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
         OpKind::Quantize => Problem::Quantize(Quantize { n, d, dtype: DType::BF16, out: dtype }),
+        // the order of the kernels for many tokens
+        OpKind::Pack24 => Problem::Pack24(Packing { m: 64, k: d, dtype, order: Order::MmaSpSm80 }),
+        OpKind::Unpack24 => {
+            Problem::Unpack24(Packing { m: 64, k: d, dtype, order: Order::MmaSpSm80 })
+        }
     }
 }
 
@@ -143,6 +149,8 @@ fn shape(plan: &Plan) -> String {
         Problem::SpmmCsr(SpmmCsr { m, n, k, nnz, .. }) => {
             format!("m {m}, n {n}, k {k}, {nnz} entries")
         }
+        Problem::Pack24(Packing { m, k, order, .. })
+        | Problem::Unpack24(Packing { m, k, order, .. }) => format!("m {m}, k {k}, {order}"),
         Problem::Rotary(Rotary { n, heads, kv_heads, head_dim, .. })
         | Problem::Attention(Attention { n, heads, kv_heads, head_dim, .. }) => {
             format!("n {n} from {POSITION}, {heads}/{kv_heads} heads of {head_dim}")

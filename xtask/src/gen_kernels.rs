@@ -151,6 +151,9 @@ fn work(spec: &KernelSpec) -> String {
         Form::Rowwise { threads } if spec.op == OpKind::SpmmCsr => {
             format!("{} rows, {CSR_LANES} lanes each", threads / CSR_LANES)
         }
+        Form::Rowwise { threads } if matches!(spec.op, OpKind::Pack24 | OpKind::Unpack24) => {
+            format!("{threads} words of metadata")
+        }
         Form::Rowwise { .. } => "a row, or a token's head".to_string(),
         Form::Host => "decided at run time".to_string(),
     }

@@ -263,6 +263,8 @@ impl<B: Backend> Arm<'_, B> {
                 OpKind::Gather | OpKind::ArgMax => &mut row.ends_us,
                 // a decoder of 8-bit layers has one before each; there is none yet
                 OpKind::Quantize => &mut row.linear_us,
+                // no part of a decoder's step
+                OpKind::Pack24 | OpKind::Unpack24 => continue,
             } += us;
         }
         row.rest_us = left;

@@ -5,6 +5,8 @@ mod attention;
 mod epilogue;
 mod gather;
 mod mma;
+mod pack24;
+mod packing;
 mod params;
 mod pieces;
 mod quantize;
@@ -16,6 +18,7 @@ mod skinny;
 mod store;
 mod swiglu;
 mod tiled;
+mod unpack24;
 mod wgmma;
 
 use crate::Conflict;
@@ -34,6 +37,8 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         OpKind::Gather => gather::emit(spec),
         OpKind::ArgMax => argmax::emit(spec),
         OpKind::Quantize => quantize::emit(spec),
+        OpKind::Pack24 => pack24::emit(spec),
+        OpKind::Unpack24 => unpack24::emit(spec),
         // no kernel yet: a row without text is refused by `gen-kernels`
         OpKind::SpmmCsr => return String::new(),
     }

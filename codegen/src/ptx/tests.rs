@@ -2,7 +2,8 @@
 
 use quickpick_kernels::{
     Activation, ArgMax, Attention, Caps, CudaCaps, DType, Epilogue, Gather, KERNELS, KernelSpec,
-    Linear, OpKind, Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu, Target,
+    Linear, OpKind, Order, Packing, Plan, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu,
+    Target,
 };
 use quickpick_ptx::{Module, Param, ParamKind, parse};
 
@@ -45,6 +46,10 @@ fn plan(spec: &'static KernelSpec) -> Plan {
         }
         OpKind::ArgMax => Problem::ArgMax(ArgMax { n, d }),
         OpKind::Quantize => Problem::Quantize(Quantize { n, d, dtype: DType::F16, out: dtype }),
+        OpKind::Pack24 => Problem::Pack24(Packing { m: 104, k: d, dtype, order: Order::RowMajor }),
+        OpKind::Unpack24 => {
+            Problem::Unpack24(Packing { m: 104, k: d, dtype, order: Order::Strips })
+        }
     };
     let caps = Caps::Cuda(CudaCaps::least(spec, 108));
     spec.plan(&problem, &caps).unwrap_or_else(|why| panic!("{spec}: {why}"))

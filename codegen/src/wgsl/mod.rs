@@ -13,6 +13,7 @@ mod epilogue;
 mod gather;
 mod gemv;
 mod octet;
+mod packing;
 mod pieces;
 mod quantize;
 mod rmsnorm;
@@ -90,6 +91,8 @@ pub(crate) fn emit(spec: &KernelSpec) -> String {
         (OpKind::SpmmCsr, Form::Rowwise { threads }) => spmm_csr::emit(&mut w, spec, threads),
         (OpKind::ArgMax, Form::Rowwise { threads }) => argmax::emit(&mut w, spec, threads),
         (OpKind::Quantize, Form::Rowwise { threads }) => quantize::emit(&mut w, spec, threads),
+        (OpKind::Pack24, Form::Rowwise { threads }) => packing::pack(&mut w, spec, threads),
+        (OpKind::Unpack24, Form::Rowwise { threads }) => packing::unpack(&mut w, spec, threads),
         // a row without an emitter has no text, which the golden and naga tests refuse
         _ => {}
     }

@@ -93,6 +93,7 @@ mod matrix;
 mod order;
 mod pack;
 mod pair;
+mod places;
 
 pub use bitmask::Bitmask;
 pub use csr::Csr;
@@ -109,3 +110,4 @@ pub use matrix::{Matrix24, WORD_COLUMNS};
 pub use order::Order;
 pub use pack::Packed;
 pub use pair::{IllegalCode, Pair};
+pub use places::Places;

@@ -58,6 +58,16 @@ impl<T: Element> Matrix24<T> {
         })
     }
 
+    /// Keeps the two largest of each group of a dense row-major matrix, by magnitude; of equals the
+    /// lower column stays. What is 2:4 already stays as it is, as [`compress`](Self::compress) has it.
+    ///
+    /// Errors: as [`compress`](Self::compress), but for a third non-zero.
+    pub fn magnitude(dense: &[T], rows: usize, cols: usize) -> Result<Self, Error> {
+        Self::build(dense, rows, cols, |_, _, group| {
+            Ok(Pair::largest(group.map(|v| v.to_f32().abs())))
+        })
+    }
+
     /// Takes a canonical form that was made elsewhere. `cols` is the logical number of columns.
     ///
     /// Errors: a wrong length, an illegal code, a value that is not finite, padding that is not

@@ -167,7 +167,7 @@ const fn word_bytes(dtype: DType) -> usize {
 }
 
 /// An order, for a matrix of some size.
-struct Map {
+pub(crate) struct Map {
     order: Order,
     dtype: DType,
     /// Padded rows.
@@ -181,14 +181,14 @@ struct Map {
 }
 
 impl Map {
-    fn new(order: Order, dtype: DType, rows: usize, k: usize) -> Self {
+    pub(crate) fn new(order: Order, dtype: DType, rows: usize, k: usize) -> Self {
         let (value_rows, value_k) = (order.value_rows(rows), order.value_cols(dtype, k));
         let (rows, k) = order.padded(dtype, rows, k);
         Self { order, dtype, rows, k, value_rows, value_k }
     }
 
     /// Where the j-th kept value of a row lies.
-    fn value(&self, row: usize, j: usize) -> usize {
+    pub(crate) fn value(&self, row: usize, j: usize) -> usize {
         match self.order {
             Order::RowMajor | Order::MmaSpSm80 | Order::WgmmaSm90 => row * self.value_k / 2 + j,
             // A of m16n8k32, on the compressed 16 × 16 of a k-step: with g = lane/4, t = lane%4,
@@ -217,7 +217,7 @@ impl Map {
     }
 
     /// The word and the shift of the two bits of the j-th kept value of a row.
-    fn place(&self, row: usize, j: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, row: usize, j: usize) -> (usize, usize) {
         // but in strips the codes of columns 32·chunk + 16u ..+16 are half a word
         let (chunk, u) = (j / 16, j / 8 % 2);
         let (word, shift) = match self.order {
@@ -266,7 +266,7 @@ impl Map {
     }
 
     /// A metadata word of rows that the order pads: each group keeps columns 0 and 1.
-    fn padding(&self) -> u32 {
+    pub(crate) fn padding(&self) -> u32 {
         match self.order {
             Order::Strips => 0x5555_0000,
             _ => PADDING_WORD,

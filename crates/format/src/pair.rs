@@ -40,6 +40,17 @@ impl Pair {
         Ok(Self((a | b << 2) as u8))
     }
 
+    /// The pair of the two largest of four magnitudes; of equals the lower position stays.
+    pub fn largest<V: PartialOrd + Copy>(magnitudes: [V; 4]) -> Self {
+        // how many others come before: larger ones, and equals at lower positions
+        let before = |p: usize| {
+            let others = (0..4).filter(|&q| q != p);
+            let (own, of) = (magnitudes[p], magnitudes);
+            others.filter(|&q| of[q] > own || (of[q] == own && q < p)).count()
+        };
+        Self::of(core::array::from_fn(|p| before(p) < 2)).unwrap_or(Self::FIRST)
+    }
+
     /// The nibble.
     pub const fn code(self) -> u8 {
         self.0

@@ -2,7 +2,9 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use quickpick_format::{DType, E4m3, Element, Error, Matrix24, Order, Packed, Pair, WORD_COLUMNS};
+use quickpick_format::{
+    DType, E4m3, Element, Error, Matrix24, Order, Packed, Pair, Places, WORD_COLUMNS,
+};
 
 /// A dense 2:4 matrix: each group a pair of positions and two values, zeros among them.
 fn dense24<T: Element>() -> impl Strategy<Value = (Vec<T>, usize, usize)> {
@@ -551,4 +553,53 @@ fn i8_rounds_to_nearest_even_and_saturates() {
     for (x, want) in [(127.4, 127), (1e9, 127), (-1e9, -128), (f32::NAN, 0)] {
         assert_eq!(i8::from_f32(x), want, "{x}");
     }
+}
+
+/// By magnitude: what is 2:4 stays as it is; of equals the lower column; −0 is 0; NaN is refused.
+#[test]
+fn magnitude_keeps_the_two_largest() {
+    let row =
+        [1.0f32, -3.0, 2.0, -2.0, /**/ -0.5, 0.5, 0.5, 0.5, /**/ -0.0, 0.0, 0.0, -1.0];
+    let matrix = Matrix24::magnitude(&row, 1, 12).unwrap();
+    assert_eq!(matrix.values()[..6], [-3.0, 2.0, -0.5, 0.5, 0.0, -1.0]);
+    assert!(matrix.values()[4].is_sign_positive());
+    assert_eq!(matrix.metadata(), [0x4444_4C49]);
+    let again = Matrix24::compress(&matrix.expand(), 1, 12).unwrap();
+    assert_eq!(Matrix24::magnitude(&matrix.expand(), 1, 12), Ok(again));
+    let nan = Matrix24::magnitude(&[0.0f32, 1.0, 2.0, f32::NAN], 1, 4).unwrap_err();
+    assert!(matches!(nan, Error::NotFinite { row: 0, col: 3, .. }), "{nan}");
+    for (i, pair) in Pair::ALL.into_iter().enumerate() {
+        let marked: [u32; 4] = core::array::from_fn(|p| {
+            if p == pair.first() { 2 } else { u32::from(p == pair.second()) * 3 }
+        });
+        assert_eq!(Pair::largest(marked), Pair::ALL[i]);
+    }
+}
+
+/// Places are those of `pack`: whoever writes along them has made the same.
+#[test]
+fn places_are_those_of_pack() {
+    let (rows, cols) = (37, 44);
+    let dense =
+        Vec::from_iter((0..rows * cols).map(|i| bf16::from_f32((i * 37 % 101) as f32 - 50.0)));
+    let matrix = Matrix24::magnitude(&dense, rows, cols).unwrap();
+    for order in Order::ALL {
+        let packed = matrix.pack(order).unwrap();
+        let places = Places::new(order, DType::BF16, rows, cols).unwrap();
+        let [value_rows, kept] = order.values_shape(DType::BF16, rows, cols);
+        let [word_rows, words] = order.metadata_shape(DType::BF16, rows, cols);
+        let mut values = vec![bf16::ZERO; value_rows * kept];
+        let mut metadata = vec![places.padding(); word_rows * words];
+        for (at, &v) in matrix.values().iter().enumerate() {
+            let (row, j) = (at / (matrix.k() / 2), at % (matrix.k() / 2));
+            let pair = matrix.pair(row, j / 2);
+            let (word, shift) = places.code(row, j);
+            let position = [pair.first(), pair.second()][j % 2] as u32;
+            metadata[word] = metadata[word] & !(3 << shift) | position << shift;
+            values[places.value(row, j)] = v;
+        }
+        assert_eq!((values, metadata), (packed.values, packed.metadata), "{order}");
+    }
+    let none = Places::new(Order::MmaSpSm80, DType::F32, 4, 4).err();
+    assert!(matches!(none, Some(Error::OrderType { .. })));
 }

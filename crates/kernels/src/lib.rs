@@ -10,6 +10,7 @@ mod caps;
 pub mod clocks;
 mod cost;
 pub mod fragment;
+mod packing;
 pub mod plan;
 mod problem;
 mod quantize;
@@ -23,6 +24,7 @@ mod tuned;
 mod unsupported;
 
 pub use caps::{Caps, CudaCaps, WgpuCaps};
+pub use packing::{NO_GROUP, Packing};
 pub use plan::{Access, Binding, MapError, MapRule, Plan, TensorMap};
 pub use problem::{
     Activation, ArgMax, Attention, Epilogue, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr,

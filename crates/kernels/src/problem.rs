@@ -1,6 +1,6 @@
 //! What is asked: an operation with its shape and types, before any kernel is chosen.
 
-use crate::Quantize;
+use crate::{Packing, Quantize};
 use core::fmt;
 use quickpick_format::DType;
 
@@ -25,6 +25,10 @@ pub enum Problem {
     ArgMax(ArgMax),
     /// Activations to 8 bits.
     Quantize(Quantize),
+    /// A dense matrix to a 2:4 one.
+    Pack24(Packing),
+    /// A 2:4 matrix to a dense one.
+    Unpack24(Packing),
 }
 
 /// How W of a linear layer is stored.
@@ -289,6 +293,8 @@ impl fmt::Display for Problem {
         match self {
             Self::Linear(p) => p.fmt(f),
             Self::SpmmCsr(p) => p.fmt(f),
+            Self::Pack24(p) => write!(f, "packing {p}"),
+            Self::Unpack24(p) => write!(f, "unpacking {p}"),
             other => write!(f, "{other:?}"),
         }
     }

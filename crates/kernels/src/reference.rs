@@ -8,12 +8,15 @@
 //!
 //! Where a slice is shorter than its problem says. This is for tests, which own their inputs.
 
+mod packing;
+
 use crate::{
     Activation, ArgMax, Attention, DType, Gather, Linear, Quantize, RmsNorm, Rotary, SpmmCsr,
     SwiGlu,
 };
 use alloc::vec;
 use alloc::vec::Vec;
+pub use packing::{Packed24, pack24, unpack24};
 use quickpick_format::E4m3;
 
 /// What a linear layer reads.

@@ -25,6 +25,10 @@ pub enum OpKind {
     ArgMax,
     /// [`Quantize`](crate::Quantize).
     Quantize,
+    /// [`Packing`](crate::Packing), from dense to 2:4.
+    Pack24,
+    /// [`Packing`](crate::Packing), from 2:4 to dense.
+    Unpack24,
 }
 
 /// What the kernel is written for.
@@ -118,7 +122,7 @@ pub enum Form {
         tokens: u32,
     },
     /// One workgroup of `threads` per row (norm, gather, argmax, quantising), per row-block (SwiGLU, rotary), per (token,
-    /// head) (attention) or per token and block of rows (CSR).
+    /// head) (attention), per token and block of rows (CSR) or per words of metadata (packing).
     Rowwise {
         /// Threads of a workgroup.
         threads: u32,
@@ -300,6 +304,8 @@ impl fmt::Display for KernelSpec {
             (OpKind::SpmmCsr, _) => "spmm_csr",
             (OpKind::ArgMax, _) => "argmax",
             (OpKind::Quantize, _) => "quantize",
+            (OpKind::Pack24, _) => "pack24",
+            (OpKind::Unpack24, _) => "unpack24",
         })?;
         write!(f, "_{}", self.dtype)?;
         f.write_str(match (self.target, self.op) {

@@ -100,6 +100,11 @@ pub const KERNELS: &[KernelSpec] = &[
     // a row of 4096 columns stays in registers
     rowwise(OpKind::Quantize,  I8,   Sm80, 512),
     rowwise(OpKind::Quantize,  E4M3, Sm80, 512),
+    // dense weights to 2:4 and back
+    rowwise(OpKind::Pack24,    F16,  Sm80, 128),
+    rowwise(OpKind::Pack24,    BF16, Sm80, 128),
+    rowwise(OpKind::Unpack24,  F16,  Sm80, 128),
+    rowwise(OpKind::Unpack24,  BF16, Sm80, 128),
 
     // WGSL by shuffles of subgroups
     tiled(Sparse24, F16, WgslSubgroups, tile(256,  1, 64), 1, (4, 1)),
@@ -150,6 +155,10 @@ pub const KERNELS: &[KernelSpec] = &[
     rowwise(OpKind::SpmmCsr,   F16, WgslPortable, 256),
     rowwise(OpKind::ArgMax,    F32, WgslPortable, 256),
     rowwise(OpKind::Quantize,  I8,  WgslPortable, 256),
+    rowwise(OpKind::Pack24,    F16,  WgslPortable, 128),
+    rowwise(OpKind::Pack24,    BF16, WgslPortable, 128),
+    rowwise(OpKind::Unpack24,  F16,  WgslPortable, 128),
+    rowwise(OpKind::Unpack24,  BF16, WgslPortable, 128),
 
     // the host
     host(OpKind::Linear(Sparse24), F16),
@@ -182,6 +191,10 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::ArgMax, F32),
     host(OpKind::Quantize, I8),
     host(OpKind::Quantize, E4M3),
+    host(OpKind::Pack24, F16),
+    host(OpKind::Pack24, BF16),
+    host(OpKind::Unpack24, F16),
+    host(OpKind::Unpack24, BF16),
 ];
 
 const fn tile(m: u32, n: u32, k: u32) -> Tile {

@@ -4,8 +4,8 @@
 use quickpick_kernels::plan::{ALIGNMENT, Part};
 use quickpick_kernels::{
     Activation, ArgMax, Attention, Caps, DType, Epilogue, Form, Gather, KERNELS, KernelSpec,
-    Linear, OpKind, Plan, Problem, Quantize, RmsNorm, SpmmCsr, SwiGlu, Unsupported, Weights,
-    WgpuCaps,
+    Linear, OpKind, Order, Packing, Plan, Problem, Quantize, RmsNorm, SpmmCsr, SwiGlu, Unsupported,
+    Weights, WgpuCaps,
 };
 
 const ALL: Epilogue = Epilogue {
@@ -225,6 +225,45 @@ fn rows_are_cut_along_tokens() {
             assert_eq!(counted as u64, tokens, "{plan}");
         }
     }
+}
+
+/// Rows of a packed matrix: parts follow each other in every operand, and count their groups on.
+#[test]
+fn packing_is_cut_along_rows() {
+    let (m, k, limit) = (1000, 96, 100 << 10);
+    for op in [OpKind::Pack24, OpKind::Unpack24] {
+        for order in Order::ALL {
+            let p = Packing { m, k, dtype: DType::F16, order };
+            let problem =
+                if op == OpKind::Pack24 { Problem::Pack24(p) } else { Problem::Unpack24(p) };
+            let plan = planned(op, problem, limit);
+            if order == Order::MmaSpSm80 {
+                let (what, needs, has) = ("bytes in one binding", 192_000, limit);
+                assert_eq!(plan, Err(Unsupported::Limit { what, needs, has }));
+                continue;
+            }
+            let plan = plan.unwrap();
+            assert_eq!(plan.parts.len(), 2, "{plan}");
+            for (i, binding) in plan.bindings.iter().enumerate() {
+                let mut end = 0;
+                for part in &plan.parts {
+                    let range = &part.ranges[i];
+                    assert!(range.start % ALIGNMENT == 0 && len(part, i) <= limit, "{plan}");
+                    match binding.name {
+                        "status" => assert_eq!(*range, 0..4),
+                        _ => assert_eq!(range.start, end, "{plan}: {}", binding.name),
+                    }
+                    end = range.end;
+                }
+                assert_eq!(end, binding.bytes, "{plan}: {}", binding.name);
+            }
+            let of = |part: &Part| [part.params[0], part.params[7]];
+            assert_eq!(plan.parts.iter().map(of).collect::<Vec<_>>(), [[512, 0], [488, 512 * 24]]);
+        }
+    }
+    let wide = Packing { m: 300, k: 1 << 16, dtype: DType::F16, order: Order::Strips };
+    let why = planned(OpKind::Pack24, Problem::Pack24(wide), 1 << 24).unwrap_err();
+    assert!(matches!(why, Unsupported::Limit { needs: 33554432, has: 16777216, .. }), "{why}");
 }
 
 #[test]

@@ -46,6 +46,11 @@
 //! # }
 //! ```
 //!
+//! # Weights that are on the device already
+//!
+//! [`Weight::packed`] prunes and packs a dense buffer there, in one pass, and [`LinearLayer::packed`] makes a layer of
+//! one; [`Weight::unpacked`] goes back.
+//!
 //! # For engines
 //!
 //! An engine that has its own device needs no allocator of ours. [`quickpick_kernels`](kernels) alone
@@ -70,6 +75,7 @@ pub mod cpu;
 pub mod cuda;
 mod error;
 mod linear;
+mod packing;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
 

@@ -4,7 +4,8 @@ use crate::backend::{Backend, Slice};
 use crate::error::{Error, Result};
 use quickpick_format::{Csr, DType, Element, Matrix24, Order};
 use quickpick_kernels::{
-    Activation, Epilogue, Linear, Plan, Problem, Quantize, Selection, SpmmCsr, Weights, select,
+    Activation, Epilogue, Linear, Packing, Plan, Problem, Quantize, Selection, SpmmCsr, Weights,
+    select,
 };
 
 /// A weight in device memory, in one order.
@@ -133,19 +134,51 @@ impl<B: Backend> LinearLayer<B> {
         bias: Option<&[f32]>,
     ) -> Result<Self> {
         let (m, k) = (dimension("m", weight.rows())?, dimension("k", weight.k())?);
-        let bias = bias.map(|bias| upload(backend, "the bias", m, bias)).transpose()?;
         let pack = move |backend: &B, order| Weight::sparse(backend, &weight, order);
-        let (dtype, weights) = (T::DTYPE, Weights::Sparse24);
-        let (copies, pack) = (vec![], Some(Box::new(pack) as Box<_>));
+        Self::packing(backend, (m, k, T::DTYPE), bias, pack)
+    }
+
+    /// A layer with a 2:4 weight that is pruned and packed on the device, in each order when a step first
+    /// reads it, from a dense one that lies there: `m × cols` row-major of f16 or bf16, cols a multiple
+    /// of 4 ([`Weight::packed`]). The layer keeps a clone of that buffer until
+    /// [`release_host`](Self::release_host).
+    ///
+    /// Errors: [`Error::Argument`] for a bias of another length. What is wrong with the weight, the
+    /// first [`step`](Self::step) says.
+    pub fn packed(
+        backend: &B,
+        dense: impl Into<Slice<B::Buffer>>,
+        [m, cols]: [u32; 2],
+        dtype: DType,
+        bias: Option<&[f32]>,
+    ) -> Result<Self>
+    where
+        B::Buffer: Send + Sync + 'static,
+    {
+        let dense = dense.into();
+        let k = dimension("k", (cols as usize).next_multiple_of(32))?;
+        let pack = move |backend: &B, order| {
+            Weight::packed(backend, dense.clone(), Packing { m, k: cols, dtype, order })
+        };
+        Self::packing(backend, (m, k, dtype), bias, pack)
+    }
+
+    /// A layer with a 2:4 weight that `pack` brings to the device.
+    fn packing(
+        backend: &B,
+        (m, k, dtype): (u32, u32, DType),
+        bias: Option<&[f32]>,
+        pack: impl Fn(&B, Order) -> Result<Weight<B>> + Send + Sync + 'static,
+    ) -> Result<Self> {
         Ok(Self {
             m,
             k,
             dtype,
-            weights,
-            copies,
-            pack,
+            weights: Weights::Sparse24,
+            copies: vec![],
+            pack: Some(Box::new(pack)),
             recovered: None,
-            bias,
+            bias: bias.map(|bias| upload(backend, "the bias", m, bias)).transpose()?,
             w_scale: None,
             transposed: false,
         })
@@ -383,7 +416,7 @@ impl<B: Backend> LinearLayer<B> {
         backend.step(plan, &Vec::from_iter(bound))
     }
 
-    /// Drops the weight on the host. A later step whose kernel reads an order that no step has read
+    /// Drops the weight on the host, or the dense one on the device. A later step whose kernel reads an order that no step has read
     /// is then an error.
     pub fn release_host(&mut self) {
         self.pack = None;

@@ -33,6 +33,8 @@ const fn argued(
 
 const NARROW: &str =
     "rows that could be stored in whole vectors go element by element, to the same result";
+const EIGHT_BYTES: &str = "\
+    rows of whole 16 bytes are rows of whole 8, which are right for all, in twice as many requests";
 const OVERWRITTEN: &str = "\
     zeros where a token exists are written by the lane that copies the token there, before it begins \
     the copy";
@@ -58,6 +60,7 @@ pub const ARGUED: &[Argued] = &[
     argued("sm80 x64_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
     argued("sm80 x128_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
     argued("sm89 x128_s", "", "@!%wide_rows bra.uni", Unguarded, 4, NARROW),
+    argued("pack24", "16 columns twice", "@!%wide bra", Unguarded, 1, EIGHT_BYTES),
     // of stages of k, and of the residual of 16 bits and of f32
     argued("wgmma x128x64_s4", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 7, NOTHING_TO_RELEASE),
     argued("wgmma x64x128_s2", "copy_", "mbarrier.arrive.expect_tx", Relaxed, 3, NOTHING_TO_RELEASE),

@@ -13,6 +13,7 @@
 mod csr;
 mod linear;
 mod map_rule;
+mod packing;
 mod parts;
 mod quantize;
 mod rows;
@@ -27,6 +28,7 @@ use core::fmt;
 pub use csr::CSR_LANES;
 pub use linear::{COOP_LANES, COOP_STRIDE, GEMV_FEATURES};
 pub use map_rule::{MapError, MapRule};
+pub use packing::order_number;
 pub use parts::{ALIGNMENT, Part};
 pub(crate) use skinny::SKINNY_RESIDENT;
 pub use skinny::skinny_stages;
@@ -160,6 +162,9 @@ impl KernelSpec {
             (OpKind::SpmmCsr, Problem::SpmmCsr(p)) => csr::spmm(self, p),
             (OpKind::ArgMax, Problem::ArgMax(p)) => rows::argmax(self, p),
             (OpKind::Quantize, Problem::Quantize(p)) => quantize::plan(self, p),
+            (OpKind::Pack24, Problem::Pack24(p)) | (OpKind::Unpack24, Problem::Unpack24(p)) => {
+                packing::packing(self, p)
+            }
             _ => Err(Unsupported::Operation),
         }
     }

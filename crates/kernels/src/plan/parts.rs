@@ -7,7 +7,7 @@
 //!
 //! Parts run in order, on the same buffers.
 
-use super::{Plan, linear, rows};
+use super::{Plan, linear, packing, rows};
 use crate::{Problem, Unsupported};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -105,6 +105,9 @@ pub(super) fn parts(
     limit: u64,
     launch: impl Fn(&Problem) -> Result<Plan, Unsupported>,
 ) -> Result<Vec<Part>, Unsupported> {
+    if let Problem::Pack24(p) | Problem::Unpack24(p) = &plan.problem {
+        return packing::parts(plan, p, limit, launch);
+    }
     let Some((m, n)) = sizes(&plan.problem) else { return Ok(Vec::new()) };
     if plan.bindings.iter().all(|b| b.bytes <= limit) {
         return Ok(Vec::new());
@@ -173,6 +176,8 @@ fn sizes(problem: &Problem) -> Option<(u32, u32)> {
         Problem::Quantize(p) => Some((1, p.n)),
         // a token's place in the cache is its place among all tokens
         Problem::Rotary(_) | Problem::Attention(_) => None,
+        // cut on their own
+        Problem::Pack24(_) | Problem::Unpack24(_) => None,
     }
 }
 
@@ -198,6 +203,7 @@ fn smaller(problem: &Problem, features: u32, tokens: u32) -> Problem {
         Problem::ArgMax(p) => p.n = tokens,
         Problem::Quantize(p) => p.n = tokens,
         Problem::Rotary(_) | Problem::Attention(_) => {}
+        Problem::Pack24(_) | Problem::Unpack24(_) => {}
     }
     smaller
 }

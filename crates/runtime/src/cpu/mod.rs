@@ -8,6 +8,7 @@ mod epilogue;
 mod linear;
 mod math;
 mod memory;
+mod packing;
 mod quantize;
 mod rows;
 #[allow(unsafe_code)] // intrinsics and raw loads; each block says why it is sound
@@ -198,6 +199,9 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             (F32, E4M3) => quantize::run::<f32, E4m3>,
             _ => return None,
         },
+        Problem::Pack24(p) if matches!(p.dtype, F16 | BF16) => packing::pack,
+        Problem::Unpack24(p) if matches!(p.dtype, F16 | BF16) => packing::unpack,
+        Problem::Pack24(_) | Problem::Unpack24(_) => return None,
     };
     let scratch = match problem {
         Problem::Linear(p) => linear::scratch(p, isa),

@@ -3,6 +3,7 @@
 
 mod choosing;
 mod layers;
+mod packing;
 mod quantised;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 mod skip;

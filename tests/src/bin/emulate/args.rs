@@ -26,6 +26,7 @@ pub struct Args {
 #[command(next_help_heading = "The problem of a committed kernel")]
 pub struct ProblemArgs {
     /// m,n,k of a linear layer; n,d of rmsnorm and swiglu; n,d,vocab of gather;
+    /// m,k,order of packing (0 row-major, 1 mma.sp, 2 fragment, 3 wgmma, 4 strips);
     /// n,heads,kv_heads,head_dim,max_seq,pos of rotary and attention
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     pub shape: Option<Vec<u32>>,

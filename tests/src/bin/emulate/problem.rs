@@ -2,10 +2,10 @@
 
 use crate::args::ProblemArgs;
 use quickpick_kernels::{
-    ArgMax, Attention, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Problem,
-    Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu,
+    ArgMax, Attention, DType, Epilogue, Gather, KERNELS, KernelSpec, Linear, OpKind, Order,
+    Packing, Problem, Quantize, RmsNorm, Rotary, SpmmCsr, SwiGlu,
 };
-use quickpick_tests::{Case, Fill, case::Rows};
+use quickpick_tests::{Case, Fill, case::Rows, packing::Bits};
 use std::path::Path;
 
 /// A problem, and the position of its first new token.
@@ -51,6 +51,7 @@ pub fn numbers(spec: &KernelSpec) -> &'static str {
         OpKind::Rotary | OpKind::Attention => "n,heads,kv_heads,head_dim,max_seq,pos",
         OpKind::Gather => "n,d,vocab",
         OpKind::SpmmCsr => "m,n,k",
+        OpKind::Pack24 | OpKind::Unpack24 => "m,k,order",
     }
 }
 
@@ -62,8 +63,15 @@ pub fn asked(spec: &KernelSpec, shape: &[u32], args: &ProblemArgs) -> Result<Ask
     if args.epilogue.is_some() && !matches!(spec.op, OpKind::Linear(_)) {
         return Err(only("--epilogue"));
     }
-    let one_out =
-        [OpKind::Rotary, OpKind::Gather, OpKind::SpmmCsr, OpKind::ArgMax, OpKind::Quantize];
+    let one_out = [
+        OpKind::Rotary,
+        OpKind::Gather,
+        OpKind::SpmmCsr,
+        OpKind::ArgMax,
+        OpKind::Quantize,
+        OpKind::Pack24,
+        OpKind::Unpack24,
+    ];
     if args.out.is_some() && one_out.contains(&spec.op) {
         return Err(only("--out"));
     }
@@ -79,6 +87,12 @@ pub fn asked(spec: &KernelSpec, shape: &[u32], args: &ProblemArgs) -> Result<Ask
         (OpKind::ArgMax, &[n, d]) => Problem::ArgMax(ArgMax { n, d }),
         (OpKind::Quantize, &[n, d]) => {
             Problem::Quantize(Quantize { n, d, dtype: DType::BF16, out: dtype })
+        }
+        (op @ (OpKind::Pack24 | OpKind::Unpack24), &[m, k, order]) => {
+            let named = Order::ALL.get(order as usize);
+            let order = *named.ok_or_else(|| format!("there are {} orders", Order::ALL.len()))?;
+            let p = Packing { m, k, dtype, order };
+            if op == OpKind::Pack24 { Problem::Pack24(p) } else { Problem::Unpack24(p) }
         }
         (OpKind::SpmmCsr, &[m, n, k]) => {
             // an entry of fifty, as recovered layers have
@@ -122,6 +136,8 @@ impl Asked {
             Problem::SpmmCsr(p) => Case::spmm_csr(p, Rows::Even, fill, seed),
             Problem::ArgMax(p) => Case::argmax(p, fill, seed),
             Problem::Quantize(p) => Case::quantize(p, seed),
+            Problem::Pack24(p) => Case::pack24(p, Bits::Even, seed),
+            Problem::Unpack24(p) => Case::unpack24(p, Bits::Even, seed),
         }
     }
 }
@@ -150,7 +166,10 @@ mod tests {
         for spec in KERNELS.iter().filter(|spec| spec.target.is_ptx()) {
             let needed = numbers(spec).split(',').count();
             // a shape of as many numbers, with room for the tokens behind the position
-            let shape: Vec<_> = [1, 64, 32, 8, 16, 0].into_iter().take(needed).collect();
+            let shape: Vec<_> = match spec.op {
+                OpKind::Pack24 | OpKind::Unpack24 => vec![1, 64, 4],
+                _ => [1, 64, 32, 8, 16, 0].into_iter().take(needed).collect(),
+            };
             let args = ProblemArgs::default();
             assert!(asked(spec, &shape, &args).is_ok(), "{spec} {shape:?}");
             let error = asked(spec, &[1, 1, 1, 1], &args).unwrap_err();
