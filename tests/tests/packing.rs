@@ -14,9 +14,9 @@ const MOST_SECTORS: f64 = 2.0;
 
 #[test]
 fn hardly_a_byte_is_moved_twice() {
-    let device = Emulated::new(Schedule::Early);
     let kernels = KERNELS.iter().filter(|spec| spec.target == Target::Sm80);
     for spec in kernels.filter(|spec| matches!(spec.op, OpKind::Pack24 | OpKind::Unpack24)) {
+        let device = Emulated::least(spec, Schedule::Early);
         for order in Order::ALL {
             // whole blocks of every order; ragged ones, whose rows are no multiples of 16 bytes
             for (m, k, whole) in [(64, 512, true), (70, 500, false)] {
