@@ -35,8 +35,17 @@ pub fn section() -> Result<String> {
     let mut out = preface();
     let mut bad = Vec::new();
     for spec in KERNELS {
-        let (OpKind::Linear(_), Form::Skinny { tile, .. }) = (spec.op, spec.form) else { continue };
-        for n in [1, tile.n] {
+        let tokens: &[u32] = match (spec.op, spec.form) {
+            (OpKind::Linear(_), Form::Skinny { .. }) => &[1, 16],
+            // tiles that `select` takes for up to 64 tokens
+            (OpKind::Linear(_), Form::Tiled { tile, .. })
+                if spec.target.is_ptx() && tile.n == 64 =>
+            {
+                &[64]
+            }
+            _ => continue,
+        };
+        for &n in tokens {
             let row = Row::new(spec, n)?;
             bad.extend(row.fault());
             let _ = writeln!(out, "{}", row.line());

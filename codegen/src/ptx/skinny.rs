@@ -189,7 +189,7 @@ fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
         false => ("X[n,k]·Wᵀ", "", ""),
     };
     format!(
-        "Y[n,m] = act({product} + bias) + residual for at most {n} tokens n{scales}\n\
+        "Y[n,m] = act({product} + bias) + residual for at most {n} tokens n, or transposed{scales}\n\
          W   [m,k], {kind} {ty}, {stored}\n\
          X   [n,k] {ty}; bias f32 [m]; Y and residual [n,m] {half} or f32; {sums} accumulators\n    \
              k is a multiple of 32; any m; pointers are multiples of 16\n\
@@ -197,7 +197,7 @@ fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
          units: k-blocks of {k} columns, tile of {m} rows by tile; a block takes as many as the plan says\n\
          workspace (shares end within tiles): sums [block + tile, n, {m}], then a u32 counter\n    \
              for each tile of m, zero before the first launch, and zero again after each\n\
-         flags 1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y and residual are f32{flag}",
+         flags 1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y and residual are f32{flag}; 6 they are [m,n]",
         n = tile.n,
         m = tile.m,
         k = tile.k,

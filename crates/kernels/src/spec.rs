@@ -224,7 +224,8 @@ impl KernelSpec {
     /// Whether it can multiply by scales: it has bindings of w_scale and x_scale then, between x and bias.
     pub const fn scales(&self) -> bool {
         let eight_bits = matches!(self.dtype, DType::I8 | DType::E4M3);
-        self.transposes() || matches!(self.op, OpKind::Linear(_)) && eight_bits
+        matches!(self.form, Form::Wgmma(_) | Form::Host)
+            || matches!(self.op, OpKind::Linear(_)) && eight_bits
     }
 
     /// The least compute capability × 10 that its PTX runs on; 0 for other languages.
@@ -261,7 +262,7 @@ impl KernelSpec {
 
     /// Whether it can transpose Y.
     pub const fn transposes(&self) -> bool {
-        matches!(self.form, Form::Wgmma(_) | Form::Host)
+        matches!(self.form, Form::Wgmma(_) | Form::Skinny { .. } | Form::Host)
     }
 
     /// Blocks of a cluster, along x; 1 without clusters. The text demands as many.

@@ -69,8 +69,9 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
             plan.bindings[from..].iter().map(|b| (b.name, b.bytes)).collect()
         };
         let (x, y) = (64 * 8 * spec.dtype.bytes() as u64, 64 * all.out.bytes() as u64);
-        let transposes = matches!(spec.form, Form::Host | Form::Wgmma(_));
-        let scales = transposes || (spec.target.is_wgsl() && spec.dtype == DType::I8);
+        let transposes = matches!(spec.form, Form::Host | Form::Wgmma(_) | Form::Skinny { .. });
+        let scales = matches!(spec.form, Form::Host | Form::Wgmma(_))
+            || matches!(spec.dtype, DType::I8 | DType::E4M3);
         if scales {
             let all = Linear { epilogue: Epilogue { transposed: transposes, ..ALL }, ..all };
             let want = [("x", x), ("w_scale", 32), ("x_scale", 32), ("bias", 32), ("residual", y)];

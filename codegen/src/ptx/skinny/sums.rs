@@ -4,7 +4,7 @@
 use super::items::Items;
 use super::{Call, Shape};
 use crate::Conflict;
-use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, flag};
+use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag};
 use crate::ptx::mma::{Accumulators, Sum};
 use crate::ptx::rows::address;
 use quickpick_ptx::{
@@ -194,11 +194,7 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
     }
     let activate = Activate::new(k, call.flags, tmp);
     activate.apply(k, "y", &sums);
-    let [index, offset] = ["y_index", "y_offset"].map(|role| k.reg::<B64>(role));
-    k.mul_wide(Int::U32, index, token, call.m);
-    k.cvt_u64_u32(offset, feature).add_u64(index, index, offset);
-    k.note("bytes of an element: 2, or 4");
-    k.selp_b32(tmp, 2, 1, is_f32).shl_b64(offset, index, tmp);
+    let places = Places::new(k, call, elements, is_f32, sums.len());
     let narrow = Narrow::new(k, shape.element.half());
     let (wide, half) = (k.reg("wide_wanted"), k.reg("half_wanted"));
     let of = |k: &mut Kernel, wanted: Reg<Pred>| {
@@ -207,22 +203,60 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
     k.unless(has_residual).bra_uni("store");
     k.note("coherent, for the residual may be Y itself");
     let residual = global(k, "residual", call.residual);
-    k.add_u64(at, residual, offset).mov_f32(value, 0.0);
+    k.add_u64(at, residual, places.offset).mov_f32(value, 0.0);
     for (i, (&sum, &inside)) in (0..).zip(sums.iter().zip(&inside)) {
         of(k, inside);
-        k.when(wide).ld_global_f32(Cache::Default, value, at.at(64 * i));
-        k.when(half).ld_global_b16(Cache::Default, narrow.half().1, at.at(32 * i));
+        places.step(k, at, i);
+        k.when(wide).ld_global_f32(Cache::Default, value, at);
+        k.when(half).ld_global_b16(Cache::Default, narrow.half().1, at);
         narrow.widen(k, value, half);
         k.add_f32(sum, sum, value);
     }
     k.place("store");
     let y = global(k, "y", call.y);
-    k.add_u64(at, y, offset);
+    k.add_u64(at, y, places.offset);
     for (i, (&sum, &inside)) in (0..).zip(sums.iter().zip(&inside)) {
         of(k, inside);
-        k.when(wide).st_global_f32(at.at(64 * i), sum);
+        places.step(k, at, i);
+        k.when(wide).st_global_f32(at, sum);
         let (ty, bits) = narrow.half();
-        k.cvt_half_f32(ty, bits, sum).when(half).st_global_b16(at.at(32 * i), bits);
+        k.cvt_half_f32(ty, bits, sum).when(half).st_global_b16(at, bits);
+    }
+}
+
+/// Where the thread's elements of Y lie, and of the residual.
+struct Places {
+    /// Bytes to the first.
+    offset: Reg<B64>,
+    /// And from each to the next, 16 features further on.
+    step: Option<Reg<B64>>,
+}
+
+impl Places {
+    fn new(k: &mut Kernel, call: &Call, e: &Elements, is_f32: Reg<Pred>, count: usize) -> Self {
+        let [offset, other] = ["y_offset", "y_index"].map(|role| k.reg::<B64>(role));
+        let (tmp, shift) = (k.scratch("flag"), k.reg::<B32>("y_shift"));
+        let transposed = flag(k, "y_is_transposed", call.flags, TRANSPOSED, tmp);
+        k.note("element token*m + feature, or feature*n + token; of 2 bytes, or 4");
+        k.mul_wide(Int::U32, offset, e.token, call.m).cvt_u64_u32(other, e.feature);
+        k.when(transposed).mul_wide(Int::U32, offset, e.feature, call.n);
+        k.when(transposed).cvt_u64_u32(other, e.token);
+        k.selp_b32(shift, 2, 1, is_f32).add_u64(offset, offset, other);
+        k.shl_b64(offset, offset, shift);
+        let step = (count > 1).then(|| {
+            let step = k.reg::<B64>("y_step");
+            k.mov_b32(tmp, 16).when(transposed).shl_b32(tmp, call.n, 4);
+            k.cvt_u64_u32(step, tmp).shl_b64(step, step, shift);
+            step
+        });
+        Self { offset, step }
+    }
+
+    /// Moves on to element i.
+    fn step(&self, k: &mut Kernel, at: Reg<B64>, i: i32) {
+        if let Some(step) = self.step.filter(|_| i > 0) {
+            k.add_u64(at, at, step);
+        }
     }
 }
 
