@@ -20,28 +20,28 @@ const SCHEDULES: [(&str, Schedule); 5] = [
     ("random-3", Schedule::Random(3)),
 ];
 
-/// Of a kernel for warpgroups, whose tiles are large, each case runs as early and as late as can be, and in
-/// one of so many random orders.
+/// Of a kernel of tiles, which take long, each case runs as early and as late as can be, and in one of so many
+/// random orders.
 const RANDOM: usize = SCHEDULES.len() - 2;
 /// A twin, which is another kernel but for its type, runs every so many-th case.
 const OF_A_TWIN: usize = 8;
 
-/// What a kernel runs under a schedule: everything; of one for warpgroups fewer cases, and of the two or
-/// three inputs of each one fewer, by turns.
+/// What a kernel runs under a schedule: everything; of tiles a part of the cases under each random one; of a
+/// kernel for warpgroups fewer cases, and of the two or three inputs of each one fewer, by turns.
 fn cases(spec: &KernelSpec, schedule: usize) -> Cases {
-    let all = shapes::cases(spec);
-    if !matches!(spec.form, Form::Wgmma(_)) {
-        return all;
-    }
-    let every = if twin(spec).is_some() { OF_A_TWIN } else { 1 };
-    let mut fewer: Cases = all.into_iter().step_by(every).collect();
-    for (number, (_, inputs)) in fewer.iter_mut().enumerate() {
-        if let Some(last) = inputs.len().checked_sub(1).filter(|last| *last > 0) {
-            drop(inputs.remove(last - number % 2));
+    let mut cases = shapes::cases(spec);
+    if matches!(spec.form, Form::Wgmma(_)) {
+        let every = if twin(spec).is_some() { OF_A_TWIN } else { 1 };
+        cases = cases.into_iter().step_by(every).collect();
+        for (number, (_, inputs)) in cases.iter_mut().enumerate() {
+            if let Some(last) = inputs.len().checked_sub(1).filter(|last| *last > 0) {
+                drop(inputs.remove(last - number % 2));
+            }
         }
     }
-    let runs = |number: usize| schedule < 2 || number % RANDOM == schedule - 2;
-    fewer.into_iter().enumerate().filter(|(i, _)| runs(*i)).map(|(_, case)| case).collect()
+    let takes_long = matches!(spec.form, Form::Tiled { .. } | Form::Wgmma(_));
+    let runs = |number: usize| !takes_long || schedule < 2 || number % RANDOM == schedule - 2;
+    cases.into_iter().enumerate().filter(|(i, _)| runs(*i)).map(|(_, case)| case).collect()
 }
 
 /// A kernel for each device that is emulated.

@@ -85,7 +85,8 @@ impl<'b, B: Backend> Decoder<'b, B> {
         for tokens in CHUNKS.into_iter().filter(|&n| n <= config.max_seq) {
             let n = tokens as u32;
             let (sum, steps, kinds, kernels) = (sum.clone(), vec![], vec![], &mut kernels);
-            let mut recorder = Recorder { backend, n, sum, steps, kinds, kernels };
+            let workspaces = vec![];
+            let mut recorder = Recorder { backend, n, sum, workspaces, steps, kinds, kernels };
             recorder.model(&config, &buffers, &mut device)?;
             let (steps, kinds) = (recorder.steps, recorder.kinds);
             let recorded = backend.record(&steps)?;
@@ -379,6 +380,8 @@ struct Recorder<'a, B: Backend> {
     /// f32, n × the most features of a recovered layer: what its residual makes of x. Steps run in turn,
     /// so that one serves all layers.
     sum: Option<B::Buffer>,
+    /// Of each plan that has one; equal plans share it, since they run in turn.
+    workspaces: Vec<(Plan, B::Buffer)>,
     steps: Vec<B::Step>,
     kinds: Vec<OpKind>,
     kernels: &'a mut BTreeSet<String>,
@@ -461,14 +464,23 @@ impl<B: Backend> Recorder<'_, B> {
             sum: self.sum.clone().filter(|_| w.sum_bytes(self.n) > 0).map(Slice::from),
         };
         for plan in launches.into_iter().map(|selection| selection.plan) {
-            operands.workspace = match plan.workspace_bytes() {
-                0 => None,
-                bytes => Some(Slice::from(self.backend.buffer(bytes)?)),
-            };
+            operands.workspace = self.workspace(&plan)?.map(Slice::from);
             let step = w.step(self.backend, &plan, &operands)?;
             self.push(step, &plan);
         }
         Ok(())
+    }
+
+    fn workspace(&mut self, plan: &Plan) -> Result<Option<B::Buffer>, Error> {
+        if plan.workspace_bytes() == 0 {
+            return Ok(None);
+        }
+        if let Some((_, buffer)) = self.workspaces.iter().find(|(of, _)| of == plan) {
+            return Ok(Some(buffer.clone()));
+        }
+        let buffer = self.backend.buffer(plan.workspace_bytes())?;
+        self.workspaces.push((plan.clone(), buffer.clone()));
+        Ok(Some(buffer))
     }
 
     fn step(&mut self, problem: Problem, operands: &[&B::Buffer]) -> Result<(), Error> {

@@ -53,8 +53,8 @@ fn tiled(spec: &KernelSpec, tile: Tile, stages: u32) -> Vec<Shape> {
     ];
     shapes.extend((2..=stages + 2).map(|tiles| (5, 3, tile.k * tiles, false, false, None)));
     shapes.push((8, 3, tile.k * (stages + 3) - half, true, false, None));
-    // so deep that blocks share k
-    shapes.push((5, 3, tile.k * 24 - half, false, false, None));
+    // so deep that blocks share k, all of whose sums count
+    shapes.push((tile.m - 3, tile.n - 3, tile.k * 24 - half, false, false, None));
     shapes
 }
 

@@ -25,7 +25,7 @@ struct Piece {
     before: Reg<Pred>,
 }
 
-/// 16 bytes of every tile's metadata, for the threads that `takes_part` names.
+/// 16 bytes of every tile's metadata, for the threads that `part` names.
 struct Metadata {
     from: Reg<B64>,
     /// The source in the first tile.
@@ -33,8 +33,8 @@ struct Metadata {
     to: Reg<B32>,
     /// Bytes in memory from a tile to the next.
     tile: Reg<B64>,
-    takes_part: Reg<Pred>,
-    load: Reg<Pred>,
+    /// Unless all take part: whether this thread does, and whether it copies in a tile that may not exist.
+    part: Option<[Reg<Pred>; 2]>,
 }
 
 pub(super) struct Copies {
@@ -164,7 +164,11 @@ impl Copies {
             k.when(p.before).st_shared_v4_b32(p.to, zero);
         }
         if let Some(m) = &self.meta {
-            k.when(m.takes_part).cp_async_cg(Prefetch::L2b128, m.to, m.first);
+            match m.part {
+                Some([takes_part, _]) => k.when(takes_part),
+                None => &mut *k,
+            }
+            .cp_async_cg(Prefetch::L2b128, m.to, m.first);
             k.add_u64(m.from, m.from, m.tile);
         }
         k.cp_async_commit();
@@ -179,8 +183,8 @@ impl Copies {
     /// Decides whether the tile that is `ahead` of the trip's first exists.
     pub fn decide(&self, k: &mut Kernel, ahead: u32) {
         k.setp(Cmp::Gt, Int::S32, self.load, self.left, ahead);
-        if let Some(m) = &self.meta {
-            k.and_pred(m.load, self.load, m.takes_part);
+        if let Some([takes_part, load]) = self.meta.as_ref().and_then(|m| m.part) {
+            k.and_pred(load, self.load, takes_part);
         }
     }
 
@@ -195,7 +199,8 @@ impl Copies {
             k.when(self.load).cp_async_cg(Prefetch::L2b128, to, from);
         }
         if let (Some(m), true) = (&self.meta, i + 1 == of) {
-            k.when(m.load).cp_async_cg(Prefetch::L2b128, m.to.at(stage_at), m.from);
+            let load = m.part.map_or(self.load, |[_, load]| load);
+            k.when(load).cp_async_cg(Prefetch::L2b128, m.to.at(stage_at), m.from);
             k.add_u64(m.from, m.from, m.tile);
         }
     }
@@ -281,14 +286,15 @@ impl Setup {
             first: k.reg("meta_first"),
             to: k.reg("meta_to"),
             tile: k.reg("meta_tile"),
-            takes_part: k.reg("meta_part"),
-            load: k.reg("meta_load"),
+            part: (2 * in_slab < g.threads()).then(|| [k.reg("meta_part"), k.reg("meta_load")]),
         };
         let (slab, slab_bytes) = (k.reg("slab"), k.reg("slab_bytes"));
         let base = k.reg("meta_base");
         let (words, half) = (g.slab_bytes() / 4, g.k() / 2);
         k.note(format!("metadata: two slabs of {half} columns, {words} words of each"));
-        k.setp(Cmp::Lt, Int::U32, meta.takes_part, self.thread, 2 * in_slab);
+        if let Some([takes_part, _]) = meta.part {
+            k.setp(Cmp::Lt, Int::U32, takes_part, self.thread, 2 * in_slab);
+        }
         k.note(match g.words() {
             1 => "words of a slab: m padded to 32",
             _ => "words of a slab: two for each of m padded to 32",

@@ -111,8 +111,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Bytes of the workspace binding, 0 without one. The caller owns it, zeroes it once, and may
-    /// share it between plans that do not run at the same time.
+    /// Bytes of the workspace binding, 0 without one. The caller owns it, zeroes it once, and shares it at most
+    /// between equal plans that do not run at the same time: counters lie behind the sums, zero again after each
+    /// run, where another plan would have sums.
     pub fn workspace_bytes(&self) -> u64 {
         self.bindings.iter().find(|b| b.name == "workspace").map_or(0, |b| b.bytes)
     }
