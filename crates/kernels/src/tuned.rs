@@ -275,11 +275,11 @@ mod tests {
 
     #[test]
     fn a_kernel_that_cannot_serve_is_passed_over_with_its_reason() {
-        let transposed = Epilogue { transposed: true, ..Epilogue::NONE };
-        let asked = Linear { epilogue: transposed, ..layer(16) };
+        let scales = Epilogue { scales: true, ..Epilogue::NONE };
+        let asked = Linear { epilogue: scales, ..layer(16) };
         let why = plan(asked, &cuda("GPU A", 80)).unwrap_err();
         let said = why.to_string();
-        assert!(said.contains("at 16 tokens, cannot serve: has no transposed"), "{said}");
+        assert!(said.contains("at 16 tokens, cannot serve: has no scales"), "{said}");
         // the next within reach can
         assert_eq!(plan(asked, &cuda("GPU H", 90)), Ok((HOPPER.into(), 64)));
         // the name is the same, the device is not

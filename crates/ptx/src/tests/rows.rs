@@ -56,8 +56,11 @@ fn ptxas() -> Option<PathBuf> {
         |p: &Path| Command::new(p).arg("--version").output().is_ok_and(|o| o.status.success());
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
     let fetched = std::fs::read_dir(tools).into_iter().flatten().filter_map(Result::ok);
-    let fetched = fetched.flat_map(|entry| {
-        ["nvidia/cu13/bin/ptxas", "nvidia/cuda_nvcc/bin/ptxas"].map(|p| entry.path().join(p))
+    let mut fetched: Vec<_> = fetched.map(|entry| entry.path()).collect();
+    // the newest first: 12.9 crashes at our samples for sm_90 when it is not to optimise
+    fetched.sort_by(|a, b| b.cmp(a));
+    let fetched = fetched.into_iter().flat_map(|tool| {
+        ["nvidia/cu13/bin/ptxas", "nvidia/cuda_nvcc/bin/ptxas"].map(|p| tool.join(p))
     });
     let named = std::env::var_os("QUICKPICK_PTXAS").map(PathBuf::from);
     named.into_iter().chain([PathBuf::from("ptxas")]).chain(fetched).find(|p| runs(p))

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_name_is_whole_or_a_part_that_no_other_has() {
-        let spec = kernel("spmm24_f16_mma_sp_sm80_skinny").unwrap();
+        let spec = kernel("spmm24_f16_mma_sp_sm80_skinny_16").unwrap();
         assert_eq!(kernel(&spec.to_string()).unwrap(), spec);
         let several = kernel("rmsnorm").unwrap_err();
         assert!(several.contains("rmsnorm_f16_sm80") && several.contains("rmsnorm_bf16_sm80"));
