@@ -37,7 +37,8 @@ impl Element {
         if self.bytes() == 1 { 1 } else { 2 }
     }
 
-    fn ty(self) -> Type {
+    /// The type's name in products.
+    pub fn ty(self) -> Type {
         match self.dtype {
             DType::BF16 => Type::Bf16,
             DType::I8 => Type::S8,
@@ -131,11 +132,45 @@ enum Sums {
     S32(Vec<Reg<B32>>),
 }
 
-/// Those of a tile.
+/// Four sums, 16 bytes in memory.
 #[derive(Clone, Copy)]
-enum Four {
+pub(super) enum Four {
     F32(Vector<F32, 4>),
     S32(Vector<B32, 4>),
+}
+
+impl Four {
+    pub fn store(self, k: &mut Kernel, to: Addr<B64>) {
+        match self {
+            Self::F32(v) => k.st_global_v4_f32(to, v),
+            Self::S32(v) => k.st_global_v4_b32(to, v),
+        };
+    }
+
+    pub fn load(self, k: &mut Kernel, from: Addr<B64>) {
+        match self {
+            Self::F32(v) => k.ld_global_v4_f32(Cache::Default, v, from),
+            Self::S32(v) => k.ld_global_v4_b32(Cache::Default, v, from),
+        };
+    }
+
+    /// Registers for others like these, for use in passing.
+    pub fn scratch(self, k: &mut Kernel, role: &str) -> Self {
+        match self {
+            Self::F32(_) => Self::F32(k.scratches(role)),
+            Self::S32(_) => Self::S32(k.scratches(role)),
+        }
+    }
+
+    pub fn add(self, k: &mut Kernel, other: Self) {
+        for e in 0..4 {
+            match (self, other) {
+                (Self::F32(d), Self::F32(a)) => k.add_f32(d[e], d[e], a[e]),
+                (Self::S32(d), Self::S32(a)) => k.add_u32(d[e], d[e], a[e]),
+                _ => k,
+            };
+        }
+    }
 }
 
 impl Accumulators {
@@ -204,58 +239,9 @@ impl Accumulators {
         self.all().iter().map(|acc| acc.float(k)).collect()
     }
 
-    /// How many fours there are.
-    pub fn fours(&self) -> usize {
-        match &self.sums {
-            Sums::F32(all) => all.len() / 4,
-            Sums::S32(all) => all.len() / 4,
-        }
-    }
-
-    /// The i-th four of them to memory, 16 bytes.
-    pub fn store_four(&self, k: &mut Kernel, i: usize, to: Addr<B64>) {
-        match self.four(i) {
-            Four::F32(v) => k.st_global_v4_f32(to, v),
-            Four::S32(v) => k.st_global_v4_b32(to, v),
-        };
-    }
-
-    /// The i-th four of them from memory.
-    pub fn load_four(&self, k: &mut Kernel, i: usize, from: Addr<B64>) {
-        match self.four(i) {
-            Four::F32(v) => k.ld_global_v4_f32(Cache::Default, v, from),
-            Four::S32(v) => k.ld_global_v4_b32(Cache::Default, v, from),
-        };
-    }
-
-    /// Adds to some fours what lies in memory; all loads are on their way before the first addition.
-    pub fn add_fours(&self, k: &mut Kernel, fours: &[usize], from: impl Fn(usize) -> Addr<B64>) {
-        let roles: Vec<_> =
-            (0..fours.len()).map(|i| format!("part_{}_", char::from(b'a' + i as u8))).collect();
-        let found: Vec<_> = fours
-            .iter()
-            .zip(&roles)
-            .map(|(&i, role)| {
-                let found = match self.four(i) {
-                    Four::F32(_) => Four::F32(k.scratches(role)),
-                    Four::S32(_) => Four::S32(k.scratches(role)),
-                };
-                match found {
-                    Four::F32(v) => k.ld_global_v4_f32(Cache::Default, v, from(i)),
-                    Four::S32(v) => k.ld_global_v4_b32(Cache::Default, v, from(i)),
-                };
-                found
-            })
-            .collect();
-        for (&i, found) in fours.iter().zip(found) {
-            for e in 0..4 {
-                match (self.four(i), found) {
-                    (Four::F32(d), Four::F32(a)) => k.add_f32(d[e], d[e], a[e]),
-                    (Four::S32(d), Four::S32(a)) => k.add_u32(d[e], d[e], a[e]),
-                    _ => k,
-                };
-            }
-        }
+    /// Those of each tile.
+    pub fn fours(&self) -> Vec<Four> {
+        (0..self.all().len() / 4).map(|i| self.four(i)).collect()
     }
 
     fn four(&self, i: usize) -> Four {

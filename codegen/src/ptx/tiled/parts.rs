@@ -39,10 +39,10 @@ pub(super) fn emit(
     k.mul_lo_u32(slot, tile, parts).mad_wide(Int::U32, base, slot, tile_bytes, base);
     k.mov_special(slot, Special::CtaidZ).mad_wide(Int::U32, own, slot, tile_bytes, base);
     let step = 16 * g.threads();
-    let at = |four: usize| (step * four as u32) as i32;
-    let fours = acc.fours();
-    for four in 0..fours {
-        acc.store_four(k, four, own.at(at(four)));
+    let at = |i: usize| (step * i as u32) as i32;
+    let fours: Vec<_> = acc.fours().into_iter().enumerate().collect();
+    for &(i, four) in &fours {
+        four.store(k, own.at(at(i)));
     }
     let (leader, arrived) = (k.reg("leader"), k.reg::<B32>("arrived"));
     k.setp(Cmp::Eq, Int::U32, leader, thread, 0).bar_sync(0);
@@ -57,13 +57,20 @@ pub(super) fn emit(
     k.note("in the order of k");
     let (more, next, left) =
         (k.reg::<Pred>("more_parts"), k.reg::<B64>("next_part"), k.reg::<B32>("parts_left"));
-    let all: Vec<usize> = (0..fours).collect();
-    for (i, fours) in all.chunks(AT_ONCE).enumerate() {
-        let again = format!("add_part_{i}");
+    for (chunk, fours) in fours.chunks(AT_ONCE).enumerate() {
+        let again = format!("add_part_{chunk}");
         k.mov_b64(next, base).mov_b32(left, parts);
-        fours.iter().for_each(|&four| acc.load_four(k, four, next.at(at(four))));
+        fours.iter().for_each(|&(i, four)| four.load(k, next.at(at(i))));
         k.place(again.as_str()).add_u64(next, next, i64::from(tile_bytes));
-        acc.add_fours(k, fours, |four| next.at(at(four)));
+        let roles = (b'a'..).map(|letter| format!("part_{}_", char::from(letter)));
+        let found: Vec<_> =
+            fours.iter().zip(roles).map(|((_, four), role)| four.scratch(k, &role)).collect();
+        for (found, &(i, _)) in found.iter().zip(fours) {
+            found.load(k, next.at(at(i)));
+        }
+        for (&found, (_, four)) in found.iter().zip(fours) {
+            four.add(k, found);
+        }
         k.sub_u32(left, left, 1).setp(Cmp::Ne, Int::U32, more, left, 0);
         k.when(more).bra_uni(again.as_str());
     }

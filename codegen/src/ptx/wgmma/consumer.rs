@@ -286,7 +286,7 @@ impl<'a> Consumer<'a> {
     }
 
     fn wgmma(&self, (stage, slice, step): (u32, u32, u32), a: Arg, b: Reg<B64>) -> Inst {
-        let (g, ty) = (self.g(), self.g().element());
+        let (g, ty) = (self.g(), self.g().element().ty());
         let shape = WgmmaShape { n: g.tile.n as u16, k: g.depth() as u16 };
         let i = slice as usize;
         let (dty, d) = match &self.sums {

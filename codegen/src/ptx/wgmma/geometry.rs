@@ -3,11 +3,11 @@
 //! dense, twice as many if sparse.
 
 use super::supply::Supply;
+use crate::ptx::mma::Element;
 use quickpick_kernels::plan::{STORE_BYTES, STORE_PIECE, whole_blocks};
 use quickpick_kernels::{
     DType, Form, KernelSpec, OpKind, Order, Teams, Tile, Values, Weights, Wgmma,
 };
-use quickpick_ptx::{Half, Type};
 
 /// Bytes of a row of a box: the widest swizzle.
 pub(super) const ROW: u32 = 128;
@@ -149,17 +149,8 @@ impl Geometry {
         };
         [1 << 16, (swizzle << 30) | (8 * row / 16)]
     }
-    pub fn element(&self) -> Type {
-        match self.dtype {
-            DType::BF16 => Type::Bf16,
-            DType::I8 => Type::S8,
-            DType::E4M3 => Type::E4m3,
-            DType::F16 | DType::F32 => Type::F16,
-        }
-    }
-    /// Y's 16-bit type.
-    pub fn half(&self) -> Half {
-        if self.dtype == DType::F16 { Half::F16 } else { Half::BF16 }
+    pub fn element(&self) -> Element {
+        Element { dtype: self.dtype }
     }
     /// Tokens of a piece of Y: 64 features × 4 KiB.
     pub fn piece_tokens(&self, f32: bool) -> u32 {

@@ -252,7 +252,7 @@ impl Output {
         }
         match f32 {
             true => self.add_f32(k, base, acc),
-            false => self.add_half(k, g.half(), base, acc),
+            false => self.add_half(k, g.element().half(), base, acc),
         }
         k.place(added.as_str());
         // of two pieces' memory the one before last has been read: its copy is the leader's last but one;
@@ -262,7 +262,7 @@ impl Output {
         let to = self.buffer(k, number);
         match f32 {
             true => self.put_f32(k, to, acc),
-            false => self.put_half(k, g.half(), to, acc),
+            false => self.put_half(k, g.element().half(), to, acc),
         }
         k.fence_proxy_async();
         c.meet(k);

@@ -7,7 +7,8 @@
 
 use super::consumer::{Consumer, Sums};
 use super::output::Output;
-use quickpick_ptx::{B32, B64, Cache, Cmp, Int, Kernel, Pred, Reg, Vector};
+use crate::ptx::mma::Four;
+use quickpick_ptx::{B32, B64, Class, Cmp, Int, Kernel, Pred, Reg, Vector};
 
 pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     let (g, block) = (c.g(), c.block);
@@ -31,7 +32,8 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     k.add_u32(slot, group, items.tile).cvt_u64_u32(own, offset).add_u64(own, own, base);
     let first = k.reg::<B64>("first_part");
     k.mov_b64(first, own).mad_wide(Int::U32, own, slot, slot_bytes, own);
-    each(c, |at, four| store(k, own, at, &four));
+    let fours = fours(c);
+    fours.iter().for_each(|&(at, four)| four.store(k, own.at(at)));
 
     k.note("the tile's counter, behind all slots");
     k.add_u32(slot, groups, split).mad_wide(Int::U32, counter, slot, slot_bytes, base);
@@ -66,14 +68,16 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
     let (more, next, left) =
         (k.reg::<Pred>("more_parts"), k.reg::<B64>("next_part"), k.reg("parts_left"));
     k.add_u32(from, from, items.tile).mad_wide(Int::U32, first, from, slot_bytes, first);
-    let mut sums = vec![];
-    each(c, |at, four| sums.push((at, four)));
-    for (i, sums) in sums.chunks(AT_ONCE).enumerate() {
+    for (i, fours) in fours.chunks(AT_ONCE).enumerate() {
         let again = format!("add_part_{i}");
         k.mov_b64(next, first).mov_b32(left, to);
-        sums.iter().for_each(|(at, four)| load(k, next, *at, four));
+        fours.iter().for_each(|&(at, four)| four.load(k, next.at(at)));
         k.place(again.as_str()).add_u64(next, next, i64::from(slot_bytes));
-        sums.iter().for_each(|(at, four)| add(k, next, *at, four));
+        for &(at, four) in fours {
+            let part = four.scratch(k, "part");
+            part.load(k, next.at(at));
+            four.add(k, part);
+        }
         k.sub_u32(left, left, 1).setp(Cmp::Ne, Int::U32, more, left, 0);
         k.when(more).bra_uni(again.as_str());
     }
@@ -83,61 +87,15 @@ pub(super) fn emit(k: &mut Kernel, c: &Consumer, output: &Output) {
 /// Loads of four sums that are on their way at once: with all of them ptxas runs out of registers.
 const AT_ONCE: usize = 8;
 
-/// Four sums, and the bits in which they go through memory.
-enum Four {
-    F32(Vector<quickpick_ptx::F32, 4>),
-    S32(Vector<B32, 4>),
-}
-
 /// All of a thread's sums by fours, with their offset.
-fn each(c: &Consumer, mut body: impl FnMut(i32, Four)) {
-    let count = match &c.sums {
-        Sums::F32(all) => all.iter().flatten().count(),
-        Sums::S32(all) => all.iter().flatten().count(),
-    };
-    for i in 0..count / 4 {
-        let four = match &c.sums {
-            Sums::F32(all) => Four::F32(nth(all, i)),
-            Sums::S32(all) => Four::S32(nth(all, i)),
-        };
-        body((2048 * i) as i32, four);
+fn fours(c: &Consumer) -> Vec<(i32, Four)> {
+    fn by_four<C: Class>(all: &[Vec<Reg<C>>]) -> Vec<Vector<C, 4>> {
+        let flat: Vec<_> = all.iter().flatten().copied().collect();
+        flat.chunks_exact(4).map(|four| Vector(std::array::from_fn(|e| four[e]))).collect()
     }
-}
-
-fn nth<C: Copy>(all: &[Vec<Reg<C>>], i: usize) -> Vector<C, 4> {
-    let flat: Vec<_> = all.iter().flatten().copied().collect();
-    Vector(std::array::from_fn(|e| flat[4 * i + e]))
-}
-
-fn store(k: &mut Kernel, base: Reg<B64>, at: i32, four: &Four) {
-    match *four {
-        Four::F32(v) => k.st_global_v4_f32(base.at(at), v),
-        Four::S32(v) => k.st_global_v4_b32(base.at(at), v),
+    let fours: Vec<Four> = match &c.sums {
+        Sums::F32(all) => by_four(all).into_iter().map(Four::F32).collect(),
+        Sums::S32(all) => by_four(all).into_iter().map(Four::S32).collect(),
     };
-}
-
-fn load(k: &mut Kernel, base: Reg<B64>, at: i32, four: &Four) {
-    match *four {
-        Four::F32(v) => k.ld_global_v4_f32(Cache::Default, v, base.at(at)),
-        Four::S32(v) => k.ld_global_v4_b32(Cache::Default, v, base.at(at)),
-    };
-}
-
-fn add(k: &mut Kernel, base: Reg<B64>, at: i32, four: &Four) {
-    match *four {
-        Four::F32(v) => {
-            let part: Vector<_, 4> = k.scratches("part");
-            k.ld_global_v4_f32(Cache::Default, part, base.at(at));
-            for e in 0..4 {
-                k.add_f32(v[e], v[e], part[e]);
-            }
-        }
-        Four::S32(v) => {
-            let part: Vector<_, 4> = k.scratches("part");
-            k.ld_global_v4_b32(Cache::Default, part, base.at(at));
-            for e in 0..4 {
-                k.add_u32(v[e], v[e], part[e]);
-            }
-        }
-    }
+    (0..).step_by(2048).zip(fours).collect()
 }
