@@ -140,6 +140,10 @@ impl KernelSpec {
 
     /// Plans this kernel for a problem on a device, or says which rule forbids it.
     pub fn plan(&'static self, problem: &Problem, caps: &Caps) -> Result<Plan, Unsupported> {
+        // another operation's row has nothing to say of the device
+        if self.op != operation(problem) {
+            return Err(Unsupported::Operation);
+        }
         self.check_language(caps)?;
         let mut plan = self.whole(problem, caps)?;
         if let Caps::Wgpu(w) = caps {
@@ -200,6 +204,22 @@ impl KernelSpec {
             (Target::Sm90a, Caps::Cuda(c)) => range("compute capability × 10", c.sm, 90, 90),
             _ => Err(Unsupported::Language { needs: self.target }),
         }
+    }
+}
+
+const fn operation(problem: &Problem) -> OpKind {
+    match problem {
+        Problem::Linear(p) => OpKind::Linear(p.weights),
+        Problem::RmsNorm(_) => OpKind::RmsNorm,
+        Problem::Rotary(_) => OpKind::Rotary,
+        Problem::Attention(_) => OpKind::Attention,
+        Problem::SwiGlu(_) => OpKind::SwiGlu,
+        Problem::Gather(_) => OpKind::Gather,
+        Problem::SpmmCsr(_) => OpKind::SpmmCsr,
+        Problem::ArgMax(_) => OpKind::ArgMax,
+        Problem::Quantize(_) => OpKind::Quantize,
+        Problem::Pack24(_) => OpKind::Pack24,
+        Problem::Unpack24(_) => OpKind::Unpack24,
     }
 }
 
