@@ -78,9 +78,10 @@ fn strip(program: &Path) -> Result<()> {
     }
 }
 
-/// What people read there, not programs, which hold it all: ten times smaller packed.
+/// Packs folders of `root`: texts, and programs, which hold them all, are several times smaller so.
 fn pack(root: &Path, folders: &[&str], to: &Path) -> Result<()> {
-    match Command::new("tar").arg("czf").arg(to).args(folders).current_dir(root).status() {
+    // a relative `to` is one of this process's folder
+    match Command::new("tar").arg("czf").arg(to).arg("-C").arg(root).args(folders).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => failed(format!("tar czf {}: {status}", to.display())),
         Err(why) => failed(format!("tar does not start: {why}")),
