@@ -188,14 +188,6 @@ builder! {
     /// The lesser, of unsigned integers.
     red_min(a: Global, b: Src<B32>)
         => Red { order = AtomOrder::Relaxed, scope = AtomScope::Gpu, space = Space::Global, op = AtomOp::Min, ty = Type::U32, a, b };
-
-    /// D[16×8] = A[16×16] · B[16×8] + C, f32 accumulators.
-    mma_16816(ty: Half, d: V<F32, 4>, a: V<B32, 4>, b: V<B32, 2>, c: V<F32, 4>)
-        => Mma { shape = MmaShape::M16N8K16, sat = Satfinite::No, dty = Type::F32, aty = ty.into(), bty = ty.into(), cty = Type::F32, d, a, b, c };
-    /// D[16×8] = A[16×32, 2:4] · B[32×8] + C, f32 accumulators; selector 0 or 1 names the pair of
-    /// lanes in each four whose metadata counts.
-    mma_sp_16832(ty: Half, d: V<F32, 4>, a: V<B32, 4>, b: V<B32, 4>, c: V<F32, 4>, meta: Reg<B32>, selector: Imm)
-        => MmaSp { ordered = Ordered::Yes, shape = MmaShape::M16N8K32, sat = Satfinite::No, dty = Type::F32, aty = ty.into(), bty = ty.into(), cty = Type::F32, d, a, b, c, meta, selector };
 }
 
 macro_rules! arithmetic {

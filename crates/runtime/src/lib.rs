@@ -76,6 +76,7 @@ pub mod cuda;
 mod error;
 mod linear;
 mod packing;
+mod weight;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
 
@@ -88,9 +89,10 @@ pub use cpu::Cpu;
 pub use cuda::Cuda;
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
-pub use linear::{LinearLayer, Operands, Weight, pad_columns};
+pub use linear::{LinearLayer, Operands};
 pub use quickpick_format as format;
 pub use quickpick_kernels as kernels;
+pub use weight::{Weight, pad_columns};
 #[cfg(feature = "wgpu")]
 pub use wgpu::Wgpu;
 

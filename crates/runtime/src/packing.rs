@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Slice};
 use crate::error::{Error, Result};
-use crate::linear::Weight;
+use crate::weight::Weight;
 use half::{bf16, f16};
 use quickpick_format::{self as format, DType, IllegalCode, Places};
 use quickpick_kernels::{NO_GROUP, Packing, Plan, Problem, select};

@@ -43,8 +43,9 @@ fn versions_are_maxima() {
     let d = k.regs::<B32, 4>("d");
     k.ld_global_v4_b32(Cache::NcOnce, d, p.at(16));
     assert_eq!(k.isa(), 74);
-    let acc = k.regs::<F32, 4>("acc");
-    k.mma_sp_16832(Half::F16, acc, d, d, acc, d[0], 1);
+    let ordered =
+        |inst: &Inst| matches!(inst, Inst::MmaSp { ordered: Ordered::Yes, aty: Type::F16, .. });
+    k.inst(samples().into_iter().find(ordered).expect("a sample"));
     assert_eq!((k.isa(), k.target().to_string().as_str()), (85, "sm_80"));
     k.inst(Inst::WgmmaFence {});
     assert_eq!((k.isa(), k.target().to_string().as_str()), (85, "sm_90a"));
