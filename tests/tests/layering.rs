@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quickpick-codegen", &["quickpick-kernels", "quickpick-ptx"]),
     ("quickpick-launch", &["quickpick-kernels", "quickpick-emulator"]),
     ("quickpick", &["quickpick-kernels", "quickpick-format"]),
+    ("quickpick-parity", &["quickpick", "quickpick-kernels", "quickpick-format"]),
     ("quickpick-prune", &["quickpick-format"]),
     ("quickpick-transformer", &["quickpick", "quickpick-prune", "quickpick-format"]),
     (

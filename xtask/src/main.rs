@@ -4,12 +4,12 @@
 mod bundle;
 mod counts;
 mod decode;
-mod emulate;
 mod error;
 mod gen_kernels;
 mod ladder;
 mod marks;
 mod on_paper;
+mod programs;
 mod record;
 mod run;
 mod sass;
@@ -57,6 +57,14 @@ enum Task {
     #[command(disable_help_flag = true)]
     Emulate {
         /// Arguments of the emulator's program (`--help` lists them), or `--mutants`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Every kernel by every executor of this machine: the oracle, each CPU path, the emulator, wgpu's adapters, CUDA,
+    /// Chromium; or what files say of other machines
+    #[command(disable_help_flag = true)]
+    Parity {
+        /// Arguments of the program (`--help` lists them): `--html FILE`, `--json FILE`, `--merge FILE…`, `--only TEXT`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -132,7 +140,8 @@ fn main() -> ExitCode {
         Task::GenKernels { check, only } => gen_kernels::run(&root(), check, only.as_deref()),
         Task::Test { require } => ladder::run(&root(), &require),
         Task::Demo { args } => run::quickpick(&root(), "demo", &args),
-        Task::Emulate { args } => emulate::run(&root(), &args),
+        Task::Emulate { args } => programs::emulate(&root(), &args),
+        Task::Parity { args } => programs::run(&root(), "parity", &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
         Task::Bench { backend, args } => run::bench(&root(), &backend, &args),
         Task::Tune { backend, quick, args } => run::tune(&root(), &backend, quick, &args),

@@ -155,7 +155,7 @@ pub fn one<B: Timed>(backend: &B, kernel: &str) -> Result<()> {
             }
             verdict.cases += 1;
             match check(backend, spec, &case) {
-                Ok(share) => verdict.worst = verdict.worst.max(share),
+                Ok(found) => verdict.worst = verdict.worst.max(found.largest),
                 Err(why) => {
                     if verdict.failed == 0 {
                         verdict.status =

@@ -136,7 +136,8 @@ fn judge(
             continue;
         }
         match compare(bytes, *dtype, expected) {
-            Ok(share) => {
+            Ok(found) => {
+                let share = found.largest;
                 let n = expected.len();
                 writeln!(out, "error     {share:.3} of the derived bound, the most of {n} values")?;
             }

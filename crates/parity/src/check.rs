@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Expected, Operand, pack};
 use crate::data::decode;
+use crate::digest::Digest;
 use quickpick::kernels::{DType, KernelSpec, Plan};
 use quickpick::{Backend, Slice};
 
@@ -34,28 +35,55 @@ impl<B: Backend> Output<'_, B> {
     }
 }
 
+/// How a kernel agrees with the oracle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
+    /// The largest error as a share of its bound, 0 to 1.
+    pub largest: f64,
+    /// No element has a bound other than 0: whatever passes has these bits.
+    pub exact: bool,
+    /// A digest of the outputs' bits.
+    pub bits: Digest,
+}
+
+impl Agreement {
+    /// Before anything was compared.
+    pub const NOTHING: Self = Self { largest: 0.0, exact: true, bits: Digest::NOTHING };
+
+    /// This and what was found after it.
+    pub fn and(self, next: Self) -> Self {
+        Self {
+            largest: self.largest.max(next.largest),
+            exact: self.exact && next.exact,
+            bits: self.bits.and(&next.bits.0.to_le_bytes()),
+        }
+    }
+}
+
 /// Runs a case with one kernel and compares every element with the oracle, within its bound.
 ///
-/// The step runs twice: what it leaves behind (a workspace, say) must not matter. Returns the largest error as a
-/// share of its bound.
+/// The step runs twice: what it leaves behind (a workspace, say) must not matter, and both runs must give the
+/// same bits.
 pub fn check<B: Backend>(
     backend: &B,
     spec: &'static KernelSpec,
     case: &Case,
-) -> Result<f64, String> {
+) -> Result<Agreement, String> {
     let Bound { plan, step, outputs } = bind(backend, spec, case)?;
-    let mut largest = 0f64;
-    for round in ["first", "second"] {
+    let run = |round| {
         backend.run(std::slice::from_ref(&step)).map_err(|e| e.to_string())?;
-        for output in &outputs {
+        outputs.iter().try_fold(Agreement::NOTHING, |before, output| {
             let all = output.read(backend)?;
-            let share = compare(&all[MARGIN..][..output.bytes], output.dtype, output.expected)
-                .and_then(|share| untouched(&all, output.bytes).map(|()| share))
-                .map_err(|e| format!("{plan}, {round} run, {}: {e}", output.name))?;
-            largest = largest.max(share);
-        }
+            compare(&all[MARGIN..][..output.bytes], output.dtype, output.expected)
+                .and_then(|found| untouched(&all, output.bytes).map(|()| before.and(found)))
+                .map_err(|e| format!("{plan}, {round} run, {}: {e}", output.name))
+        })
+    };
+    let (first, second) = (run("first")?, run("second")?);
+    match first.bits == second.bits {
+        true => Ok(first),
+        false => Err(format!("{plan}: a second run gives other bits")),
     }
-    Ok(largest)
 }
 
 /// The bytes of each output after one run, and of the poison around.
@@ -116,11 +144,10 @@ fn bind<'c, B: Backend>(
     Ok(Bound { plan, step, outputs })
 }
 
-/// Compares the elements of an output with what must be in them; the largest error as a share of its
-/// bound.
-pub fn compare(cells: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64, String> {
+/// Compares the elements of an output with what must be in them.
+pub fn compare(cells: &[u8], dtype: DType, expected: &[Expected]) -> Result<Agreement, String> {
     let mut wrong = Vec::new();
-    let mut largest = 0f64;
+    let (mut largest, mut exact) = (0f64, true);
     for (i, (cell, expected)) in cells.chunks(dtype.bytes()).zip(expected).enumerate() {
         let got = decode(dtype, cell);
         let good = match expected {
@@ -131,10 +158,14 @@ pub fn compare(cells: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64,
         if !good {
             wrong.push((i, got, expected));
         }
-        if let Expected::Near(want, bound) = expected
-            && *bound > 0.0
-        {
-            largest = largest.max((got - want).abs() / bound);
+        match expected {
+            Expected::Near(want, bound) if *bound > 0.0 => {
+                exact = false;
+                largest = largest.max((got - want).abs() / bound);
+            }
+            // any NaN will do
+            Expected::Nan => exact = false,
+            Expected::Near(..) | Expected::Untouched => {}
         }
     }
     if let Some((i, got, expected)) = wrong.first() {
@@ -144,7 +175,7 @@ pub fn compare(cells: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64,
             "element {i} is {got}, not {expected:?}; {count} of {all} are wrong, the last is {last}",
         ));
     }
-    Ok(largest)
+    Ok(Agreement { largest, exact, bits: Digest::NOTHING.and(cells) })
 }
 
 /// What lies around an operand's `bytes` is still poison.

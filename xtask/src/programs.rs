@@ -1,15 +1,21 @@
-//! `cargo xtask emulate`: hands over to the programs of the tests crate, which have the oracle.
+//! `cargo xtask emulate`, `parity`: hand over to the programs of the tests crate, which have the oracle.
 
 use crate::error::{Error, Result, failed};
 use crate::run::cargo;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// In place of a kernel: weaken every kernel, and see whether the emulator objects.
 const MUTANTS: &str = "--mutants";
 
 /// Runs `emulate`, or with `--mutants` `mutants`, with these arguments.
-pub fn run(root: &Path, args: &[String]) -> Result<()> {
+pub fn emulate(root: &Path, args: &[String]) -> Result<()> {
     let (program, args) = program(args);
+    run(root, program, &args)
+}
+
+/// Runs a program of the tests crate.
+pub fn run(root: &Path, program: &str, args: &[impl AsRef<OsStr>]) -> Result<()> {
     // files are named from where the caller is
     let here = std::env::current_dir().map_err(Error::file(".".as_ref()))?;
     let status = cargo(root)
