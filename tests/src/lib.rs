@@ -4,6 +4,7 @@
 
 pub mod case;
 pub mod check;
+pub mod chromium;
 pub mod data;
 pub mod emulated;
 pub mod foreign;
