@@ -2,6 +2,7 @@
 //! judges every backend.
 #![deny(unsafe_code)] // `vectors/cuda.rs` launches kernels, and allows it for itself
 
+pub mod chromium;
 pub mod emulated;
 pub mod foreign;
 pub mod mutants;

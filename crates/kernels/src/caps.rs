@@ -65,6 +65,24 @@ pub struct CudaCaps {
     pub sms: u32,
 }
 
+impl WgpuCaps {
+    /// What every WebGPU device has: the default limits (WebGPU, "Limits"), and no optional feature.
+    pub const fn webgpu() -> Self {
+        Self {
+            name: None,
+            f16: false,
+            subgroup: 0,
+            cooperative: None,
+            software: false,
+            workgroup_bytes: 16 << 10,
+            invocations: 256,
+            workgroups: 65535,
+            binding_bytes: 128 << 20,
+            storage_buffers: 8,
+        }
+    }
+}
+
 impl CudaCaps {
     /// The least device that runs a kernel's PTX, with so many multiprocessors: with the limits of an A100, of
     /// an RTX 4090 where 8-bit floats are multiplied, or of an H100.

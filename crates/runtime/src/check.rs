@@ -2,7 +2,7 @@
 
 use crate::backend::Slice;
 use crate::error::{Error, Result};
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "script"))]
 use quickpick_kernels::Caps;
 use quickpick_kernels::plan::ALIGNMENT;
 use quickpick_kernels::{Access, Plan};
@@ -29,7 +29,7 @@ pub(crate) fn check_range(what: &str, has: u64, offset: u64, len: u64) -> Result
 
 /// The check that a device's `step` makes first: the plan is the one that its own abilities give.
 /// wgpu checks no workgroup memory, the CUDA driver no lengths, and a plan's fields are public.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "script"))]
 pub(crate) fn check_plan(plan: &Plan, caps: &Caps) -> Result<()> {
     let kernel = plan.spec.to_string();
     match plan.spec.plan(&plan.problem, caps) {

@@ -67,7 +67,7 @@
 #[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda"))]
 mod auto;
 mod backend;
-#[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda"))]
+#[cfg(any(feature = "cpu", feature = "wgpu", feature = "cuda", feature = "script"))]
 mod check;
 #[cfg(feature = "cpu")]
 pub mod cpu;
@@ -76,6 +76,8 @@ pub mod cuda;
 mod error;
 mod linear;
 mod packing;
+#[cfg(feature = "script")]
+pub mod script;
 mod weight;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
@@ -92,6 +94,8 @@ pub use half::{bf16, f16};
 pub use linear::{LinearLayer, Operands};
 pub use quickpick_format as format;
 pub use quickpick_kernels as kernels;
+#[cfg(feature = "script")]
+pub use script::Script;
 pub use weight::{Weight, pad_columns};
 #[cfg(feature = "wgpu")]
 pub use wgpu::Wgpu;
