@@ -81,10 +81,33 @@ impl Chromium {
         Ok((device, replayed.collect::<Result<_, String>>()?))
     }
 
+    /// The browser and its device in words; the folder is for files on the way.
+    ///
+    /// Errors: the driver's last words.
+    pub fn device(&self, folder: &Path) -> Result<String, String> {
+        copy_modules(folder)?;
+        let lines = self.drive("parity.mjs", &[folder.into()])?;
+        Ok(lines.first().map(|line| word(line, "device")).unwrap_or_default())
+    }
+
+    /// Asks the questions in `FOLDER/parity`; a report's file.
+    ///
+    /// Errors: the driver's last words.
+    pub fn ask(&self, folder: &Path, executor: &str) -> Result<String, String> {
+        copy_modules(folder)?;
+        self.output("parity.mjs", &[folder.into(), executor.into()])
+    }
+
     /// Runs a program of `tests/chromium`; its lines of JSON.
     ///
     /// Errors: it fails, with its words.
     pub fn drive(&self, program: &str, args: &[OsString]) -> Result<Vec<Value>, String> {
+        let line =
+            |line| serde_json::from_str(line).map_err(|why| format!("{program}: {line}: {why}"));
+        self.output(program, args)?.lines().map(line).collect()
+    }
+
+    fn output(&self, program: &str, args: &[OsString]) -> Result<String, String> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("chromium").join(program);
         let output = Command::new("node")
             .arg(path)
@@ -93,14 +116,42 @@ impl Chromium {
             .env("QUICKPICK_PLAYWRIGHT", &self.playwright)
             .output()
             .map_err(|why| format!("node does not start: {why}"))?;
-        let said = String::from_utf8_lossy(&output.stdout);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             return Err(format!("{program}: {said}{}", String::from_utf8_lossy(&output.stderr)));
         }
-        let line =
-            |line| serde_json::from_str(line).map_err(|why| format!("{program}: {line}: {why}"));
-        said.lines().map(line).collect()
+        Ok(said)
     }
+}
+
+/// A folder for temporary files, gone with this.
+#[derive(Debug)]
+pub struct TempDir(pub PathBuf);
+
+impl TempDir {
+    /// One of this process.
+    ///
+    /// Errors: the system's.
+    pub fn new(name: &str) -> Result<Self, String> {
+        let path = std::env::temp_dir().join(format!("quickpick-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // what is left lies among temporary files
+    }
+}
+
+/// The page's modules that ask and judge.
+fn copy_modules(folder: &Path) -> Result<(), String> {
+    for module in ["launch.js", "parity.js"] {
+        let (from, to) = (web().join(module), folder.join(module));
+        fs::copy(&from, &to).map_err(|why| format!("{}: {why}", from.display()))?;
+    }
+    Ok(())
 }
 
 /// The page's files.

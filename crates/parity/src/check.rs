@@ -7,23 +7,23 @@ use quickpick::kernels::{DType, KernelSpec, Plan};
 use quickpick::{Backend, Slice};
 
 /// Poison before and after each operand, bytes. What surrounds is 0xFF: NaN in every float type.
-const MARGIN: usize = 256;
+pub(crate) const MARGIN: usize = 256;
 
 /// A case bound to a backend's memory.
 ///
 /// Operands lie inside larger buffers of poison, so that a read outside of them shows as NaN and a
 /// write as a changed byte; outputs are poison before.
-struct Bound<'c, B: Backend> {
+pub(crate) struct Bound<'c, B: Backend> {
     plan: Plan,
-    step: B::Step,
-    outputs: Vec<Output<'c, B>>,
+    pub(crate) step: B::Step,
+    pub(crate) outputs: Vec<Output<'c, B>>,
 }
 
-struct Output<'c, B: Backend> {
-    name: &'static str,
-    dtype: DType,
-    expected: &'c [Expected],
-    buffer: B::Buffer,
+pub(crate) struct Output<'c, B: Backend> {
+    pub(crate) name: &'static str,
+    pub(crate) dtype: DType,
+    pub(crate) expected: &'c [Expected],
+    pub(crate) buffer: B::Buffer,
     bytes: usize,
 }
 
@@ -97,7 +97,7 @@ pub fn outputs<B: Backend>(
     outputs.iter().map(|output| output.read(backend)).collect()
 }
 
-fn bind<'c, B: Backend>(
+pub(crate) fn bind<'c, B: Backend>(
     backend: &B,
     spec: &'static KernelSpec,
     case: &'c Case,

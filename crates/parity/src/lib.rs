@@ -24,6 +24,8 @@ mod file;
 mod html;
 pub mod packing;
 pub mod quantize;
+#[cfg(feature = "script")]
+mod questions;
 mod report;
 mod scope;
 pub mod shapes;
@@ -34,5 +36,7 @@ pub use check::{Agreement, check};
 pub use data::Fill;
 pub use digest::Digest;
 pub use file::{FORM, FileError};
+#[cfg(feature = "script")]
+pub use questions::Questions;
 pub use report::{Cell, Column, Kind, Outcome, Report, Tally, name};
 pub use scope::{Depth, Scope};

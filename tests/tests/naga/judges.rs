@@ -3,31 +3,18 @@
 
 use crate::{hlsl, msl, shaders, spirv};
 use quickpick_kernels::{KernelSpec, Target};
-use quickpick_tests::skip;
+use quickpick_tests::{chromium::TempDir, skip};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Files of one test, gone when it is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("quickpick-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder for temporary files");
-        Self(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("a temporary file");
-        path
-    }
+fn put(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.0.join(name);
+    std::fs::write(&path, bytes).expect("a temporary file");
+    path
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0); // what is left lies among temporary files
-    }
+fn folder(name: &str) -> TempDir {
+    TempDir::new(name).expect("a folder for temporary files")
 }
 
 /// Whether a program is there and says its version.
@@ -56,13 +43,13 @@ fn bytes(words: &[u32]) -> Vec<u8> {
 
 /// Files of every shader for which `write` has something.
 fn files(
-    folder: &Folder,
+    folder: &TempDir,
     ending: &str,
     write: impl Fn(&'static KernelSpec, &str) -> Option<(Vec<String>, Vec<u8>)>,
 ) -> Vec<(String, Vec<String>, PathBuf)> {
     let file = |(spec, text): (&'static KernelSpec, String)| {
         let (args, bytes) = write(spec, &text)?;
-        Some((spec.to_string(), args, folder.file(&format!("{spec}.{ending}"), &bytes)))
+        Some((spec.to_string(), args, put(folder, &format!("{spec}.{ending}"), &bytes)))
     };
     shaders().filter_map(file).collect()
 }
@@ -74,7 +61,7 @@ fn spirv_is_valid() {
     if !there(&[VALIDATOR]) {
         return skip("naga", "SPIR-V: there is no spirv-val (Debian: spirv-tools)");
     }
-    let folder = Folder::new("spirv");
+    let folder = folder("spirv");
     let all = files(&folder, "spv", |spec, text| {
         (spec.target.cooperative().is_none()).then(|| (Vec::new(), bytes(&spirv(spec, text))))
     });
@@ -86,7 +73,7 @@ fn spirv_is_valid() {
     let mut broken = std::fs::read(&all[0].2).expect("what was written");
     let end = broken.len() - 4;
     broken.truncate(end);
-    let broken = folder.file("broken.spv", &broken);
+    let broken = put(&folder, "broken.spv", &broken);
     assert_eq!(ask(&judge, vec![("broken".into(), vec![], broken)]).len(), 1);
 }
 
@@ -97,7 +84,7 @@ fn hlsl_compiles() {
     if !there(&[COMPILER]) {
         return skip("dxc", "HLSL: there is no dxc; naga has written it, no compiler has read it");
     }
-    let folder = Folder::new("hlsl");
+    let folder = folder("hlsl");
     let all = files(&folder, "hlsl", |spec, text| {
         let args = ["-T", "cs_6_2", "-enable-16bit-types", "-E", &spec.to_string()];
         Some((args.map(String::from).to_vec(), hlsl(spec, text)?.into_bytes()))
@@ -116,7 +103,7 @@ fn msl_compiles() {
             "MSL: there is no Metal compiler; naga has written it, no compiler has read it",
         );
     }
-    let folder = Folder::new("msl");
+    let folder = folder("msl");
     let all = files(&folder, "metal", |spec, text| {
         let args = ["-std=metal2.4", "-c", "-o", devnull()].map(String::from);
         (spec.target != Target::WgslCoop16).then(|| (args.to_vec(), msl(spec, text).into_bytes()))

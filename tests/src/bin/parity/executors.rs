@@ -5,11 +5,19 @@ use quickpick::kernels::KernelSpec;
 use quickpick::wgpu::adapters;
 use quickpick::{Backend, Cuda};
 use quickpick_emulator::Schedule;
-use quickpick_parity::{Cell, Kind, Scope};
+use quickpick_parity::{Cell, Kind, Questions, Report, Scope};
+use quickpick_tests::chromium::{Chromium, TempDir};
 use quickpick_tests::emulated::Emulated;
 
 type Seen<'a> = &'a mut dyn FnMut(&Cell);
-type Ask = Box<dyn Fn(&Scope, &'static KernelSpec, Seen) -> Vec<Cell> + Send + Sync>;
+
+/// How an executor is asked.
+pub enum Ask {
+    /// For one kernel after the other.
+    Kernel(Box<dyn Fn(&Scope, &'static KernelSpec, Seen) -> Vec<Cell> + Send + Sync>),
+    /// For all at once; or why it gives no answer.
+    Whole(Box<dyn Fn(&Scope) -> Result<Vec<Cell>, String> + Send + Sync>),
+}
 
 /// Something that runs kernels.
 pub struct Executor {
@@ -18,7 +26,6 @@ pub struct Executor {
     pub kind: Kind,
     /// Device, driver and version, in words.
     pub device: String,
-    /// Asks it for one kernel.
     pub ask: Ask,
 }
 
@@ -36,7 +43,7 @@ impl Executor {
         let (kind, device, own) =
             (Kind::from(backend.caps()), backend.describe(), name.to_string());
         let ask = move |scope: &Scope, spec, seen: Seen| scope.cells(&own, spec, &backend, seen);
-        Self::new(name, kind, device, Box::new(ask))
+        Self::new(name, kind, device, Ask::Kernel(Box::new(ask)))
     }
 }
 
@@ -47,7 +54,8 @@ pub type Absent = (String, String);
 pub fn here() -> (Vec<Executor>, Vec<Absent>) {
     let oracle = |scope: &Scope, spec, seen: Seen| scope.oracle("oracle", spec, seen);
     let words = "f64, rounded to the types of the outputs";
-    let mut found = vec![Executor::new("oracle", Kind::Oracle, words, Box::new(oracle))];
+    let mut found =
+        vec![Executor::new("oracle", Kind::Oracle, words, Ask::Kernel(Box::new(oracle)))];
     let mut absent = Vec::new();
     for path in Path::ALL {
         let name = format!("cpu-{path}").to_lowercase();
@@ -77,7 +85,28 @@ pub fn here() -> (Vec<Executor>, Vec<Absent>) {
         Ok(cuda) => found.push(Executor::backend("cuda", cuda)),
         Err(why) => absent.push(("cuda".into(), why.to_string())),
     }
+    match browser() {
+        Ok(browser) => found.push(browser),
+        Err(why) => absent.push((BROWSER.into(), why)),
+    }
     (found, absent)
+}
+
+const BROWSER: &str = "chromium";
+
+/// Chromium's WebGPU, which judges by itself and sends a report's file.
+fn browser() -> Result<Executor, String> {
+    let chromium = Chromium::find()?;
+    let folder = TempDir::new("parity")?;
+    let device = chromium.device(&folder.0)?;
+    let ask = move |scope: &Scope| {
+        Questions::save(scope, BROWSER, &folder.0, &mut |_| {})?;
+        let text = chromium.ask(&folder.0, BROWSER)?;
+        let report =
+            Report::from_json(&text).map_err(|why| format!("{BROWSER}'s report: {why}"))?;
+        Ok(report.columns.into_iter().flat_map(|column| column.cells).collect())
+    };
+    Ok(Executor::new(BROWSER, Kind::Browser, device, Ask::Whole(Box::new(ask))))
 }
 
 /// The least device of each kernel, what has no order as early or as late as may be.
@@ -89,5 +118,5 @@ fn emulator((name, schedule): (&'static str, Schedule)) -> Executor {
         "quickpick-emulator {}, the least device of each kernel, {schedule:?}",
         env!("CARGO_PKG_VERSION")
     );
-    Executor::new(name, Kind::Emulator, device, Box::new(ask))
+    Executor::new(name, Kind::Emulator, device, Ask::Kernel(Box::new(ask)))
 }

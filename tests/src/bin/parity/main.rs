@@ -3,8 +3,9 @@
 mod executors;
 
 use clap::Parser;
-use executors::Executor;
+use executors::{Ask, Executor};
 use indicatif::{ProgressBar, ProgressStyle};
+use quickpick::kernels::KernelSpec;
 use quickpick_format::write_atomic;
 use quickpick_parity::{Column, Depth, Report, Scope};
 use std::fs;
@@ -99,26 +100,44 @@ fn asked(args: &Args) -> Result<Report, String> {
     if executors.is_empty() {
         return Err(format!("--only {:?}: no executor::kernel::case contains it", args.only));
     }
-    Ok(Report::of(&scope, columns(&scope, &executors)))
+    Ok(Report::of(&scope, columns(&scope, &executors)?))
 }
 
 /// Asks all executors for all of their kernels, on every core; columns and cells come in order.
-fn columns(scope: &Scope, executors: &[Executor]) -> Vec<Column> {
-    let work: Vec<_> =
-        executors.iter().flat_map(|e| e.specs().map(move |spec| (e, spec))).collect();
-    let count: usize = work.iter().map(|(e, spec)| scope.cases(&e.name, spec).len()).sum();
-    let bar = ProgressBar::new(count as u64);
+fn columns(scope: &Scope, executors: &[Executor]) -> Result<Vec<Column>, String> {
+    // of each executor: its kernels one by one, or all at once
+    let work: Vec<(&Executor, Option<&'static KernelSpec>)> = executors
+        .iter()
+        .flat_map(|e| match e.ask {
+            Ask::Kernel(_) => e.specs().map(|spec| (e, Some(spec))).collect(),
+            Ask::Whole(_) => vec![(e, None)],
+        })
+        .collect();
+    let count =
+        |e: &Executor| e.specs().map(|spec| scope.cases(&e.name, spec).len()).sum::<usize>();
+    let bar = ProgressBar::new(executors.iter().map(count).sum::<usize>() as u64);
     bar.set_style(ProgressStyle::with_template(PROGRESS).expect("a template of indicatif's"));
     bar.enable_steady_tick(Duration::from_secs(1));
     let next = AtomicUsize::new(0);
-    let answers = Mutex::new(vec![Vec::new(); work.len()]);
+    let answers = Mutex::new(vec![Ok(Vec::new()); work.len()]);
     let worker = || {
         loop {
             let at = next.fetch_add(1, Relaxed);
             let Some((executor, spec)) = work.get(at) else { break };
-            bar.set_message(format!("{} {spec}", executor.name));
-            let cells = (executor.ask)(scope, spec, &mut |_| bar.inc(1));
-            lock(&answers)[at] = cells;
+            let answer = match (&executor.ask, spec) {
+                (Ask::Kernel(ask), Some(spec)) => {
+                    bar.set_message(format!("{} {spec}", executor.name));
+                    Ok(ask(scope, spec, &mut |_| bar.inc(1)))
+                }
+                (Ask::Whole(ask), _) => {
+                    bar.set_message(executor.name.clone());
+                    let answer = ask(scope);
+                    bar.inc(count(executor) as u64);
+                    answer
+                }
+                (Ask::Kernel(_), None) => Ok(Vec::new()),
+            };
+            lock(&answers)[at] = answer;
         }
     };
     std::thread::scope(|threads| {
@@ -126,14 +145,22 @@ fn columns(scope: &Scope, executors: &[Executor]) -> Vec<Column> {
         (0..cores).for_each(|_| drop(threads.spawn(worker)));
     });
     bar.finish_and_clear();
-    let mut answers = std::mem::take(&mut *lock(&answers)).into_iter();
-    let column = |e: &Executor| Column {
-        executor: e.name.clone(),
-        kind: e.kind,
-        device: e.device.clone(),
-        cells: answers.by_ref().take(e.specs().count()).flatten().collect(),
-    };
-    executors.iter().map(column).collect()
+    let answers = std::mem::take(&mut *lock(&answers));
+    let mut columns = Vec::<Column>::new();
+    for ((executor, _), answer) in work.iter().zip(answers) {
+        let Executor { name, kind, device, .. } = executor;
+        let cells = answer.map_err(|why| format!("{name}: {why}"))?;
+        match columns.last_mut() {
+            Some(column) if column.executor == *name => column.cells.extend(cells),
+            _ => columns.push(Column {
+                executor: name.clone(),
+                kind: *kind,
+                device: device.clone(),
+                cells,
+            }),
+        }
+    }
+    Ok(columns)
 }
 
 /// A worker that panicked leaves nothing half-done behind this lock.
