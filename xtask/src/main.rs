@@ -141,7 +141,7 @@ fn main() -> ExitCode {
         Task::Test { require } => ladder::run(&root(), &require),
         Task::Demo { args } => run::quickpick(&root(), "demo", &args),
         Task::Emulate { args } => programs::emulate(&root(), &args),
-        Task::Parity { args } => programs::run(&root(), "parity", &args),
+        Task::Parity { args } => programs::parity(&root(), &args),
         Task::Doctor { args } => run::quickpick(&root(), "doctor", &args),
         Task::Bench { backend, args } => run::bench(&root(), &backend, &args),
         Task::Tune { backend, quick, args } => run::tune(&root(), &backend, quick, &args),

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result, failed};
 use crate::run::cargo;
+use crate::{gen_kernels, marks};
 use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
 
 /// In place of a kernel: weaken every kernel, and see whether the emulator objects.
@@ -12,6 +14,25 @@ const MUTANTS: &str = "--mutants";
 pub fn emulate(root: &Path, args: &[String]) -> Result<()> {
     let (program, args) = program(args);
     run(root, program, &args)
+}
+
+/// In place of files: what `parity` asks or merges becomes the README's table.
+const README: &str = "--readme";
+
+/// Runs `parity` with these arguments.
+pub fn parity(root: &Path, args: &[String]) -> Result<()> {
+    let rest: Vec<_> = args.iter().filter(|arg| *arg != README).map(String::as_str).collect();
+    if rest.len() == args.len() {
+        return run(root, "parity", &rest);
+    }
+    let table = root.join("target/parity.md");
+    let file = table.display().to_string();
+    run(root, "parity", &[&rest[..], &["--markdown", &file]].concat())?;
+    let table = fs::read_to_string(&table).map_err(Error::file(&table))?;
+    let readme = root.join("README.md");
+    let text = fs::read_to_string(&readme).map_err(Error::file(&readme))?;
+    let text = marks::replace(&text, "parity", &table)?;
+    gen_kernels::write(&readme, &text)
 }
 
 /// Runs a program of the tests crate.

@@ -4,7 +4,6 @@ use crate::digest::Digest;
 use crate::report::{Cell, Column, Kind, Outcome, Report};
 use crate::scope::Scope;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 
 /// The version of the file's form.
 pub const FORM: u32 = 1;
@@ -57,9 +56,9 @@ pub enum FileError {
         /// What is wrong, with names and numbers.
         what: String,
     },
-    /// Two files, or columns, of one executor.
-    #[error("there are two columns of {0}")]
-    Twice(String),
+    /// Two columns of one executor on one device, with other answers.
+    #[error("there are two columns of {0} on {1}, and their answers differ")]
+    Twice(String, String),
     /// Files of different scopes.
     #[error("one file has {0}, another {1}: cases must be the same")]
     Scopes(String, String),
@@ -94,39 +93,39 @@ impl Report {
             let Self { kernels: theirs, version, .. } = report;
             return Err(FileError::Kernels { theirs, version, ours });
         }
-        let mut names = HashSet::new();
         for column in &report.columns {
-            if !names.insert(&column.executor) {
-                return Err(FileError::Twice(column.executor.clone()));
-            }
             let wrong = |what| FileError::Cells { executor: column.executor.clone(), what };
             column.believable(&report.scope()).map_err(wrong)?;
         }
-        Ok(report)
+        let Self { version, kernels, depth, only, columns } = report;
+        let mut taken = Self { version, kernels, depth, only, columns: Vec::new() };
+        columns.into_iter().try_for_each(|column| taken.take(column))?;
+        Ok(taken)
     }
 
-    /// One report of many files' columns, all of one scope.
+    /// One column more, unless it is there already.
+    fn take(&mut self, column: Column) -> Result<(), FileError> {
+        let same = |c: &&Column| (&c.executor, &c.device) == (&column.executor, &column.device);
+        match self.columns.iter().find(same) {
+            None => self.columns.push(column),
+            Some(known) if *known == column => {}
+            Some(_) => return Err(FileError::Twice(column.executor, column.device)),
+        }
+        Ok(())
+    }
+
+    /// One report of many files' columns, all of one scope. A column that is in two of them is taken once.
     pub fn merge(reports: impl IntoIterator<Item = Self>) -> Result<Self, FileError> {
         let mut reports = reports.into_iter();
-        let nothing = || Self::of(&Scope::default(), []);
-        reports.next().map_or_else(
-            || Ok(nothing()),
-            |first| {
-                reports.try_fold(first, |mut all, next| {
-                    if all.scope() != next.scope() {
-                        let words = |of: &Self| format!("{:?} of {:?}", of.depth, of.only);
-                        return Err(FileError::Scopes(words(&all), words(&next)));
-                    }
-                    for column in next.columns {
-                        if all.columns.iter().any(|c| c.executor == column.executor) {
-                            return Err(FileError::Twice(column.executor));
-                        }
-                        all.columns.push(column);
-                    }
-                    Ok(all)
-                })
-            },
-        )
+        let Some(mut all) = reports.next() else { return Ok(Self::of(&Scope::default(), [])) };
+        for next in reports {
+            if all.scope() != next.scope() {
+                let words = |of: &Self| format!("{:?} of {:?}", of.depth, of.only);
+                return Err(FileError::Scopes(words(&all), words(&next)));
+            }
+            next.columns.into_iter().try_for_each(|column| all.take(column))?;
+        }
+        Ok(all)
     }
 }
 

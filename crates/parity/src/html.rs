@@ -73,13 +73,13 @@ impl Report {
         if self.failures().next().is_none() && contradictions.is_empty() {
             return;
         }
-        section(html, "Failed", &["", "what", "again"]);
+        section(html, "Failed", &["cell", "what", "again"]);
         for (column, cell) in self.failures() {
             let Outcome::Failed(why) = &cell.outcome else { continue };
             let name = column.name(cell);
             let _ = writeln!(
                 html,
-                "<tr class=\"failed\"><th>{}</th><td class=\"words\">{}</td><td>{}</td></tr>",
+                "<tr class=\"failed\"><th>{}</th><td class=\"words\">{}</td><td class=\"words\">{}</td></tr>",
                 escape(&name),
                 escape(why),
                 again(&name),
@@ -97,7 +97,7 @@ impl Report {
 
     fn matrix(&self, html: &mut String) {
         let mut head = vec!["kernel"];
-        head.extend(self.columns.iter().map(|c| c.executor.as_str()));
+        head.extend(self.columns.iter().map(|c| c.executor.as_str())); // devices stand above, in the same order
         section(html, "Kernels × executors", &head);
         for kernel in KERNELS.iter().map(ToString::to_string) {
             let tallies: Vec<_> = self.columns.iter().map(|c| c.tally(Some(&kernel))).collect();
@@ -114,7 +114,7 @@ impl Report {
     }
 
     fn worst_cells(&self, html: &mut String) {
-        section(html, "Nearest to their bounds", &["", "share", "again"]);
+        section(html, "Nearest to their bounds", &["cell", "share", "again"]);
         let passed = self.worst().into_iter().filter_map(|(column, cell)| match cell.outcome {
             Outcome::Passed { ppm: ppm @ 1.., .. } => Some((column.name(cell), ppm)),
             _ => None,
@@ -122,8 +122,11 @@ impl Report {
         for (name, ppm) in passed.take(WORST) {
             let again = again(&name);
             let name = escape(&name);
-            let _ =
-                writeln!(html, "<tr><th>{name}</th><td>{}</td><td>{again}</td></tr>", share(ppm));
+            let _ = writeln!(
+                html,
+                "<tr><th>{name}</th><td>{}</td><td class=\"words\">{again}</td></tr>",
+                share(ppm)
+            );
         }
         close(html);
     }
@@ -133,7 +136,7 @@ impl Report {
         if skips.is_empty() {
             return;
         }
-        section(html, "Skipped, and why", &["", "cells"]);
+        section(html, "Skipped, and why", &["why", "cells"]);
         for (why, count) in skips {
             let why = escape(&why);
             let _ = writeln!(html, "<tr><th class=\"words\">{why}</th><td>{count}</td></tr>");
@@ -168,7 +171,9 @@ fn section(html: &mut String, title: &str, head: &[&str]) {
         escape(title)
     );
     for name in head {
-        let _ = write!(html, "<th>{}</th>", escape(name));
+        let words = ["device", "what", "again"].contains(name);
+        let class = if words { " class=\"words\"" } else { "" };
+        let _ = write!(html, "<th{class}>{}</th>", escape(name));
     }
     html.push_str("</tr>\n");
 }

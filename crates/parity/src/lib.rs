@@ -22,6 +22,7 @@ pub mod data;
 pub mod digest;
 mod file;
 mod html;
+mod markdown;
 pub mod packing;
 pub mod quantize;
 #[cfg(feature = "script")]

@@ -28,7 +28,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
-    /// Its name, unlike any other's in a report.
+    /// Its name; with the device, unlike any other's in a report.
     pub executor: String,
     /// What it is.
     pub kind: Kind,

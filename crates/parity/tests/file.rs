@@ -66,8 +66,12 @@ fn doctored_cells_are_found_behind_a_new_seal() {
         r.columns[0].cells.push(cell);
     });
     assert!(more.contains("1 cells more than there are cases"), "{more}");
-    let twice = refused(|r| r.columns.push(r.columns[0].clone()));
-    assert_eq!(twice, "there are two columns of here");
+    let twice = refused(|r| {
+        let mut other = r.columns[0].clone();
+        other.cells[0].outcome = Outcome::Failed("wrong".into());
+        r.columns.push(other);
+    });
+    assert!(twice.starts_with("there are two columns of here on "), "{twice}");
 
     let outcome = |outcome: Outcome| refused(|r| r.columns[0].cells[2].outcome = outcome);
     let bits = Digest(1);
@@ -90,8 +94,14 @@ fn reports_merge_if_they_asked_the_same() {
     assert_eq!(all.columns.len(), 2);
     assert!(all.is_one_answer());
 
-    let twice = Report::merge([mine.clone(), mine.clone()]);
-    assert_eq!(twice, Err(FileError::Twice("here".into())));
+    // the same column is one; a device more is one more; other answers of one device are refused
+    assert_eq!(Report::merge([mine.clone(), mine.clone()]), Ok(mine.clone()));
+    let mut elsewhere = mine.clone();
+    elsewhere.columns[0].device = "another".into();
+    assert_eq!(Report::merge([mine.clone(), elsewhere]).unwrap().columns.len(), 2);
+    let mut other = mine.clone();
+    other.columns[0].cells[1].outcome = Outcome::Failed("wrong".into());
+    assert!(matches!(Report::merge([mine.clone(), other]), Err(FileError::Twice(..))));
     let mut narrower = named("there");
     narrower.only = "here::argmax".into();
     assert!(matches!(Report::merge([mine.clone(), narrower]), Err(FileError::Scopes(..))));

@@ -40,6 +40,14 @@ pub enum Error {
         /// The other.
         second: &'static str,
     },
+    /// The caller gave one backend what another made; no device reads another's memory.
+    #[error("{backend}: {what} was made by another {backend} backend than this one")]
+    Foreign {
+        /// `wgpu`.
+        backend: &'static str,
+        /// What was given.
+        what: String,
+    },
     /// The memory that the caller bound suits no tensor map of the kernel's: see
     /// [`MapRule`](quickpick_kernels::MapRule).
     #[error("{kernel}: {why}")]

@@ -1,7 +1,7 @@
 //! Compiled kernels and the steps made from them.
 
 use super::pipelines::Pipelines;
-use super::{Wgpu, WgpuBuffer};
+use super::{Owner, Wgpu, WgpuBuffer};
 use crate::backend::Slice;
 use crate::error::{Error, Result};
 use quickpick_kernels::plan::Part;
@@ -26,6 +26,7 @@ pub(super) struct Kernel {
 /// own.
 #[derive(Clone, Debug)]
 pub struct WgpuStep {
+    owner: Owner,
     pipeline: wgpu::ComputePipeline,
     /// One, or the plan's parts.
     dispatches: Vec<Dispatch>,
@@ -41,6 +42,11 @@ struct Dispatch {
 }
 
 impl WgpuStep {
+    /// The backend that bound it.
+    pub(super) fn owner(&self) -> Owner {
+        self.owner
+    }
+
     /// Encodes the step into the caller's pass; wgpu orders it after what it depends on. Sets the
     /// pipeline, bind group 0 and, if the device has them, immediates.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
@@ -123,11 +129,15 @@ impl Kernel {
         operands: &[Option<Slice<WgpuBuffer>>],
     ) -> Result<WgpuStep> {
         let name = plan.spec.to_string();
+        for (binding, operand) in plan.bindings.iter().zip(operands) {
+            let owner = operand.as_ref().and_then(|slice| slice.buffer.owner);
+            backend.owner.check(owner, || format!("{name}'s {}", binding.name))?;
+        }
         backend.guarded(&format!("binding {name}"), || {
             let launches = plan.launches().into_iter();
             let dispatches =
                 launches.map(|part| self.dispatch(backend, &name, plan, part, operands)).collect();
-            WgpuStep { pipeline: self.pipeline.clone(), dispatches }
+            WgpuStep { owner: backend.owner, pipeline: self.pipeline.clone(), dispatches }
         })
     }
 

@@ -33,6 +33,9 @@ use wgpu::{BufferUsages, ErrorFilter, PollType};
 /// How long a read waits for the device.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How long an error waits for the device to say that it is lost.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// A wgpu device.
 #[derive(Debug)]
 pub struct Wgpu {
@@ -40,6 +43,7 @@ pub struct Wgpu {
     queue: wgpu::Queue,
     description: String,
     caps: Caps,
+    owner: Owner,
     kernels: Mutex<HashMap<KernelSpec, Kernel>>,
     /// What compiled kernels are kept in between processes, where that was asked for.
     pipelines: OnceLock<Pipelines>,
@@ -72,13 +76,35 @@ pub struct WgpuBuffer {
     raw: wgpu::Buffer,
     /// As asked for; `raw` is padded to 16.
     bytes: u64,
+    /// The backend that made it; a buffer of the caller's own has none.
+    owner: Option<Owner>,
+}
+
+/// Tells backends apart. wgpu's own numbers do not: each instance counts from the start, and takes the buffer of
+/// another for its own of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner(u64);
+
+impl Owner {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        Self(COUNT.fetch_add(1, Relaxed))
+    }
+
+    /// Errors: [`Error::Foreign`], if another made it.
+    fn check(self, owner: Option<Self>, what: impl FnOnce() -> String) -> Result<()> {
+        match owner {
+            Some(other) if other != self => Err(Error::Foreign { backend: "wgpu", what: what() }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl WgpuBuffer {
     /// A buffer of the caller's own, with usage STORAGE; COPY_DST and COPY_SRC where it is to be
-    /// written and read through the backend.
+    /// written and read through the backend. It must be of the backend's device: wgpu does not tell whose it is.
     pub fn from_raw(raw: wgpu::Buffer) -> Self {
-        Self { bytes: raw.size(), raw }
+        Self { bytes: raw.size(), raw, owner: None }
     }
 
     /// The wgpu buffer; its size is padded to 16 bytes.
@@ -139,7 +165,8 @@ impl Wgpu {
             );
             return Err(adapter::unavailable(why));
         }
-        let absent = || allocate(&device, 256, BufferUsages::STORAGE);
+        let owner = Owner::new();
+        let absent = || allocate(&device, owner, 256, BufferUsages::STORAGE);
         let (absent_read, absent_written) =
             guarded(&device, &lost, "allocating 512 bytes", || (absent(), absent()))?;
         let info = device.adapter_info();
@@ -151,6 +178,7 @@ impl Wgpu {
                 device.features(),
                 cooperative,
             )),
+            owner,
             kernels: Mutex::default(),
             pipelines: OnceLock::new(),
             staging: Mutex::default(),
@@ -184,7 +212,7 @@ impl Wgpu {
         }
     }
 
-    /// Encodes steps in order into a pass of the caller's, who submits it. Writes made through
+    /// Encodes steps of this backend in order into a pass of the caller's, who submits it. Writes made through
     /// [`Backend::write`] before that submission come before all of it.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>, steps: &[WgpuStep]) {
         steps.iter().for_each(|step| step.encode(pass));
@@ -268,6 +296,12 @@ impl Wgpu {
         Ok(bytes)
     }
 
+    /// Errors: [`Error::Foreign`], if another backend bound one of them.
+    fn check_steps(&self, steps: &[WgpuStep]) -> Result<()> {
+        let mut owners = steps.iter().map(WgpuStep::owner).zip(0..);
+        owners.try_for_each(|(owner, i)| self.owner.check(Some(owner), || format!("step {i}")))
+    }
+
     /// An encoder with a pass of the steps.
     fn commands(&self, steps: &[WgpuStep]) -> wgpu::CommandEncoder {
         let mut encoder = self.device.create_command_encoder(&Default::default());
@@ -325,7 +359,7 @@ impl Backend for Wgpu {
         }
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let what = format!("allocating {bytes} bytes");
-        self.guarded(&what, || allocate(&self.device, bytes, usage))
+        self.guarded(&what, || allocate(&self.device, self.owner, bytes, usage))
     }
 
     fn len(&self, buffer: &WgpuBuffer) -> u64 {
@@ -334,6 +368,7 @@ impl Backend for Wgpu {
 
     fn write(&self, buffer: &WgpuBuffer, offset: u64, bytes: &[u8]) -> Result<()> {
         check_range("write", buffer.bytes, offset, bytes.len() as u64)?;
+        self.owner.check(buffer.owner, || "the buffer to be written".into())?;
         self.bytes_written.fetch_add(bytes.len() as u64, Relaxed);
         self.guarded("writing", || self.queue.write_buffer(&buffer.raw, offset, bytes))
     }
@@ -351,7 +386,9 @@ impl Backend for Wgpu {
         len: u64,
     ) -> Result<Vec<u8>> {
         check_range("read", buffer.bytes, offset, len)?;
+        self.owner.check(buffer.owner, || "the buffer to be read".into())?;
         if len > 0 {
+            self.check_steps(steps)?;
             return self.read_staged(steps, buffer, offset, len);
         }
         if !steps.is_empty() {
@@ -368,6 +405,7 @@ impl Backend for Wgpu {
     }
 
     fn run(&self, steps: &[WgpuStep]) -> Result<()> {
+        self.check_steps(steps)?;
         self.guarded("running", || drop(self.submit(self.commands(steps))))
     }
 }
@@ -389,14 +427,14 @@ fn check_vectors(plan: &Plan, operands: &[Option<Slice<WgpuBuffer>>]) -> Result<
     Ok(())
 }
 
-fn allocate(device: &wgpu::Device, bytes: u64, usage: BufferUsages) -> WgpuBuffer {
+fn allocate(device: &wgpu::Device, owner: Owner, bytes: u64, usage: BufferUsages) -> WgpuBuffer {
     let descriptor = wgpu::BufferDescriptor {
         label: Some("quickpick"),
         size: bytes.max(4).next_multiple_of(16),
         usage,
         mapped_at_creation: false,
     };
-    WgpuBuffer { raw: device.create_buffer(&descriptor), bytes }
+    WgpuBuffer { raw: device.create_buffer(&descriptor), bytes, owner: Some(owner) }
 }
 
 /// Runs `work` inside error scopes of its own. A lost device raises no error in wgpu 30; it only
@@ -414,6 +452,11 @@ fn guarded<T>(
     let mut errors = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop()));
     let first = errors.next();
     errors.for_each(drop);
+    if first.is_some() && lost.get().is_none() {
+        // a lost device calls back when its queue is empty, and only while somebody polls
+        let poll = PollType::Wait { submission_index: None, timeout: Some(LAST_WORDS) };
+        let _ = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
+    }
     let lost = lost.get().map(|reason| format!("the device was lost: {reason}"));
     match lost.or_else(|| first.map(|error| error.to_string())) {
         None => Ok(value),

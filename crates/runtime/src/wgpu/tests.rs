@@ -1,5 +1,6 @@
 //! The backend alone, with small shaders of its own: memory, order, every error.
 
+mod faults;
 mod limits;
 mod pipelines;
 

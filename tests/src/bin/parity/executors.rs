@@ -58,9 +58,13 @@ pub fn here() -> (Vec<Executor>, Vec<Absent>) {
         vec![Executor::new("oracle", Kind::Oracle, words, Ask::Kernel(Box::new(oracle)))];
     let mut absent = Vec::new();
     for path in Path::ALL {
-        let name = format!("cpu-{path}").to_lowercase();
+        let name = format!("cpu-{path}").to_lowercase().replace(' ', "-");
         match Cpu::with_path(path) {
-            Ok(cpu) => found.push(Executor::backend(&name, cpu)),
+            Ok(cpu) => {
+                let executor = Executor::backend(&name, cpu);
+                let device = format!("{}: {}", processor(), executor.device);
+                found.push(Executor { device, ..executor });
+            }
             Err(why) => absent.push((name, why.to_string())),
         }
     }
@@ -92,6 +96,13 @@ pub fn here() -> (Vec<Executor>, Vec<Absent>) {
     (found, absent)
 }
 
+/// The processor's name, where the system tells it, and the system.
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{}, {}", name.map_or("a processor", |(_, name)| name), std::env::consts::OS)
+}
+
 const BROWSER: &str = "chromium";
 
 /// Chromium's WebGPU, which judges by itself and sends a report's file.
@@ -115,8 +126,9 @@ fn emulator((name, schedule): (&'static str, Schedule)) -> Executor {
         scope.cells(name, spec, &Emulated::least(spec, schedule), seen)
     };
     let device = format!(
-        "quickpick-emulator {}, the least device of each kernel, {schedule:?}",
-        env!("CARGO_PKG_VERSION")
+        "quickpick-emulator {}, the least device of each kernel, what may happen at any time as {} as can be",
+        env!("CARGO_PKG_VERSION"),
+        format!("{schedule:?}").to_lowercase(),
     );
     Executor::new(name, Kind::Emulator, device, Ask::Kernel(Box::new(ask)))
 }

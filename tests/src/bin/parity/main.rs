@@ -33,6 +33,9 @@ struct Args {
     /// Write the results as a page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write what each device gave as a table of Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Run nothing; take the results from these files
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["only", "all"])]
     merge: Vec<PathBuf>,
@@ -65,6 +68,7 @@ fn run(args: &Args) -> Result<bool, String> {
     };
     write(&args.json, report.to_json())?;
     write(&args.html, report.to_html())?;
+    write(&args.markdown, report.to_markdown())?;
     Ok(report.is_one_answer())
 }
 
