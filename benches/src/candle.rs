@@ -24,7 +24,7 @@ impl Candle {
             DType::F16 => CandleType::F16,
             DType::BF16 => CandleType::BF16,
             DType::F32 => CandleType::F32,
-            DType::I8 | DType::E4M3 => {
+            DType::I8 | DType::E4M3 | DType::E5M2 => {
                 return Err(Error::Absent(format!("candle multiplies no {}", weight.dtype())));
             }
         };

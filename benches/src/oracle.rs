@@ -32,7 +32,7 @@ impl Share {
             DType::F16 => 2f64.powi(-11),
             DType::BF16 => 2f64.powi(-8),
             // nothing but the sums' own errors
-            DType::F32 | DType::I8 | DType::E4M3 => 2f64.powi(-16),
+            DType::F32 | DType::I8 | DType::E4M3 | DType::E5M2 => 2f64.powi(-16),
         };
         self.largest <= 1.0 && self.norm <= 2.0 * rounding
     }

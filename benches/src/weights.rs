@@ -1,7 +1,7 @@
 //! A random 2:4 weight, in whatever form a contender reads it.
 
 use bytemuck::cast_slice;
-use quickpick::format::{E4m3, Element, Matrix24, Order};
+use quickpick::format::{E4m3, E5m2, Element, Matrix24, Order};
 use quickpick::kernels::DType;
 use quickpick::{bf16, f16};
 use rayon::prelude::*;
@@ -30,6 +30,7 @@ pub fn random(dtype: DType, m: u32, k: u32, seed: u64) -> quickpick::Result<Box<
         DType::F32 => Box::new(matrix::<f32>(m, k, seed)?),
         DType::I8 => Box::new(matrix::<i8>(m, k, seed)?),
         DType::E4M3 => Box::new(matrix::<E4m3>(m, k, seed)?),
+        DType::E5M2 => Box::new(matrix::<E5m2>(m, k, seed)?),
     })
 }
 
@@ -47,6 +48,7 @@ pub fn activations(dtype: DType, n: u32, k: u32, seed: u64) -> Vec<u8> {
         DType::F32 => typed::<f32>(len, seed),
         DType::I8 => typed::<i8>(len, seed),
         DType::E4M3 => typed::<E4m3>(len, seed),
+        DType::E5M2 => typed::<E5m2>(len, seed),
     }
 }
 

@@ -310,7 +310,7 @@ impl Timing {
     fn bytes(&self) -> f64 {
         let element = match self.dtype.as_str() {
             "f32" => 4.0,
-            "s8" | "e4m3" => 1.0,
+            "s8" | "e4m3" | "e5m2" => 1.0,
             _ => 2.0,
         };
         let (m, n, k) = (f64::from(self.m), f64::from(self.n), f64::from(self.k));

@@ -43,6 +43,7 @@ impl Element {
             DType::BF16 => Type::Bf16,
             DType::I8 => Type::S8,
             DType::E4M3 => Type::E4m3,
+            DType::E5M2 => Type::E5m2,
             DType::F16 | DType::F32 => Type::F16,
         }
     }

@@ -1,7 +1,7 @@
 //! Activations to 8 bits: a block per row. What the block's threads hold of a row at once stays in their
 //! registers; the rest of a longer one is read again, from cache.
 //!
-//! E4M3 is rounded by integers: `cvt.rn.satfinite.e4m3x2` asks for sm_89, and rows are for sm_80.
+//! 8-bit floats are rounded by integers: `cvt.rn.satfinite.e4m3x2` asks for sm_89, and rows are for sm_80.
 
 use super::pieces::shared_base;
 use super::rows::*;
@@ -107,6 +107,7 @@ pub(super) fn emit(spec: &KernelSpec) -> Module {
 
     let (ty, bad) = match spec.dtype {
         DType::E4M3 => ("e4m3", "NaN"),
+        DType::E5M2 => ("e5m2", "NaN"),
         _ => ("i8", "0"),
     };
     module(
@@ -185,12 +186,12 @@ impl Goal {
     /// Eight neighbours, of which nothing is left.
     fn store(&self, k: &mut Kernel, at: Reg<B64>, v: &[Reg<F32>]) {
         let bytes = k.scratches::<B32, 4>("bytes_of");
-        let poison = if self.dtype == DType::E4M3 { 0x7f7f_7f7fu32 } else { 0 };
+        let poison = if self.dtype.is_float8() { 0x7f7f_7f7fu32 } else { 0 };
         for (word, v) in self.words.0.into_iter().zip(v.chunks_exact(4)) {
             for (byte, v) in bytes.0.into_iter().zip(v) {
                 k.mul_f32(*v, *v, self.inverse);
                 match self.dtype {
-                    DType::E4M3 => e4m3(k, byte, *v),
+                    DType::E4M3 | DType::E5M2 => float8(k, byte, *v, self.dtype),
                     _ => i8(k, byte, *v),
                 }
             }
@@ -206,22 +207,22 @@ fn i8(k: &mut Kernel, byte: Reg<B32>, v: Reg<F32>) {
     k.add_f32(v, v, 12_582_912.0).f32_to_bits(byte, v);
 }
 
-/// The low byte is the nearest E4M3, ties to even, ±448 beyond. Exponents differ by 120: what is normal
-/// loses 20 of its bits; what is not is rounded by a sum with 2¹⁴, whose ulp is E4M3's least step.
-fn e4m3(k: &mut Kernel, byte: Reg<B32>, v: Reg<F32>) {
-    const MOST: u32 = 448f32.to_bits();
-    const SUBNORMAL: f32 = (1 << 14) as f32;
-    const LEAST_NORMAL: u32 = (1f32 / 64.0).to_bits();
-    const REBIAS: u32 = 120 << 23;
+/// The low byte is the nearest 8-bit float, ties to even, the largest beyond it. Exponents differ by `rebias`: what is
+/// normal loses `lost` of its bits; what is not is rounded by a sum whose ulp is the type's least step.
+fn float8(k: &mut Kernel, byte: Reg<B32>, v: Reg<F32>, dtype: DType) {
+    let (rebias, lost) = if dtype == DType::E4M3 { (120, 20) } else { (112, 21) };
+    let largest = Quantize::largest(dtype).to_bits();
+    let (least_normal, subnormal) = ((rebias + 1) << 23, (rebias + 1 + lost) << 23);
+    let half = (1u32 << (lost - 1)) - 1;
     let [magnitude, normal] = ["magnitude", "normal"].map(|role| k.scratch(role));
     let below = k.scratch("is_subnormal");
     k.f32_to_bits(byte, v).and_b32(magnitude, byte, MAGNITUDE);
-    k.min(Int::U32, magnitude, magnitude, MOST);
-    k.bfe_u32(normal, magnitude, 20, 1).add_u32(normal, normal, magnitude);
-    k.add_u32(normal, normal, 0x7_ffffu32.wrapping_sub(REBIAS)).shr(Int::U32, normal, normal, 20);
-    k.setp(Cmp::Lt, Int::U32, below, magnitude, LEAST_NORMAL);
-    k.f32_from_bits(v, magnitude).add_f32(v, v, SUBNORMAL).f32_to_bits(magnitude, v);
-    k.sub_u32(magnitude, magnitude, SUBNORMAL.to_bits());
+    k.min(Int::U32, magnitude, magnitude, largest);
+    k.bfe_u32(normal, magnitude, lost, 1).add_u32(normal, normal, magnitude);
+    k.add_u32(normal, normal, half.wrapping_sub(rebias << 23)).shr(Int::U32, normal, normal, lost);
+    k.setp(Cmp::Lt, Int::U32, below, magnitude, least_normal);
+    k.f32_from_bits(v, magnitude).add_f32(v, v, f32::from_bits(subnormal));
+    k.f32_to_bits(magnitude, v).sub_u32(magnitude, magnitude, subnormal);
     k.selp_b32(normal, magnitude, normal, below);
     k.shr(Int::U32, byte, byte, 24).lop3(byte, byte, 0x80, normal, 0xea);
 }

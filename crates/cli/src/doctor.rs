@@ -14,7 +14,7 @@ pub struct Args {
     /// Show which kernels serve Y[n×m] = X[n×k]·Wᵀ: m output features, n tokens, k input features.
     #[arg(long, value_name = "M,N,K")]
     shape: Option<Shape>,
-    /// The type of W and X for --shape: f16, bf16, f32, i8 or e4m3; Y is of the same, of 8-bit ones bf16.
+    /// The type of W and X for --shape: f16, bf16, f32, i8, e4m3 or e5m2; Y is of the same, of 8-bit ones bf16.
     #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = dtype)]
     dtype: DType,
 }
@@ -237,7 +237,7 @@ mod tests {
         for known in DType::ALL {
             assert_eq!(dtype(&known.to_string()), Ok(known));
         }
-        assert_eq!(dtype("f64"), Err("the types are f16, bf16, f32, i8, e4m3".into()));
+        assert_eq!(dtype("f64"), Err("the types are f16, bf16, f32, i8, e4m3, e5m2".into()));
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl<T: Element> Csr<T> {
 pub(crate) fn packable(dtype: DType, cols: usize) -> Result<(), Error> {
     let most = Csr::<f32>::PACKED_COLUMNS;
     match dtype {
-        DType::F32 | DType::I8 | DType::E4M3 => Err(Error::PackedType { dtype }),
+        DType::F32 | DType::I8 | DType::E4M3 | DType::E5M2 => Err(Error::PackedType { dtype }),
         DType::F16 | DType::BF16 if cols > most => Err(Error::PackedColumns { cols, most }),
         DType::F16 | DType::BF16 => Ok(()),
     }

@@ -15,19 +15,26 @@ pub enum DType {
     I8,
     /// OCP FP8 E4M3: [`E4m3`](crate::E4m3).
     E4M3,
+    /// OCP FP8 E5M2: [`E5m2`](crate::E5m2).
+    E5M2,
 }
 
 impl DType {
     /// Every type.
-    pub const ALL: [Self; 5] = [Self::F16, Self::BF16, Self::F32, Self::I8, Self::E4M3];
+    pub const ALL: [Self; 6] = [Self::F16, Self::BF16, Self::F32, Self::I8, Self::E4M3, Self::E5M2];
 
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
         match self {
             Self::F16 | Self::BF16 => 2,
             Self::F32 => 4,
-            Self::I8 | Self::E4M3 => 1,
+            Self::I8 | Self::E4M3 | Self::E5M2 => 1,
         }
+    }
+
+    /// Whether it is an 8-bit float.
+    pub const fn is_float8(self) -> bool {
+        matches!(self, Self::E4M3 | Self::E5M2)
     }
 }
 
@@ -39,6 +46,7 @@ impl fmt::Display for DType {
             Self::F32 => "f32",
             Self::I8 => "i8",
             Self::E4M3 => "e4m3",
+            Self::E5M2 => "e5m2",
         })
     }
 }

@@ -8,7 +8,7 @@ pub trait Element: bytemuck::Pod + PartialEq + core::fmt::Debug + Send + Sync {
     /// The type's name at run time.
     const DTYPE: DType;
 
-    /// The nearest value of this type, ties to even; i8 and E4M3 saturate, and i8 takes NaN to 0.
+    /// The nearest value of this type, ties to even; i8, E4M3 and E5M2 saturate, and i8 takes NaN to 0.
     fn from_f32(value: f32) -> Self;
 
     /// The same value, exactly.

@@ -49,7 +49,7 @@
 //!
 //! | tensor | type | shape |
 //! |---|---|---|
-//! | `NAME.values` | F16, BF16, F32, I8 or F8_E4M3 | [`Order::values_shape`]; row-major: `[m, k/2]` |
+//! | `NAME.values` | F16, BF16, F32, I8, F8_E4M3 or F8_E5M2 | [`Order::values_shape`]; row-major: `[m, k/2]` |
 //! | `NAME.metadata` | U32 (I32 is read as well) | [`Order::metadata_shape`]; row-major: `[m, k/32]` |
 //!
 //! and, if it has a sparse residual of the same shape, as two more:
@@ -84,11 +84,11 @@ extern crate alloc;
 mod bitmask;
 mod csr;
 mod dtype;
-mod e4m3;
 mod element;
 mod error;
 #[cfg(feature = "std")]
 mod file;
+mod float8;
 mod matrix;
 mod order;
 mod pack;
@@ -98,7 +98,6 @@ mod places;
 pub use bitmask::Bitmask;
 pub use csr::Csr;
 pub use dtype::DType;
-pub use e4m3::E4m3;
 pub use element::Element;
 pub use error::Error;
 #[cfg(feature = "std")]
@@ -106,6 +105,7 @@ pub use file::{
     AtomicFile, Entry, FileError, Kind, Layout, Reader, StoredType, TensorWriter, Writer,
     write_atomic,
 };
+pub use float8::{E4m3, E5m2};
 pub use matrix::{Matrix24, WORD_COLUMNS};
 pub use order::Order;
 pub use pack::Packed;

@@ -155,7 +155,7 @@ impl Order {
         match (self, dtype) {
             (Self::RowMajor | Self::Strips, _)
             | (_, DType::F16 | DType::BF16)
-            | (_, DType::I8 | DType::E4M3) => Ok(()),
+            | (_, DType::I8 | DType::E4M3 | DType::E5M2) => Ok(()),
             (order, dtype) => Err(Error::OrderType { order, dtype }),
         }
     }
@@ -206,7 +206,7 @@ impl Map {
             Order::Strips => {
                 // kept values of a row that lie side by side
                 let together = match self.dtype {
-                    DType::F32 | DType::F16 | DType::E4M3 => 1,
+                    DType::F32 | DType::F16 | DType::E4M3 | DType::E5M2 => 1,
                     DType::BF16 => 2,
                     DType::I8 => 4,
                 };

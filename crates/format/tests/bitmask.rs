@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use quickpick_format::{E4m3, Element, Error, Matrix24};
+use quickpick_format::{E4m3, E5m2, Element, Error, Matrix24};
 
 /// A matrix of which each group's pair and values come from a stream of bytes; zeros among them.
 fn matrix<T: Element>(rows: usize, groups: usize, seed: &[u8]) -> (Vec<T>, Vec<bool>) {
@@ -49,6 +49,7 @@ proptest! {
         check::<f32>(rows, groups, &seed);
         check::<i8>(rows, groups, &seed);
         check::<E4m3>(rows, groups, &seed);
+        check::<E5m2>(rows, groups, &seed);
     }
 
     /// Any bits give a matrix that writes the same bits, or an error; never a panic.

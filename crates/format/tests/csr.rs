@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use quickpick_format::{Csr, DType, E4m3, Element, Error};
+use quickpick_format::{Csr, DType, E4m3, E5m2, Element, Error};
 
 /// A dense matrix, most of it zeros.
 fn sparse<T: Element>() -> impl Strategy<Value = (Vec<T>, usize, usize)> {
@@ -55,6 +55,8 @@ proptest! {
     fn round_trip_i8((dense, rows, cols) in sparse::<i8>()) { round_trip(&dense, rows, cols) }
     #[test]
     fn round_trip_e4m3((dense, rows, cols) in sparse::<E4m3>()) { round_trip(&dense, rows, cols) }
+    #[test]
+    fn round_trip_e5m2((dense, rows, cols) in sparse::<E5m2>()) { round_trip(&dense, rows, cols) }
 
     /// Hostile parts give a matrix that holds what it was given, or an error; never a panic.
     #[test]

@@ -4,8 +4,8 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 use quickpick_format::{
-    Csr, DType, E4m3, Element, Error, FileError, Kind, Matrix24, Order, Reader, StoredType, Writer,
-    write_atomic,
+    Csr, DType, E4m3, E5m2, Element, Error, FileError, Kind, Matrix24, Order, Reader, StoredType,
+    Writer, write_atomic,
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::HashMap;
@@ -91,6 +91,7 @@ fn every_type_and_order_comes_back() {
     check::<f32>();
     check::<i8>();
     check::<E4m3>();
+    check::<E5m2>();
 }
 
 #[test]

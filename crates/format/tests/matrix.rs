@@ -2,7 +2,9 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use quickpick_format::{DType, E4m3, Element, Error, Matrix24, Order, Packed, Pair, WORD_COLUMNS};
+use quickpick_format::{
+    DType, E4m3, E5m2, Element, Error, Matrix24, Order, Packed, Pair, WORD_COLUMNS,
+};
 
 /// A dense 2:4 matrix: each group a pair of positions and two values, zeros among them.
 fn dense24<T: Element>() -> impl Strategy<Value = (Vec<T>, usize, usize)> {
@@ -59,6 +61,8 @@ proptest! {
     fn round_trip_i8((dense, rows, cols) in dense24::<i8>()) { round_trip(&dense, rows, cols) }
     #[test]
     fn round_trip_e4m3((dense, rows, cols) in dense24::<E4m3>()) { round_trip(&dense, rows, cols) }
+    #[test]
+    fn round_trip_e5m2((dense, rows, cols) in dense24::<E5m2>()) { round_trip(&dense, rows, cols) }
 
     /// A mask decides: what it drops reads as zero, what it keeps comes back, whatever the values.
     #[test]

@@ -1,7 +1,7 @@
 //! Each order against the fragments and formulas that its users derive it from.
 
 use half::{bf16, f16};
-use quickpick_format::{DType, E4m3, Element, Error, Matrix24, Order, Pair, Places};
+use quickpick_format::{DType, E4m3, E5m2, Element, Error, Matrix24, Order, Pair, Places};
 
 /// Each order against the address formula that its users derive it from, not the one it is built by.
 #[test]
@@ -136,6 +136,7 @@ fn strips_are_what_each_lane_multiplies() {
     check::<f32>(1);
     check::<f16>(1);
     check::<E4m3>(1);
+    check::<E5m2>(1);
     check::<bf16>(2);
     check::<i8>(4);
 }
@@ -199,6 +200,7 @@ fn wgmma_sm90_of_bytes_is_what_each_thread_supplies() {
     }
     check::<i8>();
     check::<E4m3>();
+    check::<E5m2>();
 }
 
 /// m16n8k64: whole words, in the order of CUTLASS's `reorder_meta` for 32-bit words.
@@ -231,6 +233,7 @@ fn mma_sp_sm80_of_bytes_is_cutlass_reordering() {
     }
     check::<i8>();
     check::<E4m3>();
+    check::<E5m2>();
 }
 
 /// From the lane's side: the four registers of A, and a word for each of two k-steps.
@@ -267,6 +270,7 @@ fn fragment_sm80_of_bytes_is_what_each_lane_holds() {
     }
     check::<i8>();
     check::<E4m3>();
+    check::<E5m2>();
 }
 
 /// Small whole numbers of any type; what is kept, the positions tell.

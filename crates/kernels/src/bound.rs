@@ -8,7 +8,7 @@
 //! - **tensor cores** align a block of products (at least eight) with the accumulator and truncate:
 //!   at most 2 ulp, `4u`, of S for each of the `min(c, ⌈k/8⌉)` blocks that are not zero
 //!   (behaviour: Fasi et al., *Numerical behavior of NVIDIA tensor cores*, 2021, §3). Every device
-//!   is allowed this, so that one bound serves all. For E4M3 it is that of f32 sums, too, though
+//!   is allowed this, so that one bound serves all. For 8-bit floats it is that of f32 sums, too, though
 //!   Hopper keeps but 14 bits or so of each product when it aligns them (DeepSeek-V3 technical report,
 //!   arXiv 2412.19437, §3.3.2): a kernel that stays outside is less exact than f32, and should say so.
 //! - **I8**: the sum is exact, in i32; u of it when it becomes an f32, nothing up to 2²⁴.
@@ -50,7 +50,7 @@ fn stored(out: DType, value: f64, error: f64) -> f64 {
     let (relative, subnormal) = match out {
         DType::F16 => (exp2(-11), exp2(-25)),
         DType::BF16 => (exp2(-8), exp2(-134)),
-        DType::F32 | DType::I8 | DType::E4M3 => (0.0, 0.0),
+        DType::F32 | DType::I8 | DType::E4M3 | DType::E5M2 => (0.0, 0.0),
     };
     error + relative * (value.abs() + error) + subnormal
 }

@@ -121,7 +121,7 @@ impl Linear {
     /// The narrower of the types that Y may have: that of X, or BF16 where X is of 8 bits.
     pub const fn narrow_out(dtype: DType) -> DType {
         match dtype {
-            DType::I8 | DType::E4M3 => DType::BF16,
+            DType::I8 | DType::E4M3 | DType::E5M2 => DType::BF16,
             DType::F16 | DType::BF16 | DType::F32 => dtype,
         }
     }

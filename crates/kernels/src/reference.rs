@@ -17,7 +17,7 @@ use crate::{
 use alloc::vec;
 use alloc::vec::Vec;
 pub use packing::{Packed24, pack24, unpack24};
-use quickpick_format::E4m3;
+use quickpick_format::{E4m3, E5m2};
 
 /// What a linear layer reads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -258,6 +258,8 @@ pub fn quantize(p: &Quantize, x: &[f64]) -> Quantized {
         all.q.extend(row.iter().map(|x| match (p.out, good) {
             (DType::E4M3, true) => E4m3::from_f32((x * inverse) as f32).to_bits(),
             (DType::E4M3, false) => E4m3::NAN.to_bits(),
+            (DType::E5M2, true) => E5m2::from_f32((x * inverse) as f32).to_bits(),
+            (DType::E5M2, false) => E5m2::NAN.to_bits(),
             (_, true) => libm::rint(nearest(x * inverse)) as i8 as u8,
             (_, false) => 0,
         }));

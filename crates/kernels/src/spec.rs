@@ -223,15 +223,14 @@ impl KernelSpec {
 
     /// Whether it can multiply by scales: it has bindings of w_scale and x_scale then, between x and bias.
     pub const fn scales(&self) -> bool {
-        let eight_bits = matches!(self.dtype, DType::I8 | DType::E4M3);
         matches!(self.form, Form::Wgmma(_) | Form::Host)
-            || matches!(self.op, OpKind::Linear(_)) && eight_bits
+            || matches!(self.op, OpKind::Linear(_)) && self.dtype.bytes() == 1
     }
 
     /// The least compute capability × 10 that its PTX runs on; 0 for other languages.
     pub const fn least_sm(&self) -> u32 {
         match self.target {
-            Target::Sm80 if self.multiplies_e4m3() => 89,
+            Target::Sm80 if self.multiplies_float8() => 89,
             Target::Sm80 => 80,
             Target::Sm90a => 90,
             _ => 0,
@@ -239,8 +238,8 @@ impl KernelSpec {
     }
 
     /// Whether it multiplies 8-bit floats: `mma` does from sm_89 on (PTX ISA 9.7.14.5).
-    pub(crate) const fn multiplies_e4m3(&self) -> bool {
-        matches!((self.op, self.dtype), (OpKind::Linear(_), DType::E4M3))
+    pub(crate) const fn multiplies_float8(&self) -> bool {
+        matches!(self.op, OpKind::Linear(_)) && self.dtype.is_float8()
     }
 
     const fn is_sparse(&self) -> bool {

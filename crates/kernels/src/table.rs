@@ -1,6 +1,6 @@
 //! The kernels. One kernel is one row; everything else derives from it.
 
-use crate::DType::{self, BF16, E4M3, F16, F32, I8};
+use crate::DType::{self, BF16, E4M3, E5M2, F16, F32, I8};
 use crate::Weights::{Dense, Sparse24};
 use crate::spec::{Form, KernelSpec, OpKind, Target, Teams, Tile, Values, Wgmma};
 use Target::{Cpu, Sm80, Sm90a, WgslCoop8, WgslCoop16, WgslF16, WgslPortable, WgslSubgroups};
@@ -19,13 +19,15 @@ pub const KERNELS: &[KernelSpec] = &[
     tiled(Sparse24, BF16, Sm80, tile(128, 128, 64), 3, (2, 2)),
     tiled(Sparse24, BF16, Sm80, tile(128,  64, 64), 4, (4, 1)),
     tiled(Sparse24, BF16, Sm80, tile( 64,  64, 64), 4, (2, 2)),
-    // of 8 bits; e4m3 from sm_89 on
+    // of 8 bits; floats from sm_89 on
     tiled(Sparse24, I8,   Sm80, tile(128, 256, 128), 3, (2, 4)),
     tiled(Sparse24, I8,   Sm80, tile(128, 128, 128), 3, (2, 2)),
     tiled(Sparse24, I8,   Sm80, tile(128,  64, 128), 4, (4, 1)),
     tiled(Sparse24, I8,   Sm80, tile( 64,  64, 128), 4, (2, 2)),
     tiled(Sparse24, E4M3, Sm80, tile(128, 128, 128), 3, (2, 2)),
     tiled(Sparse24, E4M3, Sm80, tile( 64,  64, 128), 4, (2, 2)),
+    tiled(Sparse24, E5M2, Sm80, tile(128, 128, 128), 3, (2, 2)),
+    tiled(Sparse24, E5M2, Sm80, tile( 64,  64, 128), 4, (2, 2)),
     // for 1 to 16 tokens, at the memory's speed; wider tiles read X less often
     skinny(Sparse24, F16,  tile(16, 16,  64), 8),
     skinny(Sparse24, F16,  tile(32, 16,  64), 8),
@@ -35,6 +37,8 @@ pub const KERNELS: &[KernelSpec] = &[
     skinny(Sparse24, I8,   tile(32, 16, 128), 8),
     skinny(Sparse24, E4M3, tile(16, 16, 128), 8),
     skinny(Sparse24, E4M3, tile(32, 16, 128), 8),
+    skinny(Sparse24, E5M2, tile(16, 16, 128), 8),
+    skinny(Sparse24, E5M2, tile(32, 16, 128), 8),
     // their dense twins
     tiled(Dense, F16,  Sm80, tile(128, 256, 64), 3, (2, 4)),
     tiled(Dense, F16,  Sm80, tile(128, 128, 64), 3, (2, 2)),
@@ -50,10 +54,13 @@ pub const KERNELS: &[KernelSpec] = &[
     tiled(Dense, I8,   Sm80, tile( 64,  64, 128), 4, (2, 2)),
     tiled(Dense, E4M3, Sm80, tile(128, 128, 128), 3, (2, 2)),
     tiled(Dense, E4M3, Sm80, tile( 64,  64, 128), 4, (2, 2)),
+    tiled(Dense, E5M2, Sm80, tile(128, 128, 128), 3, (2, 2)),
+    tiled(Dense, E5M2, Sm80, tile( 64,  64, 128), 4, (2, 2)),
     skinny(Dense, F16,  tile(16, 16,  64), 8),
     skinny(Dense, BF16, tile(16, 16,  64), 8),
     skinny(Dense, I8,   tile(16, 16, 128), 8),
     skinny(Dense, E4M3, tile(16, 16, 128), 8),
+    skinny(Dense, E5M2, tile(16, 16, 128), 8),
     // wgmma.sp on Hopper, which alone reaches its peak (facts: gpu-kernels §2.3), and dense twins
     wgmma(Sparse24, F16,  tile(128, 256,  64), 4, Shared,    Cooperative, 1),
     wgmma(Sparse24, F16,  tile(128, 256,  64), 4, Shared,    Cooperative, 2),
@@ -74,6 +81,9 @@ pub const KERNELS: &[KernelSpec] = &[
     wgmma(Sparse24, E4M3, tile(128, 256, 128), 4, Shared,    Cooperative, 2),
     wgmma(Sparse24, E4M3, tile(128, 128, 256), 4, Shared,    PingPong,    1),
     wgmma(Sparse24, E4M3, tile( 64, 128, 256), 4, Shared,    PingPong,    1),
+    wgmma(Sparse24, E5M2, tile(128, 256, 128), 4, Shared,    Cooperative, 2),
+    wgmma(Sparse24, E5M2, tile(128, 128, 256), 4, Shared,    PingPong,    1),
+    wgmma(Sparse24, E5M2, tile( 64, 128, 256), 4, Shared,    PingPong,    1),
     wgmma(Sparse24, I8,   tile(128, 256, 128), 4, Shared,    Cooperative, 2),
     wgmma(Sparse24, I8,   tile(128, 128, 256), 4, Shared,    PingPong,    1),
     wgmma(Sparse24, I8,   tile( 64, 128, 256), 4, Shared,    PingPong,    1),
@@ -84,6 +94,7 @@ pub const KERNELS: &[KernelSpec] = &[
     wgmma(Dense,    BF16, tile(128, 128, 128), 3, Shared,    PingPong,    1),
     wgmma(Dense,    BF16, tile( 64, 128, 128), 4, Shared,    PingPong,    1),
     wgmma(Dense,    E4M3, tile(128, 256, 128), 4, Shared,    Cooperative, 2),
+    wgmma(Dense,    E5M2, tile(128, 256, 128), 4, Shared,    Cooperative, 2),
     wgmma(Dense,    I8,   tile(128, 256, 128), 4, Shared,    Cooperative, 2),
     // the rest of a decoder
     rowwise(OpKind::RmsNorm,   F16,  Sm80, 256),
@@ -100,6 +111,7 @@ pub const KERNELS: &[KernelSpec] = &[
     // a row of 4096 columns stays in registers
     rowwise(OpKind::Quantize,  I8,   Sm80, 512),
     rowwise(OpKind::Quantize,  E4M3, Sm80, 512),
+    rowwise(OpKind::Quantize,  E5M2, Sm80, 512),
     // dense weights to 2:4 and back
     rowwise(OpKind::Pack24,    F16,  Sm80, 128),
     rowwise(OpKind::Pack24,    BF16, Sm80, 128),
@@ -169,8 +181,10 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::Linear(Dense), F32),
     host(OpKind::Linear(Sparse24), I8),
     host(OpKind::Linear(Sparse24), E4M3),
+    host(OpKind::Linear(Sparse24), E5M2),
     host(OpKind::Linear(Dense), I8),
     host(OpKind::Linear(Dense), E4M3),
+    host(OpKind::Linear(Dense), E5M2),
     host(OpKind::RmsNorm, F16),
     host(OpKind::RmsNorm, BF16),
     host(OpKind::RmsNorm, F32),
@@ -191,6 +205,7 @@ pub const KERNELS: &[KernelSpec] = &[
     host(OpKind::ArgMax, F32),
     host(OpKind::Quantize, I8),
     host(OpKind::Quantize, E4M3),
+    host(OpKind::Quantize, E5M2),
     host(OpKind::Pack24, F16),
     host(OpKind::Pack24, BF16),
     host(OpKind::Unpack24, F16),

@@ -70,8 +70,7 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
         };
         let (x, y) = (64 * 8 * spec.dtype.bytes() as u64, 64 * all.out.bytes() as u64);
         let transposes = matches!(spec.form, Form::Host | Form::Wgmma(_) | Form::Skinny { .. });
-        let scales = matches!(spec.form, Form::Host | Form::Wgmma(_))
-            || matches!(spec.dtype, DType::I8 | DType::E4M3);
+        let scales = matches!(spec.form, Form::Host | Form::Wgmma(_)) || spec.dtype.bytes() == 1;
         if scales {
             let all = Linear { epilogue: Epilogue { transposed: transposes, ..ALL }, ..all };
             let want = [("x", x), ("w_scale", 32), ("x_scale", 32), ("bias", 32), ("residual", y)];
@@ -111,6 +110,7 @@ fn eight_bits_come_out_as_bf16_or_f32() {
     }
     assert_eq!(Linear::narrow_out(DType::I8), DType::BF16);
     assert_eq!(Linear::narrow_out(DType::E4M3), DType::BF16);
+    assert_eq!(Linear::narrow_out(DType::E5M2), DType::BF16);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::data::{self, Fill, Source, Values, round};
 use half::{bf16, f16};
-use quickpick_format::{E4m3, Element, Matrix24, Order};
+use quickpick_format::{E4m3, E5m2, Element, Matrix24, Order};
 use quickpick_kernels::reference::{LinearInputs, SpmmCsrInputs};
 use quickpick_kernels::{
     ArgMax, Attention, DType, Gather, Linear, Problem, RmsNorm, Rotary, SpmmCsr, SwiGlu, Weights,
@@ -308,5 +308,6 @@ pub fn pack(w: &Values, rows: u32, cols: u32, order: Order) -> (Vec<u8>, Vec<u8>
         DType::F32 => typed::<f32>(w, rows, cols, order),
         DType::I8 => typed::<i8>(w, rows, cols, order),
         DType::E4M3 => typed::<E4m3>(w, rows, cols, order),
+        DType::E5M2 => typed::<E5m2>(w, rows, cols, order),
     }
 }

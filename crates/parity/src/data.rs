@@ -1,7 +1,7 @@
 //! Test data: values that are exact in the type that the device reads.
 
 use half::{bf16, f16};
-use quickpick_format::E4m3;
+use quickpick_format::{E4m3, E5m2};
 use quickpick_kernels::DType;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -59,6 +59,7 @@ fn encode(dtype: DType, value: f64) -> Vec<u8> {
         DType::F32 => (value as f32).to_le_bytes().to_vec(),
         DType::I8 => (value.round_ties_even() as i8).to_le_bytes().to_vec(),
         DType::E4M3 => vec![E4m3::from_f32(value as f32).to_bits()],
+        DType::E5M2 => vec![E5m2::from_f32(value as f32).to_bits()],
     }
 }
 
@@ -70,6 +71,7 @@ pub fn decode(dtype: DType, bytes: &[u8]) -> f64 {
         DType::F32 => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as f64,
         DType::I8 => bytes[0] as i8 as f64,
         DType::E4M3 => E4m3::from_bits(bytes[0]).to_f32() as f64,
+        DType::E5M2 => E5m2::from_bits(bytes[0]).to_f32() as f64,
     }
 }
 
@@ -96,8 +98,12 @@ impl Source {
         let (fill, cols) = (self.fill, cols as usize);
         let value = |i: usize| match (fill, dtype) {
             (Fill::Random, DType::I8) => self.rng.random_range(-128..=127).into(),
-            (Fill::Extreme, DType::I8 | DType::E4M3) => {
-                let [least, largest] = if dtype == DType::I8 { [-128, 127] } else { [-448, 448] };
+            (Fill::Extreme, DType::I8 | DType::E4M3 | DType::E5M2) => {
+                let [least, largest] = match dtype {
+                    DType::I8 => [-128, 127],
+                    DType::E4M3 => [-448, 448],
+                    _ => [-57344, 57344],
+                };
                 (if self.rng.random_ratio(7, 8) { least } else { largest }).into()
             }
             (Fill::Random | Fill::Extreme, _) => self.uniform(1.0),

@@ -73,7 +73,7 @@ impl Case {
         }
         let x = Values::new(p.dtype, x);
         let quantized = reference::quantize(&p, &x.values);
-        // q is judged by its bytes: −0 and 0 of E4M3 are two, and NaN is one
+        // q is judged by its bytes: −0 and 0 of floats are two, and NaN is one
         let q = quantized.q.iter().map(|byte| Expected::Near(f64::from(*byte as i8), 0.0));
         let scale = quantized.scale.iter().map(|scale| match scale.is_nan() {
             true => Expected::Nan,
@@ -90,10 +90,11 @@ impl Case {
 
 /// Midpoints between neighbours of an 8-bit type, and its largest value, all times `unit`.
 fn ties(out: DType, row: &mut [f64], unit: f64) {
-    // 126 steps from zero up, of E4M3 as of I8
+    // steps from zero up, of E4M3 as of I8
+    let steps = if out == DType::E5M2 { 123 } else { 126 };
     let value = |step: usize| decode(out, &[step as u8]);
     for (j, v) in row.iter_mut().enumerate() {
-        let middle = (value(j % 126) + value(j % 126 + 1)) / 2.0;
+        let middle = (value(j % steps) + value(j % steps + 1)) / 2.0;
         *v = unit * if j % 3 == 0 { -middle } else { middle };
     }
     row[0] = unit * f64::from(Quantize::largest(out));

@@ -26,10 +26,10 @@ struct Budget {
 
 /// What CUTLASS's sparse kernels for sm_90 issue per `wgmma` in a consumer's main loop, through assembler
 /// 13.5, counted in the same way: of 16-bit values with n = 128 and 256, which serve integers and
-/// the tiles that CUTLASS lacks too; of E4M3 on average.
+/// the tiles that CUTLASS lacks too; of E4M3 on average, taken for E5M2 too.
 fn per_wgmma(dtype: DType, n: u32) -> f64 {
     match dtype {
-        DType::E4M3 => 46.5,
+        DType::E4M3 | DType::E5M2 => 46.5,
         _ if n <= 128 => 13.3,
         _ => 15.5,
     }
@@ -42,7 +42,7 @@ pub(super) fn cutlass(spec: &KernelSpec) -> Option<f64> {
             let [half, s8] = budget(tile)?.cutlass;
             match spec.dtype {
                 DType::I8 => s8,
-                DType::E4M3 => None,
+                DType::E4M3 | DType::E5M2 => None,
                 _ => half,
             }
         }

@@ -296,7 +296,7 @@ impl<'a> Consumer<'a> {
         // both as they are, and, where the type allows another, K-major
         let imms = Imms(match (g.dtype, g.in_registers()) {
             (DType::I8, _) => vec![],
-            (DType::E4M3, _) => vec![1, 1],
+            (DType::E4M3 | DType::E5M2, _) => vec![1, 1],
             (_, true) => vec![1, 1, 0],
             (_, false) => vec![1, 1, 0, 0],
         });

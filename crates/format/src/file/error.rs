@@ -159,7 +159,9 @@ pub enum FileError {
         want: DType,
     },
     /// The kept values are of no type that a 2:4 matrix has.
-    #[error("tensor `{name}` holds {have:?}; kept values are F16, BF16, F32, I8 or F8_E4M3")]
+    #[error(
+        "tensor `{name}` holds {have:?}; kept values are F16, BF16, F32, I8, F8_E4M3 or F8_E5M2"
+    )]
     ValueType {
         /// Tensor.
         name: String,

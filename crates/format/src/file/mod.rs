@@ -111,5 +111,6 @@ const fn stored(dtype: DType) -> Dtype {
         DType::F32 => Dtype::F32,
         DType::I8 => Dtype::I8,
         DType::E4M3 => Dtype::F8_E4M3,
+        DType::E5M2 => Dtype::F8_E5M2,
     }
 }

@@ -191,7 +191,7 @@ impl KernelSpec {
             }
             // ptxas rewrites such products for 9.x to 11.x as several of f16, and runs out of registers
             (Target::Sm80, Caps::Cuda(c))
-                if self.multiplies_e4m3() && (90..120).contains(&c.sm) =>
+                if self.multiplies_float8() && (90..120).contains(&c.sm) =>
             {
                 Err(Unsupported::Feature("tensor cores whose `mma` takes 8-bit floats"))
             }

@@ -13,7 +13,7 @@ use super::simd::weights::{Rows, STRIP};
 use super::simd::{Element, Form, Inputs, Isa, Weight};
 use bytemuck::{Pod, cast_slice_mut};
 use half::{bf16, f16};
-use quickpick_format::E4m3;
+use quickpick_format::{E4m3, E5m2};
 use quickpick_kernels::{DType, Linear, Problem, Weights};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -51,6 +51,7 @@ pub(super) fn scratch(p: &Linear, isa: Isa) -> usize {
         DType::F16 => scratch_of::<f16>(p, isa),
         DType::BF16 => scratch_of::<bf16>(p, isa),
         DType::E4M3 => scratch_of::<E4m3>(p, isa),
+        DType::E5M2 => scratch_of::<E5m2>(p, isa),
         DType::I8 => scratch_of::<i8>(p, isa),
     }
 }

@@ -136,9 +136,9 @@ impl Backend for Cpu {
 
 /// The function of a problem with these types, and the f32s of scratch that it needs.
 fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
-    use DType::{BF16, E4M3, F16, F32, I8};
+    use DType::{BF16, E4M3, E5M2, F16, F32, I8};
     use half::{bf16, f16};
-    use quickpick_format::E4m3;
+    use quickpick_format::{E4m3, E5m2};
     let run: Run = match problem {
         Problem::Linear(p) => match (p.dtype, p.out) {
             (F16, F16) => linear::run::<f16, f16>,
@@ -148,6 +148,8 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             (F32, F32) => linear::run::<f32, f32>,
             (E4M3, BF16) => linear::run::<E4m3, bf16>,
             (E4M3, F32) => linear::run::<E4m3, f32>,
+            (E5M2, BF16) => linear::run::<E5m2, bf16>,
+            (E5M2, F32) => linear::run::<E5m2, f32>,
             (I8, BF16) => linear::run::<i8, bf16>,
             (I8, F32) => linear::run::<i8, f32>,
             _ => return None,
@@ -197,6 +199,9 @@ fn function(problem: &Problem, isa: Isa) -> Option<(Run, usize)> {
             (F16, E4M3) => quantize::run::<f16, E4m3>,
             (BF16, E4M3) => quantize::run::<bf16, E4m3>,
             (F32, E4M3) => quantize::run::<f32, E4m3>,
+            (F16, E5M2) => quantize::run::<f16, E5m2>,
+            (BF16, E5M2) => quantize::run::<bf16, E5m2>,
+            (F32, E5M2) => quantize::run::<f32, E5m2>,
             _ => return None,
         },
         Problem::Pack24(p) if matches!(p.dtype, F16 | BF16) => packing::pack,

@@ -3,7 +3,7 @@
 use super::memory::Views;
 use super::rows::{LINE, TASK};
 use super::simd::{Element, Isa, Kernel, Simd, SimdExt};
-use quickpick_format::E4m3;
+use quickpick_format::{E4m3, E5m2};
 use quickpick_kernels::{DType, Problem, Quantize};
 use rayon::prelude::*;
 
@@ -27,6 +27,15 @@ impl Byte for i8 {
 }
 
 impl Byte for E4m3 {
+    const BAD: Self = Self::NAN;
+
+    #[inline(always)]
+    fn nearest(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+}
+
+impl Byte for E5m2 {
     const BAD: Self = Self::NAN;
 
     #[inline(always)]

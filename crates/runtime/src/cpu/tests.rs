@@ -4,7 +4,7 @@ use super::{Buffer, Cpu, Path, Step};
 use crate::backend::{Backend, Slice};
 use crate::error::Error;
 use half::{bf16, f16};
-use quickpick_format::{E4m3, Element, Matrix24, Order, Pair};
+use quickpick_format::{E4m3, E5m2, Element, Matrix24, Order, Pair};
 use quickpick_kernels::{
     Activation, Attention, DType, Epilogue, Linear, Plan, Problem, SpmmCsr, SwiGlu, Weights, select,
 };
@@ -155,6 +155,7 @@ fn every_number_of_tokens_gives_the_exact_product() {
                 check::<f16>(&cpu, weights, n);
                 check::<bf16>(&cpu, weights, n);
                 check::<E4m3>(&cpu, weights, n);
+                check::<E5m2>(&cpu, weights, n);
                 check::<i8>(&cpu, weights, n);
             }
         }

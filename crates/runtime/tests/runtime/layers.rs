@@ -3,7 +3,7 @@
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::skip::unless_open;
 use half::{bf16, f16};
-use quickpick::format::{Csr, E4m3, Element, Matrix24};
+use quickpick::format::{Csr, E4m3, E5m2, Element, Matrix24};
 use quickpick::kernels::reference::{LinearInputs, SpmmCsrInputs};
 use quickpick::kernels::{
     Activation, DType, Epilogue, Linear, Plan, Problem, RmsNorm, SpmmCsr, Weights, bound,
@@ -363,7 +363,7 @@ fn scaled<T: Element, B: Backend>(backend: &B) {
     // as many bytes, but other numbers
     let twin = match T::DTYPE {
         DType::I8 => LinearLayer::dense(backend, &[E4m3::MAX; 96], k, None),
-        DType::E4M3 => LinearLayer::dense(backend, &[1i8; 96], k, None),
+        DType::E4M3 | DType::E5M2 => LinearLayer::dense(backend, &[1i8; 96], k, None),
         _ => LinearLayer::dense(backend, &[bf16::ONE; 96], k, None),
     };
     let twin = twin.unwrap().select(backend, 2, DType::F32, Activation::None, false).unwrap();
@@ -389,6 +389,7 @@ fn on_the_cpu() {
     misuse(&quickpick::Cpu::new());
     scaled::<i8, _>(&quickpick::Cpu::new());
     scaled::<E4m3, _>(&quickpick::Cpu::new());
+    scaled::<E5m2, _>(&quickpick::Cpu::new());
     scaled::<f16, _>(&quickpick::Cpu::new());
 }
 

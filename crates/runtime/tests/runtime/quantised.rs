@@ -61,14 +61,15 @@ fn quantised<T: Element, B: Backend>(backend: &B, half: f64) {
     }
 }
 
-/// Half a step of I8, half an ulp of E4M3.
-const HALVES: [f64; 2] = [0.5 / 127.0, 1.0 / 16.0];
+/// Half a step of I8, half an ulp of E4M3, of E5M2.
+const HALVES: [f64; 3] = [0.5 / 127.0, 1.0 / 16.0, 1.0 / 8.0];
 
 #[cfg(feature = "cpu")]
 #[test]
 fn on_the_cpu() {
     quantised::<i8, _>(&quickpick::Cpu::new(), HALVES[0]);
     quantised::<quickpick::format::E4m3, _>(&quickpick::Cpu::new(), HALVES[1]);
+    quantised::<quickpick::format::E5m2, _>(&quickpick::Cpu::new(), HALVES[2]);
 }
 
 #[cfg(feature = "wgpu")]

@@ -55,7 +55,7 @@ impl Parts {
         shape: (StoredType, &[u8]),
     ) -> Result<[usize; 2], String> {
         use StoredType as S;
-        if !matches!(values.0, S::F16 | S::BF16 | S::F32 | S::I8 | S::F8_E4M3) {
+        if !matches!(values.0, S::F16 | S::BF16 | S::F32 | S::I8 | S::F8_E4M3 | S::F8_E5M2) {
             return Err(format!("its values are {}, of which there is no 2:4 matrix", values.0));
         }
         if (mask.0, shape.0) != (S::U8, S::I64) {

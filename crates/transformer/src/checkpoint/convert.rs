@@ -7,7 +7,7 @@ use super::{DEFAULT_LIMIT, Planned, Raw, ShardWriter, Source, Written, companion
 use crate::Error;
 use crate::recovered::{check_fraction, excess, split, within};
 use half::{bf16, f16};
-use quickpick_format::{Csr, DType, E4m3, Element, StoredType};
+use quickpick_format::{Csr, DType, E4m3, E5m2, Element, StoredType};
 use quickpick_prune::{Eligibility, LayerInfo, Pattern, Rules};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -302,6 +302,7 @@ fn write_24(writer: &mut ShardWriter, name: &str, raw: &Raw, target: Target) -> 
         StoredType::BF16 => write_typed::<bf16>(writer, name, raw, target),
         StoredType::F32 => write_typed::<f32>(writer, name, raw, target),
         StoredType::I8 => write_typed::<i8>(writer, name, raw, target),
+        StoredType::F8_E5M2 => write_typed::<E5m2>(writer, name, raw, target),
         // `Fate` knows no other
         _ => write_typed::<E4m3>(writer, name, raw, target),
     }
@@ -410,5 +411,6 @@ fn stored(dtype: DType) -> StoredType {
         DType::F32 => StoredType::F32,
         DType::I8 => StoredType::I8,
         DType::E4M3 => StoredType::F8_E4M3,
+        DType::E5M2 => StoredType::F8_E5M2,
     }
 }

@@ -172,6 +172,7 @@ pub(super) fn element(dtype: StoredType) -> Option<DType> {
         StoredType::F32 => DType::F32,
         StoredType::I8 => DType::I8,
         StoredType::F8_E4M3 => DType::E4M3,
+        StoredType::F8_E5M2 => DType::E5M2,
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::Tensor;
 use half::{bf16, f16};
-use quickpick_format::{E4m3, Element, StoredType};
+use quickpick_format::{E4m3, E5m2, Element, StoredType};
 
 /// A dense tensor, row-major, in the element type that it is stored in.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +32,7 @@ impl Raw {
             StoredType::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
             StoredType::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             StoredType::F8_E4M3 => each(bytes, |[b]| E4m3::from_bits(b).to_f32()),
-            // the upper half of an f16
-            StoredType::F8_E5M2 => each(bytes, |[b]| f16::from_le_bytes([0, b]).to_f32()),
+            StoredType::F8_E5M2 => each(bytes, |[b]| E5m2::from_bits(b).to_f32()),
             StoredType::F64 => {
                 let narrow: Vec<f32> = each(bytes, |b| f64::from_le_bytes(b) as f32);
                 let wide = |i: usize| bytes[8 * i..].first_chunk().map(|&b| f64::from_le_bytes(b));
@@ -109,7 +108,7 @@ impl Raw {
             S::F16 => each(bytes, |b| f16::from_le_bytes(b).into()),
             S::BF16 => each(bytes, |b| bf16::from_le_bytes(b).into()),
             S::F8_E4M3 => each(bytes, |[b]| E4m3::from_bits(b).to_f32().into()),
-            S::F8_E5M2 => each(bytes, |[b]| f16::from_le_bytes([0, b]).into()),
+            S::F8_E5M2 => each(bytes, |[b]| E5m2::from_bits(b).to_f32().into()),
             S::BOOL | S::U8 | S::I8 => integers::<1>(bytes),
             S::U16 | S::I16 => integers::<2>(bytes),
             S::U32 | S::I32 => integers::<4>(bytes),

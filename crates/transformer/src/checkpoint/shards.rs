@@ -7,7 +7,9 @@ use super::{Entry, Raw, Source, in_file};
 use crate::recovered::add;
 use crate::{Error, Tensor};
 use half::{bf16, f16};
-use quickpick_format::{Csr, DType, E4m3, Element, FileError, Kind, Matrix24, Reader, StoredType};
+use quickpick_format::{
+    Csr, DType, E4m3, E5m2, Element, FileError, Kind, Matrix24, Reader, StoredType,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -165,6 +167,7 @@ impl Source for Checkpoint {
                 StoredType::BF16 => self.expand::<bf16>(name),
                 StoredType::F32 => self.expand::<f32>(name),
                 StoredType::I8 => self.expand::<i8>(name),
+                StoredType::F8_E5M2 => self.expand::<E5m2>(name),
                 // whoever made the place knows no other
                 _ => self.expand::<E4m3>(name),
             },

@@ -4,7 +4,7 @@ use super::weights::STRIP;
 use super::{MOST_LANES, Simd, bf16_bits};
 use bytemuck::Pod;
 use half::{bf16, f16};
-use quickpick_format::E4m3;
+use quickpick_format::{E4m3, E5m2};
 
 /// A type in memory; arithmetic is in f32.
 pub(in crate::cpu) trait Element: Pod + Send + Sync {
@@ -170,16 +170,21 @@ impl Element for i8 {
 }
 
 /// No instruction set here knows them.
-impl Element for E4m3 {
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self.to_f32()
-    }
+macro_rules! float8 {
+    ($($name:ident)*) => {$(
+        impl Element for $name {
+            #[inline(always)]
+            fn widen(self) -> f32 {
+                self.to_f32()
+            }
 
-    #[inline(always)]
-    fn narrow(x: f32) -> Self {
-        Self::from_f32(x)
-    }
+            #[inline(always)]
+            fn narrow(x: f32) -> Self {
+                Self::from_f32(x)
+            }
 
-    one_at_a_time!();
+            one_at_a_time!();
+        }
+    )*};
 }
+float8!(E4m3 E5m2);

@@ -10,7 +10,7 @@ use super::weights::Rows;
 use super::{Element, Isa, Kernel, Simd, Widen};
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use half::{bf16, f16};
-use quickpick_format::E4m3;
+use quickpick_format::{E4m3, E5m2};
 use quickpick_kernels::Weights;
 use std::marker::PhantomData;
 
@@ -79,6 +79,7 @@ pub(in crate::cpu) trait Weight: Element {
 impl Weight for f32 {}
 impl Weight for f16 {}
 impl Weight for E4m3 {}
+impl Weight for E5m2 {}
 
 impl Weight for bf16 {
     fn input_bytes(isa: Isa, form: Form) -> usize {
