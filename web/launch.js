@@ -60,7 +60,7 @@ export class Gpu {
     this.adapter = adapter;
     this.device = device;
     this.#lost = device.lost.then((info) => {
-      const why = info.message || "the browser gives no reason";
+      const why = (info.message || "the browser gives no reason").replace(/\.$/, "");
       throw new Fault("lost", `The GPU was lost (${info.reason || "unknown"}): ${why}. Reload the page to try again.`);
     });
     this.#lost.catch(() => {}); // whoever waits for the device hears of it
@@ -198,6 +198,8 @@ export class Program {
   constructor(gpu, script, data, pipelines) {
     const { device } = (this.#gpu = gpu);
     this.#named = script.named;
+    /** The kernels' names. */
+    this.kernels = script.shaders.map(({ name }) => name);
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     this.#buffers = script.buffers.map(({ bytes, init }) => {
       const buffer = device.createBuffer({ size: bytes, usage });
@@ -235,7 +237,8 @@ export class Program {
     this.#gpu.device.queue.writeBuffer(this.#buffers[buffer], 0, words);
   }
 
-  /** Runs all launches, and brings back a named buffer, or its first `bytes`, as an ArrayBuffer; one submission. */
+  /** Runs all launches, in one submission, and brings back a named buffer, or its first `bytes`, as an ArrayBuffer;
+      without a name it waits for nothing. */
   run(name, bytes) {
     return this.#submit(name, bytes, (encoder) => {
       const pass = encoder.beginComputePass();
@@ -259,17 +262,18 @@ export class Program {
   }
 
   async #submit(name, bytes, encode) {
+    const { device } = this.#gpu;
+    const encoder = device.createCommandEncoder();
+    encode(encoder);
+    if (name === undefined) return device.queue.submit([encoder.finish()]);
     const found = this.#find(name);
     const size = bytes ?? found.bytes;
     if (size > found.bytes) throw new Fault("script", `${name} has ${found.bytes} bytes; ${size} were asked for.`);
-    const { device } = this.#gpu;
     if (!this.#staging || this.#staging.size < size) {
       this.#staging?.destroy();
       this.#staging = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
     }
     const staging = this.#staging;
-    const encoder = device.createCommandEncoder();
-    encode(encoder);
     encoder.copyBufferToBuffer(this.#buffers[found.buffer], 0, staging, 0, size);
     device.queue.submit([encoder.finish()]);
     try {

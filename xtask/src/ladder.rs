@@ -63,6 +63,11 @@ pub fn run(root: &Path, require: &str) -> Result<()> {
         Ok(nvcc) => ("QUICKPICK_NVCC", nvcc.display().to_string()),
         Err(why) => ("QUICKPICK_NO_NVCC", why.to_string()),
     });
+    // without it the browser's rung skips, and says why
+    env.push(match tools::playwright(root) {
+        Ok(folder) => ("QUICKPICK_PLAYWRIGHT", folder.display().to_string()),
+        Err(why) => ("QUICKPICK_NO_PLAYWRIGHT", format!("playwright-core cannot be had: {why}")),
+    });
     let context = Context { root, env, skips: &skips };
     let mut rows = Vec::new();
     let mut bad = 0;
@@ -125,7 +130,7 @@ fn unit(c: &Context) -> Result<Outcome> {
 }
 
 /// Integration tests that are rungs of their own.
-const LATER_RUNGS: [&str; 5] = ["naga", "emulate", "mutants", "suite", "cuda"];
+const LATER_RUNGS: [&str; 6] = ["naga", "emulate", "mutants", "suite", "chromium", "cuda"];
 
 /// Names of all integration tests: of each crate, and across crates.
 ///
@@ -186,8 +191,9 @@ fn wgpu(c: &Context) -> Result<Outcome> {
     closed(c, &tally, "wgpu")
 }
 
-fn chromium(_: &Context) -> Result<Outcome> {
-    Ok(Outcome::Skipped("absent: the browser's rung comes with a later version".into()))
+fn chromium(c: &Context) -> Result<Outcome> {
+    let tally = cargo_test(c.root, &["--workspace", "--test", "chromium"], &c.env)?;
+    closed(c, &tally, "chromium")
 }
 
 fn cuda(c: &Context) -> Result<Outcome> {

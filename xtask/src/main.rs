@@ -9,6 +9,7 @@ mod gen_kernels;
 mod ladder;
 mod marks;
 mod on_paper;
+mod page;
 mod programs;
 mod record;
 mod run;
@@ -121,6 +122,15 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write the browser's page with a model: a folder for any static server
+    Page {
+        /// The folder
+        #[arg(long, default_value = "target/page")]
+        out: PathBuf,
+        /// A 2:4 model of the demo's; if not given, the ticket of its latest run below target/demo
+        #[arg(long, value_name = "FILE")]
+        ticket: Option<PathBuf>,
+    },
     /// Build the GPU kit: one folder that proves, records, tunes and times on a GPU host
     Bundle {
         /// The folder
@@ -148,6 +158,7 @@ fn main() -> ExitCode {
         Task::Decode { backend, args } => run::decode(&root(), &backend, &args),
         Task::Study { only, args } => study::run(&root(), only.as_deref(), &args),
         Task::Record { check } => record::run(&root(), check),
+        Task::Page { out, ticket } => page::run(&root(), &out, ticket.as_deref()),
         Task::Bundle { out } => bundle::run(&root(), &out),
         Task::Sass { only } => tools::nvidia(&root()).and_then(|(new, old, disassembler)| {
             sass::run(&root(), &new, &old, &disassembler, only.as_deref()).map(drop)

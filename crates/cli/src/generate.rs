@@ -135,20 +135,10 @@ struct Weights {
 
 impl Weights {
     fn of(model: &Compact) -> std::result::Result<Self, Error> {
-        let mut sum = Self { bytes: 0, linear: 0, sparse: 0 };
+        let mut sum = Self { bytes: model.bytes(), linear: 0, sparse: 0 };
         for slot in model.config().slots() {
             sum.linear += usize::from(slot.kind == quickpick_transformer::Kind::Linear);
-            sum.bytes += match model.tensor(&slot.name)? {
-                Stored::Dense(values) => 2 * values.len(),
-                Stored::Sparse(matrix) => {
-                    sum.sparse += 1;
-                    matrix.bytes()
-                }
-                Stored::Recovered { matrix, residual } => {
-                    sum.sparse += 1;
-                    matrix.bytes() + residual.bytes()
-                }
-            };
+            sum.sparse += usize::from(!matches!(model.tensor(&slot.name)?, Stored::Dense(_)));
         }
         Ok(sum)
     }

@@ -7,6 +7,7 @@ mod convert;
 mod demo;
 mod doctor;
 mod eval;
+mod export;
 mod finetune;
 mod generate;
 mod html;
@@ -45,6 +46,8 @@ enum Command {
     Doctor(doctor::Args),
     /// What a checkpoint holds: how sparse each tensor is, in which pattern, and what 2:4 would save.
     Inspect(inspect::Args),
+    /// A ticket of the demo and its dense twin as files that the browser's page runs on WebGPU.
+    Export(export::Args),
     /// One form of a checkpoint to another: dense, Quickpick's 2:4, compressed-tensors' bitmask.
     Convert(convert::Args),
 }
@@ -60,6 +63,7 @@ fn main() -> miette::Result<()> {
         Command::Ticket(args) => ticket::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Convert(args) => convert::run(&args),
     }
 }

@@ -201,6 +201,17 @@ impl Compact {
         self.tensors.values().map(kept).sum()
     }
 
+    /// Bytes of all weights as they are held: 2 of each element, of a compressed layer 2 of each kept one and
+    /// the metadata.
+    pub fn bytes(&self) -> usize {
+        let bytes = |stored: &Stored| match stored {
+            Stored::Dense(values) => 2 * values.len(),
+            Stored::Sparse(matrix) => matrix.bytes(),
+            Stored::Recovered { matrix, residual } => matrix.bytes() + residual.bytes(),
+        };
+        self.tensors.values().map(bytes).sum()
+    }
+
     /// Writes the whole model in the file form of `quickpick-format`, by atomic rename: 2:4 layers
     /// compressed in row-major order, everything else dense f16. Returns the file's bytes.
     pub fn save(&self, path: &Path) -> Result<u64, Error> {

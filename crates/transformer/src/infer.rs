@@ -188,6 +188,12 @@ impl<'b, B: Backend> Decoder<'b, B> {
         one.map_or(vec![], |chunk| chunk.kinds.into_iter().zip(chunk.steps).collect())
     }
 
+    /// What goes in and comes out, for whoever records steps to be run elsewhere.
+    pub(crate) fn named(&self) -> [(&'static str, &B::Buffer); 4] {
+        let Self { ids, position, likeliest, logits, .. } = self;
+        [("ids", ids), ("position", position), ("likeliest", likeliest), ("logits", logits)]
+    }
+
     fn each_chunk(
         &mut self,
         mut tokens: &[u32],

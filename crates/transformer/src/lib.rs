@@ -11,6 +11,7 @@ pub mod config;
 pub mod corpus;
 pub mod encoder;
 mod error;
+pub mod export;
 pub mod finetune;
 pub mod generate;
 pub mod infer;

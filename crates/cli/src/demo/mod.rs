@@ -28,7 +28,7 @@ const LENGTH: usize = 240;
 /// Temperature of the sampled texts.
 const TEMPERATURE: f32 = 0.7;
 /// What texts begin with when the corpus is Rust.
-const PROMPT: &str = "    pub fn new(";
+pub const PROMPT: &str = "    pub fn new(";
 
 /// What to demonstrate.
 #[derive(clap::Args)]
