@@ -5,7 +5,7 @@ use quickpick::script::Written;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::env::var_os;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -102,26 +102,53 @@ impl Chromium {
     ///
     /// Errors: it fails, with its words.
     pub fn drive(&self, program: &str, args: &[OsString]) -> Result<Vec<Value>, String> {
-        let line =
-            |line| serde_json::from_str(line).map_err(|why| format!("{program}: {line}: {why}"));
-        self.output(program, args)?.lines().map(line).collect()
+        lines(program, &self.output(program, args)?)
     }
 
     fn output(&self, program: &str, args: &[OsString]) -> Result<String, String> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("chromium").join(program);
-        let output = Command::new("node")
-            .arg(path)
-            .args(args)
-            .env("QUICKPICK_CHROMIUM", &self.program)
-            .env("QUICKPICK_PLAYWRIGHT", &self.playwright)
-            .output()
-            .map_err(|why| format!("node does not start: {why}"))?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if !output.status.success() {
-            return Err(format!("{program}: {said}{}", String::from_utf8_lossy(&output.stderr)));
-        }
-        Ok(said)
+        let browser = [
+            ("QUICKPICK_CHROMIUM", self.program.as_os_str()),
+            ("QUICKPICK_PLAYWRIGHT", &self.playwright),
+        ];
+        run(program, args, &browser)
     }
+}
+
+/// What a program of `tests/chromium` prints.
+fn run(program: &str, args: &[OsString], env: &[(&str, &OsStr)]) -> Result<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("chromium").join(program);
+    let output = Command::new("node")
+        .arg(path)
+        .args(args)
+        .envs(env.iter().copied())
+        .output()
+        .map_err(|why| format!("node does not start: {why}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(format!("{program}: {said}{}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(said)
+}
+
+fn lines(program: &str, text: &str) -> Result<Vec<Value>, String> {
+    let line = |line| serde_json::from_str(line).map_err(|why| format!("{program}: {line}: {why}"));
+    text.lines().map(line).collect()
+}
+
+/// Runs a program of `tests/chromium` on Dawn for node, which `cargo xtask test` fetches and names; its lines of
+/// JSON, or what is missing.
+///
+/// Errors: it fails, with its words.
+pub fn dawn(program: &str, args: &[OsString]) -> Result<Result<Vec<Value>, String>, String> {
+    if on_path("node").is_none() {
+        return Ok(Err("there is no node on the path".into()));
+    }
+    if var_os("QUICKPICK_DAWN").is_none() {
+        let hint = "QUICKPICK_DAWN names no Dawn for node; `cargo xtask test` does";
+        let why = var_os("QUICKPICK_NO_DAWN").map(|why| why.to_string_lossy().into_owned());
+        return Ok(Err(why.unwrap_or_else(|| hint.into())));
+    }
+    lines(program, &run(program, args, &[])?).map(Ok)
 }
 
 /// A folder for temporary files, gone with this.

@@ -63,11 +63,7 @@ pub fn run(root: &Path, require: &str) -> Result<()> {
         Ok(nvcc) => ("QUICKPICK_NVCC", nvcc.display().to_string()),
         Err(why) => ("QUICKPICK_NO_NVCC", why.to_string()),
     });
-    // without it the browser's rung skips, and says why
-    env.push(match tools::playwright(root) {
-        Ok(folder) => ("QUICKPICK_PLAYWRIGHT", folder.display().to_string()),
-        Err(why) => ("QUICKPICK_NO_PLAYWRIGHT", format!("playwright-core cannot be had: {why}")),
-    });
+    env.extend(tools::browser(root)); // what is missing, the browser's rung says
     let context = Context { root, env, skips: &skips };
     let mut rows = Vec::new();
     let mut bad = 0;
@@ -130,7 +126,8 @@ fn unit(c: &Context) -> Result<Outcome> {
 }
 
 /// Integration tests that are rungs of their own.
-const LATER_RUNGS: [&str; 6] = ["naga", "emulate", "mutants", "suite", "chromium", "cuda"];
+const LATER_RUNGS: [&str; 7] =
+    ["naga", "emulate", "mutants", "suite", "chromium", "chromium_parity", "cuda"];
 
 /// Names of all integration tests: of each crate, and across crates.
 ///
@@ -192,7 +189,8 @@ fn wgpu(c: &Context) -> Result<Outcome> {
 }
 
 fn chromium(c: &Context) -> Result<Outcome> {
-    let tally = cargo_test(c.root, &["--workspace", "--test", "chromium"], &c.env)?;
+    let tests = ["--workspace", "--test", "chromium", "--test", "chromium_parity"];
+    let tally = cargo_test(c.root, &tests, &c.env)?;
     closed(c, &tally, "chromium")
 }
 

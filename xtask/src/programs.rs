@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, failed};
 use crate::run::cargo;
-use crate::{gen_kernels, marks};
+use crate::{gen_kernels, marks, tools};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ const MUTANTS: &str = "--mutants";
 /// Runs `emulate`, or with `--mutants` `mutants`, with these arguments.
 pub fn emulate(root: &Path, args: &[String]) -> Result<()> {
     let (program, args) = program(args);
-    run(root, program, &args)
+    run(root, program, &args, &[])
 }
 
 /// In place of files: what `parity` asks or merges becomes the README's table.
@@ -21,13 +21,14 @@ const README: &str = "--readme";
 
 /// Runs `parity` with these arguments.
 pub fn parity(root: &Path, args: &[String]) -> Result<()> {
+    let env = tools::browser(root);
     let rest: Vec<_> = args.iter().filter(|arg| *arg != README).map(String::as_str).collect();
     if rest.len() == args.len() {
-        return run(root, "parity", &rest);
+        return run(root, "parity", &rest, &env);
     }
     let table = root.join("target/parity.md");
     let file = table.display().to_string();
-    run(root, "parity", &[&rest[..], &["--markdown", &file]].concat())?;
+    run(root, "parity", &[&rest[..], &["--markdown", &file]].concat(), &env)?;
     let table = fs::read_to_string(&table).map_err(Error::file(&table))?;
     let readme = root.join("README.md");
     let text = fs::read_to_string(&readme).map_err(Error::file(&readme))?;
@@ -36,11 +37,17 @@ pub fn parity(root: &Path, args: &[String]) -> Result<()> {
 }
 
 /// Runs a program of the tests crate.
-pub fn run(root: &Path, program: &str, args: &[impl AsRef<OsStr>]) -> Result<()> {
+fn run(
+    root: &Path,
+    program: &str,
+    args: &[impl AsRef<OsStr>],
+    env: &[(&str, String)],
+) -> Result<()> {
     // files are named from where the caller is
     let here = std::env::current_dir().map_err(Error::file(".".as_ref()))?;
     let status = cargo(root)
         .current_dir(here)
+        .envs(env.iter().map(|(key, value)| (key, value)))
         .args(["run", "--release", "--quiet", "-p", "quickpick-tests", "--bin", program])
         .arg("--manifest-path")
         .arg(root.join("Cargo.toml"))

@@ -139,6 +139,31 @@ pub fn playwright(root: &Path) -> Result<PathBuf> {
     PLAYWRIGHT.get(root)
 }
 
+/// Dawn, WebGPU of Chrome, for node, under BSD-3-Clause.
+pub fn dawn(root: &Path) -> Result<PathBuf> {
+    const DAWN: Package = Package {
+        name: "webgpu",
+        version: "0.6.2",
+        sha256: "77a6be6513b9f7c2e94425620ce603efb38cdc5d0393e1b31a1b0c8479330ffd",
+    };
+    DAWN.get(root)
+}
+
+/// Where what drives a browser lies, for programs and tests; or why it is not there, which they say.
+pub fn browser(root: &Path) -> [(&'static str, String); 2] {
+    let missing = |what: &str, why| format!("{what} cannot be had: {why}");
+    [
+        match playwright(root) {
+            Ok(folder) => ("QUICKPICK_PLAYWRIGHT", folder.display().to_string()),
+            Err(why) => ("QUICKPICK_NO_PLAYWRIGHT", missing("playwright-core", why)),
+        },
+        match dawn(root) {
+            Ok(folder) => ("QUICKPICK_DAWN", folder.display().to_string()),
+            Err(why) => ("QUICKPICK_NO_DAWN", missing("Dawn for node", why)),
+        },
+    ]
+}
+
 impl Package {
     /// The folder of its files; fetched on first use. The error says why it cannot be had.
     fn get(&self, root: &Path) -> Result<PathBuf> {
