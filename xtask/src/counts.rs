@@ -70,7 +70,7 @@ fn problem(spec: &KernelSpec) -> Problem {
                 Form::Tiled { tile, stages, .. } | Form::Wgmma(Wgmma { tile, stages, .. }) => {
                     (tile.m, tile.n, tile.k * (stages + 1))
                 }
-                Form::Skinny { tile, warps } => (tile.m, tile.n, tile.k * warps * 10),
+                Form::Skinny { tile, warps, .. } => (tile.m, tile.n, tile.k * warps * 10),
                 _ => (64, n, d),
             };
             let epilogue = Epilogue::NONE;

@@ -28,6 +28,13 @@ const AMPERE: Targets =
 /// Where `mma` multiplies 8-bit floats.
 const ADA: Targets = Targets { new: &["sm_89", "sm_120a"], old: &["sm_89"], counted: "sm_89" };
 
+/// Where 8-bit floats are multiplied as f16 instead, and all the others that could.
+const HALVES: Targets = Targets {
+    new: &["sm_89", "sm_90a", "sm_100a", "sm_120a"],
+    old: &["sm_89", "sm_90a", "sm_100a", "sm_120a"],
+    counted: "sm_90a",
+};
+
 /// `wgmma` is of sm_90a alone.
 const HOPPER: Targets = Targets { new: &["sm_90a"], old: &["sm_90a"], counted: "sm_90a" };
 
@@ -56,7 +63,8 @@ pub fn run(
         let ptx = root.join("ptx").join(format!("{name}.ptx"));
         let targets = match spec.least_sm() {
             90 => HOPPER,
-            89 => ADA,
+            89 if spec.multiplies_float8() => ADA,
+            89 => HALVES,
             _ => AMPERE,
         };
         let runs = [(new, targets.new), (old, targets.old)];

@@ -65,7 +65,7 @@ fn preface() -> String {
 How the kernels for few tokens stream the weights of a layer of {m} features and {k} input features, on an H200 of {SMS}
 multiprocessors: **computed from what the emulator counts; what was measured is in the records that README
 names.** Counted is 1/{CUT} of it, {cut} features on {} multiprocessors, which share out k as the whole does; without
-bias, activation and residual. (No H200's `mma` takes 8-bit floats: those rows are of a device with its memory and such an `mma`.)
+bias, activation and residual. (No H200's `mma` takes 8-bit floats: those rows are of a device with its memory and such an `mma`; rows that end in `_f16` are its own.)
 
 - *W*: bytes of values and metadata that loads ask for, over those that exist; `gen-kernels` fails above {MOST}.
 - *all*: bytes of W, X, Y and partial sums that are asked for and stored, over those of W, X and Y, each
@@ -117,7 +117,7 @@ impl Row {
             let p = Linear { m: m / cut, n, k, weights, dtype, out, epilogue };
             let sms = SMS / cut;
             // the same memory, but a compute capability whose `mma` multiplies the type
-            let sm = if spec.least_sm() == 89 { 120 } else { 90 };
+            let sm = if spec.multiplies_float8() { 120 } else { 90 };
             let caps = CudaCaps { name: None, sm, shared_bytes: 227 << 10, sms };
             let planned = spec.plan(&Problem::Linear(p), &Caps::Cuda(caps));
             planned.or_else(|why| failed(format!("{spec} {why}: no account of its streams")))

@@ -7,6 +7,7 @@
 //! and finishes Y.
 
 mod dense;
+mod halves;
 mod items;
 mod packed;
 mod ring;
@@ -24,17 +25,19 @@ pub(super) use sums::CONFLICTS;
 
 /// The text of a skinny linear layer; `None` for other rows.
 pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
-    let (OpKind::Linear(weights), Form::Skinny { tile, warps }) = (spec.op, spec.form) else {
+    let (OpKind::Linear(weights), Form::Skinny { tile, warps, halves }) = (spec.op, spec.form)
+    else {
         return None;
     };
     let region = spec.shared_bytes() / warps;
     let (element, stages) = (Element { dtype: spec.dtype }, skinny_stages(weights, tile));
-    let shape = Shape { element, tile, warps, stages, region };
+    let shape = Shape { element, halves, tile, warps, stages, region };
     let mut k = kernel(spec);
     k.limits.min_blocks = Some(2);
     let call = Call::new(&mut k, &shape, weights == Weights::Sparse24);
     let items = Items::new(&mut k, &shape, &call);
-    let acc = Accumulators::new(&mut k, element, shape.fragments() * tile.n / 8);
+    let product = if halves { Element { dtype: DType::F16 } } else { element };
+    let acc = Accumulators::new(&mut k, product, shape.fragments() * tile.n / 8);
     k.section("the next item: a tile of Y, or a part of one along k");
     k.place("item");
     items.take(&mut k, &shape, &call, "done");
@@ -53,6 +56,8 @@ pub(super) fn emit(spec: &KernelSpec) -> Option<String> {
 /// The numbers of the row.
 struct Shape {
     element: Element,
+    /// Elements are of 8 bits and become f16 on their way to products (`halves`).
+    halves: bool,
     tile: Tile,
     warps: u32,
     /// K-blocks of W in registers.
@@ -182,6 +187,7 @@ fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
         Weights::Dense => ("dense", "values row-major".to_string()),
     };
     let sums = if ty == DType::I8 { "s32" } else { "f32" };
+    let product_type = if shape.halves { "f16 products, " } else { "" };
     let (product, scales, flag) = match spec.scales() {
         true => {
             ("scale·(X[n,k]·Wᵀ)", "\nscale 1, or w_scale[m]·x_scale[n], f32 both", "; 5 scales")
@@ -191,7 +197,7 @@ fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
     format!(
         "Y[n,m] = act({product} + bias) + residual for at most {n} tokens n, or transposed{scales}\n\
          W   [m,k], {kind} {ty}, {stored}\n\
-         X   [n,k] {ty}; bias f32 [m]; Y and residual [n,m] {half} or f32; {sums} accumulators\n    \
+         X   [n,k] {ty}; bias f32 [m]; Y and residual [n,m] {half} or f32; {product_type}{sums} accumulators\n    \
              k is a multiple of 32; any m; pointers are multiples of 16\n\
          grid as the plan says, block {threads}, {shared} bytes of dynamic shared memory\n\
          units: k-blocks of {k} columns, tile of {m} rows by tile; a block takes as many as the plan says\n\

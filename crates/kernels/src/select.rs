@@ -272,6 +272,30 @@ mod tests {
         }
     }
 
+    /// Where `mma` takes no 8-bit floats, they are multiplied as f16; elsewhere as they are.
+    #[test]
+    fn few_tokens_of_8_bit_floats_have_a_kernel_everywhere() {
+        let ada = CudaCaps { name: None, sm: 89, shared_bytes: 99 << 10, sms: 128 };
+        let blackwell = CudaCaps { name: None, sm: 120, shared_bytes: 99 << 10, sms: 170 };
+        let devices = [(H100, true), (B200, true), (ada, false), (blackwell, false)];
+        for dtype in [DType::E4M3, DType::E5M2] {
+            for (caps, as_f16) in &devices {
+                for n in [1, 16] {
+                    let (m, k, out) = (4096, 4096, DType::BF16);
+                    let (weights, epilogue) = (Weights::Sparse24, Epilogue::NONE);
+                    let p = Linear { m, n, k, weights, dtype, out, epilogue };
+                    let chosen = select(&Problem::Linear(p), &Caps::Cuda(caps.clone())).unwrap();
+                    let spec = chosen.plan.spec;
+                    assert!(
+                        matches!(spec.form, Form::Skinny { halves, .. } if halves == *as_f16),
+                        "{}, {n} tokens: {spec}",
+                        caps.sm
+                    );
+                }
+            }
+        }
+    }
+
     /// Slower than dense on the one H200 that ran them.
     #[test]
     fn w_in_registers_is_not_chosen_on_hopper() {

@@ -110,6 +110,9 @@ pub enum Form {
         tile: Tile,
         /// Warps of a workgroup.
         warps: u32,
+        /// 8-bit floats become f16 in registers, and are multiplied so: for tensor cores whose `mma` does
+        /// not take them.
+        halves: bool,
     },
     /// For one to a few tokens: `lanes` lanes share
     /// [`GEMV_FEATURES`](crate::plan::GEMV_FEATURES) output features, each a reduction over them.
@@ -230,16 +233,18 @@ impl KernelSpec {
     /// The least compute capability × 10 that its PTX runs on; 0 for other languages.
     pub const fn least_sm(&self) -> u32 {
         match self.target {
-            Target::Sm80 if self.multiplies_float8() => 89,
+            // products of 8-bit floats, and `cvt` of them
+            Target::Sm80 if matches!(self.op, OpKind::Linear(_)) && self.dtype.is_float8() => 89,
             Target::Sm80 => 80,
             Target::Sm90a => 90,
             _ => 0,
         }
     }
 
-    /// Whether it multiplies 8-bit floats: `mma` does from sm_89 on (PTX ISA 9.7.14.5).
-    pub(crate) const fn multiplies_float8(&self) -> bool {
-        matches!(self.op, OpKind::Linear(_)) && self.dtype.is_float8()
+    /// Whether it multiplies 8-bit floats as such: `mma` does from sm_89 on (PTX ISA 9.7.14.5).
+    pub const fn multiplies_float8(&self) -> bool {
+        let halves = matches!(self.form, Form::Skinny { halves: true, .. });
+        matches!(self.op, OpKind::Linear(_)) && self.dtype.is_float8() && !halves
     }
 
     const fn is_sparse(&self) -> bool {
@@ -338,8 +343,9 @@ impl fmt::Display for KernelSpec {
                 f.write_str(if teams == Teams::PingPong { "_pp" } else { "" })?;
                 if cluster > 1 { write!(f, "_c{cluster}") } else { Ok(()) }
             }
-            Form::Skinny { tile, warps } => {
-                write!(f, "_skinny_{}x{}x{}_w{warps}", tile.m, tile.n, tile.k)
+            Form::Skinny { tile, warps, halves } => {
+                write!(f, "_skinny_{}x{}x{}_w{warps}", tile.m, tile.n, tile.k)?;
+                f.write_str(if halves { "_f16" } else { "" })
             }
             Form::Gemv { rows, lanes, tokens } => {
                 write!(f, "_{rows}x{lanes}")?;

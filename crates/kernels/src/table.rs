@@ -39,6 +39,11 @@ pub const KERNELS: &[KernelSpec] = &[
     skinny(Sparse24, E4M3, tile(32, 16, 128), 8),
     skinny(Sparse24, E5M2, tile(16, 16, 128), 8),
     skinny(Sparse24, E5M2, tile(32, 16, 128), 8),
+    // the same W multiplied as f16: for compute capability 9.0 to 11.x
+    in_halves(skinny(Sparse24, E4M3, tile(16, 16, 128), 8)),
+    in_halves(skinny(Sparse24, E4M3, tile(32, 16, 128), 8)),
+    in_halves(skinny(Sparse24, E5M2, tile(16, 16, 128), 8)),
+    in_halves(skinny(Sparse24, E5M2, tile(32, 16, 128), 8)),
     // their dense twins
     tiled(Dense, F16,  Sm80, tile(128, 256, 64), 3, (2, 4)),
     tiled(Dense, F16,  Sm80, tile(128, 128, 64), 3, (2, 2)),
@@ -229,8 +234,17 @@ const fn tiled(
 }
 
 const fn skinny(weights: crate::Weights, dtype: DType, tile: Tile, warps: u32) -> KernelSpec {
-    let form = Form::Skinny { tile, warps };
+    let form = Form::Skinny { tile, warps, halves: false };
     KernelSpec { op: OpKind::Linear(weights), dtype, target: Sm80, form }
+}
+
+const fn in_halves(spec: KernelSpec) -> KernelSpec {
+    match spec.form {
+        Form::Skinny { tile, warps, .. } => {
+            KernelSpec { form: Form::Skinny { tile, warps, halves: true }, ..spec }
+        }
+        _ => spec,
+    }
 }
 
 const fn wgmma(

@@ -55,7 +55,7 @@ fn edges(spec: &KernelSpec) -> Edges {
             n: around(tile.n),
             k: vec![32, tile.k, tile.k + 32, tile.k * (stages + 1) + 32],
         },
-        Form::Skinny { tile, warps } => Edges {
+        Form::Skinny { tile, warps, .. } => Edges {
             m: around(tile.m),
             n: around(tile.n).into_iter().filter(|n| *n <= tile.n).collect(),
             // one warp's step, each warp's, and more than one round, with ragged ends
@@ -147,7 +147,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     }
     // on eight blocks: as many m-tiles, which are not cut, and every warp's ring of copies goes round more than
     // once; more, and a share ends within each; one, which all blocks share
-    if let Form::Skinny { tile, warps } = spec.form {
+    if let Form::Skinny { tile, warps, .. } = spec.form {
         let k = 9 * tile.k * warps + spec.k_multiple();
         for (m, name) in [(7 * tile.m + 1, "whole"), (10 * tile.m + 1, "cut"), (tile.m, "shared")] {
             let (n, out, epilogue) = (tile.n - 3, outs[0], Epilogue::NONE);

@@ -342,6 +342,8 @@ builder! {
     cvt_half_f32(ty: Half, d: Reg<B16>, a: Reg<F32>) => Cvt { round = CvtRound::Rn, ftz = Ftz::No, relu = Relu::No, sat = Sat::No, dty = ty.into(), aty = Type::F32, d, a };
     /// Two f32 to the nearest 16-bit floats; `a` goes to the high half.
     cvt_half2_f32(ty: Half, d: Reg<B32>, a: Reg<F32>, b: Reg<F32>) => Cvt2 { round = CvtRound::Rn, relu = Relu::No, dty = ty.pair(), d, a, b };
+    /// Two 8-bit floats of a type of pairs to f16, exact; from sm_89 on.
+    cvt_f16x2_float8(ty: Type, d: Reg<B32>, a: Reg<B16>) => CvtFloat8 { aty = ty, d, a };
 
     /// An mbarrier for so many arrivals.
     mbarrier_init(a: Shared, count: Src<B32>) => MbarInit { space = Space::SharedCta, a, count };

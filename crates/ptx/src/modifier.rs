@@ -102,6 +102,10 @@ modifier!(
         E4m3 = "e4m3",
         /// 8 bits: 5 of exponent, 2 of fraction.
         E5m2 = "e5m2",
+        /// Two of them in 16 bits, the first in the low half.
+        E4m3x2 = "e4m3x2",
+        /// Two of them in 16 bits, the first in the low half.
+        E5m2x2 = "e5m2x2",
     }
 );
 
@@ -112,6 +116,7 @@ impl Type {
             Self::Pred => 1,
             Self::B8 | Self::U8 | Self::S8 | Self::E4m3 | Self::E5m2 => 8,
             Self::B16 | Self::U16 | Self::S16 | Self::F16 | Self::Bf16 => 16,
+            Self::E4m3x2 | Self::E5m2x2 => 16,
             Self::B64 | Self::U64 | Self::S64 | Self::F64 => 64,
             _ => 32,
         }
@@ -120,7 +125,10 @@ impl Type {
     /// Whether values are floating-point numbers, alone or in pairs.
     pub const fn is_float(self) -> bool {
         use Type::*;
-        matches!(self, F16 | F16x2 | Bf16 | Bf16x2 | F32 | F64 | Tf32 | E4m3 | E5m2)
+        matches!(
+            self,
+            F16 | F16x2 | Bf16 | Bf16x2 | F32 | F64 | Tf32 | E4m3 | E5m2 | E4m3x2 | E5m2x2
+        )
     }
 
     /// Whether values are integers in two's complement.

@@ -13,7 +13,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<Case> {
             linear(spec, weights, tiled(spec, tile, stages))
         }
         (OpKind::Linear(weights), Form::Wgmma(w)) => wgmma(spec, weights, &w),
-        (OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
+        (OpKind::Linear(weights), Form::Skinny { tile, warps, .. }) => {
             linear(spec, weights, skinny(spec, tile, warps))
         }
         // the others are small as they are

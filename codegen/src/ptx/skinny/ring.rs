@@ -23,8 +23,8 @@ pub(super) struct Ring {
     rest: Reg<B32>,
     /// Destinations in the first stage, for even and odd i.
     to: [Reg<B32>; 2],
-    /// Sources of `ldmatrix` in the first stage, for each k-step.
-    from: [Reg<B32>; 2],
+    /// Sources in the first stage: of `ldmatrix` for each k-step; of what becomes f16 for each piece.
+    from: Vec<Reg<B32>>,
     stage: u32,
     zero: Vector<B32, 4>,
     /// The k-block to be loaded exists; this lane's piece of it does, also as bytes; the token too.
@@ -64,10 +64,15 @@ impl Ring {
         let to = [k.reg("to_even"), k.reg("to_odd")];
         k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, token, ROW, row);
         k.add_u32(to[0], row, region).xor_b32(to[1], to[0], 16 * TOKENS);
-        k.note("ldmatrix: lane l names row l mod 8 of matrix l/8, piece l/8 + 4*step");
-        let from = [k.reg("from_first"), k.reg("from_second")];
-        k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, piece, ROW, row);
-        k.add_u32(from[0], row, region).xor_b32(from[1], from[0], 64);
+        let from = if shape.halves {
+            halves_from(k, [lane, region, row])
+        } else {
+            k.note("ldmatrix: lane l names row l mod 8 of matrix l/8, piece l/8 + 4*step");
+            let from = vec![k.reg("from_first"), k.reg("from_second")];
+            k.xor_b32(row, piece, token).shl_b32(row, row, 4).mad_lo_u32(row, piece, ROW, row);
+            k.add_u32(from[0], row, region).xor_b32(from[1], from[0], 64);
+            from
+        };
         let [load, within, wanted, done] =
             ["load_x", "within", "wanted", "done"].map(|role| k.reg(role));
         let (bytes, stage, zero) = (k.reg("x_bytes"), Self::stage_bytes(shape), k.regs("zero"));
@@ -79,10 +84,10 @@ impl Ring {
         self.to[i % 2].at((stage * self.stage + i as u32 * TOKENS * ROW) as i32)
     }
 
-    /// The source of `ldmatrix` for a tile of tokens and a k-step.
-    pub fn fragment(&self, shape: &Shape, stage: u32, tile: u32, step: usize) -> Addr<B32> {
+    /// The source of a tile of tokens: for a k-step, or a piece.
+    pub fn fragment(&self, shape: &Shape, stage: u32, tile: u32, at: usize) -> Addr<B32> {
         let tile_bytes = shape.tile.n / 2 * ROW;
-        self.from[step].at((stage * self.stage + tile * tile_bytes) as i32)
+        self.from[at].at((stage * self.stage + tile * tile_bytes) as i32)
     }
 
     /// Of so many goes, those whose tokens all exist: a tile is there only if one of its tokens is.
@@ -141,4 +146,17 @@ impl Ring {
         }
         k.sub_u32(self.rest, self.rest, ahead);
     }
+}
+
+/// Where lane (g, t) finds, in each piece of token g's row, the half with the groups that it shares with lane t ⊕ 1.
+fn halves_from(k: &mut Kernel, [lane, region, row]: [Reg<B32>; 3]) -> Vec<Reg<B32>> {
+    k.note("lane (g, t) reads half t/2 of token g's pieces");
+    let from = k.reg_list::<B32>("from", ROW as usize / 16);
+    let [token, half] = ["from_token", "from_half"].map(|role| k.reg(role));
+    k.shr(Int::U32, token, lane, 2).bfe_u32(half, lane, 1, 1);
+    k.mad_lo_u32(row, token, ROW, region).mad_lo_u32(row, half, 8, row).shl_b32(token, token, 4);
+    for (piece, &from) in (0..).zip(&from) {
+        k.xor_b32(from, token, 16 * piece).add_u32(from, from, row);
+    }
+    from
 }

@@ -1,6 +1,7 @@
 //! The main loop of the 2:4 kernel: weights from memory to registers (`packed`), X through a ring in
 //! shared memory that each warp has to itself (`ring`), and no barrier of the block.
 
+use super::halves::Halves;
 use super::items::Items;
 use super::packed::Packed;
 use super::ring::{GOES, Ring};
@@ -33,6 +34,7 @@ pub(super) fn emit(
         packed.load(k, shape, call, Turn { ahead, at: ahead }, ahead);
     }
     let ring = Ring::new(k, shape, call);
+    let halves = shape.halves.then(|| Halves::new(k, shape, call));
     let b = [k.regs("b_first"), k.regs("b_second")];
     k.section("what follows comes twice: for one tile of eight tokens, and for two");
     k.unless(call.two).bra_uni("one_tile");
@@ -55,7 +57,10 @@ pub(super) fn emit(
             k.cp_async_wait(stages - 2).bar_warp_sync(WARP);
             let ahead = stages - 1;
             ring.copy(k, shape, call, turn(ahead), (now + ahead) % stages, goes);
-            multiply(k, shape, &packed, &ring, now, &b[..tiles], acc);
+            match &halves {
+                Some(halves) => halves.multiply(k, shape, &packed, &ring, now, &b[..tiles], acc),
+                None => multiply(k, shape, &packed, &ring, now, &b[..tiles], acc),
+            }
             packed.load(k, shape, call, turn(stages), now);
             k.sub_u32(call.left, call.left, 1);
         }

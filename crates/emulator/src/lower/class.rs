@@ -112,6 +112,7 @@ pub(super) fn class(inst: &Inst) -> Class {
         | Inst::Set { .. }
         | Inst::SetpBool { .. }
         | Inst::Cvt { .. }
-        | Inst::Cvt2 { .. } => Class::Integer,
+        | Inst::Cvt2 { .. }
+        | Inst::CvtFloat8 { .. } => Class::Integer,
     }
 }

@@ -4,6 +4,7 @@ use super::format::{Toward, decode, flush, half, is_number, is_pair};
 use super::format::{odd_integer, relued, rounded, saturated, turned};
 use super::integer::{cut, extend, number};
 use super::{F1, F2};
+use crate::mma::{Element, to_f16};
 use quickpick_ptx::{CvtRound, Type};
 
 /// How a conversion rounds.
@@ -60,6 +61,17 @@ pub(super) fn cvt2(to: Type, round: CvtRound, relu: bool) -> Option<F2> {
     let toward = direction(round)?;
     let one = move |x| rounded(half(to), toward, relued(relu, decode(Type::F32, false, x)));
     is_pair(to).then(|| -> F2 { Box::new(move |a, b| one(a) << 16 | one(b)) })
+}
+
+/// `cvt` of two 8-bit floats to f16, which has all of their numbers.
+pub(super) fn float8(from: Type) -> Option<F1> {
+    let element = match from {
+        Type::E4m3x2 => Element::E4m3,
+        Type::E5m2x2 => Element::E5m2,
+        _ => return None,
+    };
+    let one = move |a: u64| u64::from(to_f16(element.value(a as u32).into()));
+    Some(Box::new(move |a| one(a >> 8) << 16 | one(a)))
 }
 
 /// Floating-point rounding.

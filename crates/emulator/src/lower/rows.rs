@@ -430,6 +430,7 @@ impl Names {
                 let f = convert::cvt2(*dty, *round, *relu == Relu::Yes);
                 self.binary(f, d, [(a, 32), (b, 32)])
             }
+            Inst::CvtFloat8 { aty, d, a } => self.unary(convert::float8(*aty), d, a, 16),
         }
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn plan(
             bindings.push(shares.workspace(&w));
             [shares.groups * w.cluster, 1, 1]
         }
-        Form::Skinny { tile, warps } => {
+        Form::Skinny { tile, warps, .. } => {
             range("n", p.n, 1, tile.n)?;
             let shares = skinny::Shares::new(p, tile, warps, caps)?;
             params.push(shares.share);
@@ -136,7 +136,7 @@ impl KernelSpec {
                 sm80_stage_bytes(weights, self.dtype, tile) * stages
             }
             (Target::Sm90a, OpKind::Linear(_), Form::Wgmma(w)) => wgmma::shared_bytes(self, &w),
-            (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps }) => {
+            (Target::Sm80, OpKind::Linear(weights), Form::Skinny { tile, warps, .. }) => {
                 warps * skinny::warp_bytes(self, weights, tile)
             }
             (

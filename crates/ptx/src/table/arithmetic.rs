@@ -106,5 +106,8 @@ macro_rules! arithmetic {
     /// Two f32 as 16-bit floats; `a` goes to the high half.
     Cvt2 { round: CvtRound, relu: Relu, dty: Type = among(&[HALF_PAIRS]), d: Arg = reg(dty), a: Arg = from(&Type::F32), b: Arg = from(&Type::F32) }
         => "cvt{round}{relu}.{dty}.f32 {d}, {a}, {b};";
+    /// Two 8-bit floats, in a register, as f16: exactly.
+    CvtFloat8 { aty: Type = among(&[FLOAT8_PAIRS]), d: Arg = reg(&Type::F16x2), a: Arg = reg(&Type::B16) }
+        => "cvt.rn.f16x2.{aty} {d}, {a};";
     } $($more)* } };
 }

@@ -32,6 +32,7 @@ impl Inst {
                 (Bf16, _) | (_, Bf16) => (78, 90),
                 _ => NOTHING,
             },
+            Self::CvtFloat8 { .. } => (81, 89),
             Self::Cvta { space: Space::Param, .. } | Self::CvtaTo { space: Space::Param, .. } => {
                 (77, 80)
             }

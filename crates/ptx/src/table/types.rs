@@ -24,6 +24,7 @@ pub(super) const MEMORY: &[Type] =
 pub(super) const ATOMIC: &[Type] =
     &[U32, S32, U64, S64, F32, F64, B32, B64, F16, F16x2, Bf16, Bf16x2];
 pub(super) const ACCUMULATED: &[Type] = &[F16, F32, S32];
+pub(super) const FLOAT8_PAIRS: &[Type] = &[E4m3x2, E5m2x2];
 pub(super) const TF32: &[Type] = &[Tf32];
 
 pub(super) const SET: &[Type] = &[U32, S32, F32, F16, F16x2, Bf16, Bf16x2];

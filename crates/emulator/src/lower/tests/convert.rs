@@ -395,3 +395,31 @@ fn tensor_floats() {
     check("cvt.rz.relu.tf32.f32 %r0, %f1", &[f(1.5)], f(1.5));
     check("cvt.rn.relu.tf32.f32 %r0, %f1", &[0xFFC0_0000], 0x7FFF_FFFF);
 }
+
+/// Of each code: as s·1.m·2^(e − bias), or its subnormal; E5M2 is the upper half of an f16.
+#[test]
+fn eight_bit_floats_to_f16() {
+    let e4m3 = |code: u64| {
+        let (sign, e, m) = ((code & 0x80) << 8, code >> 3 & 15, code & 7);
+        let normal = sign | (e + 8) << 10 | m << 7;
+        match (e, m) {
+            (15, 7) => 0x7FFF,
+            (0, 0) => sign,
+            // m·2^-9, its top bit moved to bit 3
+            (0, _) => {
+                let up = m.leading_zeros() as u64 - 60;
+                sign | (9 - up) << 10 | (m << (up + 7) & 0x3FF)
+            }
+            _ => normal,
+        }
+    };
+    let e5m2 = |code: u64| if code & 0x7F > 0x7C { 0x7FFF } else { code << 8 };
+    let e4m3_row = row("cvt.rn.f16x2.e4m3x2 %r0, %h1");
+    let e5m2_row = row("cvt.rn.f16x2.e5m2x2 %r0, %h1");
+    for code in 0..256 {
+        let other = code * 7 % 256;
+        let both = other << 8 | code;
+        e4m3_row.gives(&[both], e4m3(other) << 16 | e4m3(code));
+        e5m2_row.gives(&[both], e5m2(other) << 16 | e5m2(code));
+    }
+}
