@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Expected, Operand, pack};
 use crate::data::decode;
-use quickpick::kernels::{DType, KernelSpec, Plan};
+use quickpick::kernels::{DType, KernelSpec, Plan, bound::holds};
 use quickpick::{Backend, Slice};
 
 /// Poison before and after each operand, bytes. What surrounds is 0xFF: NaN in every float type.
@@ -124,7 +124,7 @@ pub fn compare(cells: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64,
     for (i, (cell, expected)) in cells.chunks(dtype.bytes()).zip(expected).enumerate() {
         let got = decode(dtype, cell);
         let good = match expected {
-            Expected::Near(want, bound) => (got - want).abs() <= *bound,
+            Expected::Near(want, bound) => holds(dtype, got, *want, *bound),
             Expected::Nan => got.is_nan(),
             Expected::Untouched => cell.iter().all(|b| *b == 0xFF),
         };
@@ -133,6 +133,7 @@ pub fn compare(cells: &[u8], dtype: DType, expected: &[Expected]) -> Result<f64,
         }
         if let Expected::Near(want, bound) = expected
             && *bound > 0.0
+            && got.is_finite()
         {
             largest = largest.max((got - want).abs() / bound);
         }

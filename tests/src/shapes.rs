@@ -85,7 +85,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     let mut list = Vec::new();
     let mut seed = 0;
     let dtype = spec.dtype;
-    let outs = [Linear::narrow_out(dtype), DType::F32];
+    let outs = Linear::outs(dtype);
     let all = epilogues(spec);
     for (i, &m) in ms.iter().enumerate() {
         for (j, &n) in ns.iter().enumerate() {
@@ -102,7 +102,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
             list.push((
                 format!("m{m}_n{n}_k{k}"),
                 vec![
-                    make(Fill::Random, varied, outs[seed as usize % 2], seed),
+                    make(Fill::Random, varied, outs[seed as usize % outs.len()], seed),
                     make(Fill::Ramp, Epilogue::NONE, DType::F32, seed),
                     make(Fill::OneHot, placed, outs[0], seed),
                 ],
@@ -114,11 +114,11 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     let (m, n, k) = (ms[ms.len() - 1] + beyond, ns[ns.len() / 2], ks[1]);
     for epilogue in all {
         let n = tokens(spec, n, epilogue);
-        let cases = outs.map(|out| -> Make {
+        let cases = outs.iter().map(|&out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue };
             Box::new(move || Case::linear(p, Fill::Random, 99))
         });
-        list.push((format!("m{m}_n{n}_k{k}_{}", name(epilogue)), cases.into()));
+        list.push((format!("m{m}_n{n}_k{k}_{}", name(epilogue)), cases.collect()));
     }
     // more tiles along m than a kernel walks before it goes along n; small tiles suffice, for the
     // walk is the same for all
@@ -159,14 +159,14 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     if let Form::Wgmma(w) = spec.form {
         list.extend(shared_work(spec, weights, &w));
     }
-    // sums of 8-bit values that f32 does not hold: past 2²⁴, for kept values alone
+    // sums of 8-bit values that f32 does not hold: past 2²⁴, for kept values alone; of f16 they are infinity
     if outs[0] != dtype {
         let (m, n, k) = (8, 3, 8192 + spec.k_multiple());
-        let cases = outs.map(|out| -> Make {
+        let cases = outs.iter().map(|&out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue: Epilogue::NONE };
             Box::new(move || Case::linear(p, Fill::Extreme, 10))
         });
-        list.push((format!("m{m}_n{n}_k{k}_extreme"), cases.into()));
+        list.push((format!("m{m}_n{n}_k{k}_extreme"), cases.collect()));
     }
     list
 }

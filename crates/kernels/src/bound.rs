@@ -21,9 +21,10 @@
 //!   cancels: `|x|/2 · (16 + 16|s|)·u` absolute, s the argument of tanh.
 //!   PTX's `tanh.approx.f32` (2⁻¹¹) does not meet it, and is not meant to.
 //! - **output**: half an ulp: `2⁻¹¹` (f16), `2⁻⁸` (bf16) relative, half the subnormal spacing absolute.
+//!   f16 that rounds to 2¹⁶ or more is infinity ([`holds`]).
 //!
-//! Inputs must be zero or normal in their own type, and outputs below its overflow: what devices do
-//! beyond that is not specified.
+//! Inputs must be zero or normal in their own type, and outputs of bf16 and f32 below its overflow: what
+//! devices do beyond that is not specified.
 
 use crate::reference::{LinearInputs, SpmmCsrInputs, activate, gelu_argument, kv_head, softmax};
 use crate::{Activation, Attention, DType, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
@@ -53,6 +54,15 @@ fn stored(out: DType, value: f64, error: f64) -> f64 {
         DType::F32 | DType::I8 | DType::E4M3 => (0.0, 0.0),
     };
     error + relative * (value.abs() + error) + subnormal
+}
+
+/// Whether an output is as near as its bound says. An infinity of f16 stands for 2¹⁶, the next number if the
+/// type had one, or for any beyond.
+pub fn holds(out: DType, got: f64, want: f64, bound: f64) -> bool {
+    if out == DType::F16 && got.is_infinite() {
+        return want * got.signum() >= exp2(16) - bound;
+    }
+    (got - want).abs() <= bound
 }
 
 fn exp2(e: i32) -> f64 {

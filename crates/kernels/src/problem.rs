@@ -81,7 +81,8 @@ impl Epilogue {
 
     /// The word that kernels branch on (uniformly, once per tile):
     /// bits 1:0 activation, bit 2 bias, bit 3 residual, bit 4 the output is f32, bit 5 scales,
-    /// bit 6 transposed.
+    /// bit 6 transposed, bit 7 the output is f16 (only kernels of 8-bit X look at it: Y of 16 bits is
+    /// of X's type, else).
     pub const fn flags(self, out: DType) -> u32 {
         self.activation as u32
             | (self.bias as u32) << 2
@@ -89,6 +90,7 @@ impl Epilogue {
             | (matches!(out, DType::F32) as u32) << 4
             | (self.scales as u32) << 5
             | (self.transposed as u32) << 6
+            | (matches!(out, DType::F16) as u32) << 7
     }
 
     /// Where the element of a token and a feature lies in Y and residual, of n tokens, m features.
@@ -111,19 +113,27 @@ pub struct Linear {
     pub weights: Weights,
     /// The type of W and of X.
     pub dtype: DType,
-    /// The type of Y and of the residual: [`narrow_out`](Self::narrow_out) or F32.
+    /// The type of Y and of the residual, one of [`outs`](Self::outs). F16 past its largest, 65504, is infinity:
+    /// a value that rounds to 2¹⁶ or more, of either sign, on every backend.
     pub out: DType,
     /// What follows the product.
     pub epilogue: Epilogue,
 }
 
 impl Linear {
-    /// The narrower of the types that Y may have: that of X, or BF16 where X is of 8 bits.
-    pub const fn narrow_out(dtype: DType) -> DType {
+    /// The types that Y may have, F32 last: that of X, or BF16 and F16 where X is of 8 bits.
+    pub const fn outs(dtype: DType) -> &'static [DType] {
         match dtype {
-            DType::I8 | DType::E4M3 => DType::BF16,
-            DType::F16 | DType::BF16 | DType::F32 => dtype,
+            DType::I8 | DType::E4M3 => &[DType::BF16, DType::F16, DType::F32],
+            DType::F16 => &[DType::F16, DType::F32],
+            DType::BF16 => &[DType::BF16, DType::F32],
+            DType::F32 => &[DType::F32],
         }
+    }
+
+    /// The first of [`outs`](Self::outs): the narrow one that overflows least.
+    pub const fn narrow_out(dtype: DType) -> DType {
+        Self::outs(dtype)[0]
     }
 }
 

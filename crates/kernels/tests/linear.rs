@@ -95,7 +95,7 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
 }
 
 #[test]
-fn eight_bits_come_out_as_bf16_or_f32() {
+fn eight_bits_come_out_as_bf16_f16_or_f32() {
     for weights in [Weights::Sparse24, Weights::Dense] {
         for dtype in DType::ALL {
             let spec = host(dtype, weights);
@@ -104,13 +104,30 @@ fn eight_bits_come_out_as_bf16_or_f32() {
                 let p = Linear { out, ..problem(spec, Epilogue::NONE).unwrap() };
                 let plan = spec.plan(&Problem::Linear(p), &Caps::Cpu).map(|_| ());
                 let refused = Unsupported::Type { what: "Y", kernel: narrow, asked: out };
-                let served = out == DType::F32 || out == narrow;
+                let eight_bits = matches!(dtype, DType::I8 | DType::E4M3);
+                let half = out == narrow || (out == DType::F16 && eight_bits);
+                let served = out == DType::F32 || half;
                 assert_eq!(plan, if served { Ok(()) } else { Err(refused) }, "{dtype} to {out}");
             }
         }
     }
     assert_eq!(Linear::narrow_out(DType::I8), DType::BF16);
     assert_eq!(Linear::narrow_out(DType::E4M3), DType::BF16);
+    let flags = [DType::BF16, DType::F16, DType::F32].map(|out| Epilogue::NONE.flags(out));
+    assert_eq!(flags, [0, 1 << 7, 1 << 4]);
+}
+
+/// An infinity of f16 is right from half an ulp below 2¹⁶ on, and nowhere else.
+#[test]
+fn f16_overflows_to_infinity() {
+    let half_an_ulp = 32.0;
+    let holds = |got: f64, want| bound::holds(DType::F16, got, want, half_an_ulp);
+    assert!(holds(f64::INFINITY, 1e9) && holds(f64::NEG_INFINITY, -1e9));
+    assert!(holds(f64::INFINITY, 65520.0) && holds(65504.0, 65519.0));
+    assert!(!holds(f64::INFINITY, 65503.0) && !holds(f64::NEG_INFINITY, 1e9));
+    assert!(!holds(65504.0, 1e9) && !holds(f64::NAN, 1e9) && !holds(f64::INFINITY, f64::NAN));
+    let unbounded = bound::holds(DType::BF16, f64::INFINITY, 1e9, half_an_ulp);
+    assert!(!unbounded, "bf16 holds 1e9");
 }
 
 #[test]

@@ -4,12 +4,10 @@
 use super::items::Items;
 use super::{Call, Shape};
 use crate::Conflict;
-use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag};
+use crate::ptx::epilogue::{Activate, BIAS, Narrow, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag};
 use crate::ptx::mma::{Accumulators, Sum};
 use crate::ptx::rows::address;
-use quickpick_ptx::{
-    B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, ParamName, Pred, Reg, Special,
-};
+use quickpick_ptx::{B32, B64, Cache, Cmp, F32, Int, Kernel, ParamName, Pred, Reg, Special};
 
 /// Floats from a token to the next in a warp's sums: the features, and 4 so that the lanes of a warp
 /// store to different banks.
@@ -195,7 +193,8 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
     let activate = Activate::new(k, call.flags, tmp);
     activate.apply(k, "y", &sums);
     let places = Places::new(k, call, elements, is_f32, sums.len());
-    let narrow = Narrow::new(k, shape.element.half());
+    let (narrow, element) = (Narrow::declare(k, shape.element), k.reg("narrow"));
+    narrow.decide(k, call.flags, tmp);
     let (wide, half) = (k.reg("wide_wanted"), k.reg("half_wanted"));
     let of = |k: &mut Kernel, wanted: Reg<Pred>| {
         k.and_pred(wide, wanted, is_f32).not_pred(half, is_f32).and_pred(half, half, wanted);
@@ -208,8 +207,8 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
         of(k, inside);
         places.step(k, at, i);
         k.when(wide).ld_global_f32(Cache::Default, value, at);
-        k.when(half).ld_global_b16(Cache::Default, narrow.half().1, at);
-        narrow.widen(k, value, half);
+        k.when(half).ld_global_b16(Cache::Default, element, at);
+        narrow.widen(k, value, element, half);
         k.add_f32(sum, sum, value);
     }
     k.place("store");
@@ -219,8 +218,8 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
         of(k, inside);
         places.step(k, at, i);
         k.when(wide).st_global_f32(at, sum);
-        let (ty, bits) = narrow.half();
-        k.cvt_half_f32(ty, bits, sum).when(half).st_global_b16(at, bits);
+        narrow.one(k, element, sum);
+        k.when(half).st_global_b16(at, element);
     }
 }
 
@@ -265,40 +264,4 @@ fn global(k: &mut Kernel, role: &str, from: ParamName) -> Reg<B64> {
     let reg = k.reg(role);
     k.ld_param_u64(reg, from).cvta_to_global(reg, reg);
     reg
-}
-
-/// A 16-bit element, and its way to f32.
-enum Narrow {
-    F16(Reg<B16>),
-    /// With its bits.
-    BF16(Reg<B16>, Reg<B32>),
-}
-
-impl Narrow {
-    fn new(k: &mut Kernel, ty: Half) -> Self {
-        let half = k.reg("narrow");
-        match ty {
-            Half::F16 => Self::F16(half),
-            Half::BF16 => Self::BF16(half, k.reg("residual_bits")),
-        }
-    }
-
-    fn half(&self) -> (Half, Reg<B16>) {
-        match *self {
-            Self::F16(half) => (Half::F16, half),
-            Self::BF16(half, _) => (Half::BF16, half),
-        }
-    }
-
-    /// `value` from the 16-bit register, where that was loaded.
-    fn widen(&self, k: &mut Kernel, value: Reg<F32>, loaded: Reg<Pred>) {
-        match *self {
-            Self::F16(half) => k.when(loaded).cvt_f32_f16(value, half),
-            Self::BF16(half, bits) => {
-                k.when(loaded).cvt_u32_u16(bits, half);
-                k.when(loaded).shl_b32(bits, bits, 16);
-                k.when(loaded).f32_from_bits(value, bits)
-            }
-        };
-    }
 }

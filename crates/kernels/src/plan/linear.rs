@@ -28,9 +28,9 @@ pub(super) fn plan(
     caps: &Caps,
 ) -> Result<Plan, Unsupported> {
     same_type("W and X", spec.dtype, p.dtype)?;
-    let narrow = Linear::narrow_out(p.dtype);
-    if p.out != narrow && p.out != DType::F32 {
-        return Err(Unsupported::Type { what: "Y", kernel: narrow, asked: p.out });
+    if !Linear::outs(p.dtype).contains(&p.out) {
+        let kernel = Linear::narrow_out(p.dtype);
+        return Err(Unsupported::Type { what: "Y", kernel, asked: p.out });
     }
     for (asked, can, what) in [
         (p.epilogue.scales, spec.scales(), "scales"),
