@@ -2,8 +2,9 @@
 //! elements of 16 bits.
 
 use super::mma::Element;
-use quickpick_kernels::Activation;
-use quickpick_ptx::{B16, B32, Cmp, F32, Half, Int, Kernel, Pred, Reg, Vector};
+use super::rows::{CLAMP, WARP};
+use quickpick_kernels::{Activation, GATE_ROWS};
+use quickpick_ptx::{B16, B32, Cmp, F32, Half, Int, Kernel, Pred, Reg, Shuffle, Vector};
 use std::f32::consts::LOG2_E;
 
 /// Bits 1:0 of the flags.
@@ -33,6 +34,9 @@ pub(super) fn flag(
     k.and_b32(tmp, flags, bit).setp(Cmp::Ne, Int::U32, p, tmp, 0);
     p
 }
+
+/// Bit 8 of the flags: W's rows are gates and ups by turns of eight.
+const GATED: u32 = 1 << 8;
 
 /// Elements of 16 bits of Y and residual: of X's type; where X is of 8 bits bf16, or f16 if the flags say so.
 /// f16 past 65504 is infinity: `cvt.rn` does not saturate.
@@ -141,6 +145,8 @@ pub(super) struct Activate {
     relu: Reg<Pred>,
     silu: Reg<Pred>,
     tmp: Reg<F32>,
+    /// The lanes whose values it changes, if not all.
+    only: Option<Reg<Pred>>,
 }
 
 impl Activate {
@@ -157,6 +163,20 @@ impl Activate {
             relu: of(k, "act_relu", Activation::Relu),
             silu: of(k, "act_silu", Activation::Silu),
             tmp: k.reg("act_tmp"),
+            only: None,
+        }
+    }
+
+    /// The same for these lanes; the others keep their values.
+    pub fn only(self, lanes: Reg<Pred>) -> Self {
+        Self { only: Some(lanes), ..self }
+    }
+
+    /// Guards what changes a value.
+    fn write<'k>(&self, k: &'k mut Kernel) -> &'k mut Kernel {
+        match self.only {
+            Some(lanes) => k.when(lanes),
+            None => k,
         }
     }
 
@@ -184,7 +204,7 @@ impl Activate {
         k.bra_uni(done.as_str());
         k.place(relu.as_str());
         for &x in v {
-            k.max_f32(x, x, 0.0);
+            self.write(k).max_f32(x, x, 0.0);
         }
         k.place(done.as_str());
     }
@@ -192,6 +212,53 @@ impl Activate {
     /// `x = x / (1 + 2^tmp)`
     fn logistic(&self, k: &mut Kernel, x: Reg<F32>) {
         k.ex2(self.tmp, self.tmp).add_f32(self.tmp, self.tmp, 1.0);
-        k.rcp(self.tmp, self.tmp).mul_f32(x, x, self.tmp);
+        k.rcp(self.tmp, self.tmp);
+        self.write(k).mul_f32(x, x, self.tmp);
+    }
+}
+
+/// Gates and ups of a gated layer, by turns of eight rows of W: a lane's features are either gates or ups, and those that
+/// belong to them are `lanes` further on.
+pub(super) struct Gated {
+    /// The layer is gated.
+    is: Reg<Pred>,
+    /// What this lane holds goes to Y: not ups.
+    pub kept: Reg<Pred>,
+    lanes: u32,
+    other: Reg<F32>,
+}
+
+impl Gated {
+    /// Lanes that hold ups have the bit `lanes` in their number.
+    pub fn new(k: &mut Kernel, flags: Reg<B32>, lane: Reg<B32>, lanes: u32, tmp: Reg<B32>) -> Self {
+        let is = flag(k, "is_gated", flags, GATED, tmp);
+        let kept = k.reg("is_kept");
+        k.note("lanes with ups of a gated layer hand them over, and store nothing");
+        k.and_b32(tmp, lane, lanes).setp(Cmp::Ne, Int::U32, kept, tmp, 0);
+        k.and_pred(kept, kept, is).not_pred(kept, kept);
+        Self { is, kept, lanes, other: k.reg("up") }
+    }
+
+    /// Halves a number of rows, or of what lies between rows.
+    pub fn halve(&self, k: &mut Kernel, rows: Reg<B32>) {
+        k.when(self.is).shr(Int::U32, rows, rows, 1);
+    }
+
+    /// `row` = the feature of a gate's row: 8a + b of 16a + b.
+    pub fn feature(&self, k: &mut Kernel, row: Reg<B32>, tmp: Reg<B32>) {
+        k.and_b32(tmp, row, GATE_ROWS as u32 - 1);
+        k.when(self.is).add_u32(row, row, tmp);
+        self.halve(k, row);
+    }
+
+    /// `v = v · up` in the lanes that hold gates; `at` keeps the labels of each use apart.
+    pub fn multiply(&self, k: &mut Kernel, at: &str, v: &[Reg<F32>]) {
+        let done = format!("{at}_gated");
+        k.unless(self.is).bra_uni(done.as_str());
+        for &v in v {
+            k.shfl_f32(Shuffle::Bfly, self.other, v, self.lanes, CLAMP, WARP);
+            k.mul_f32(v, v, self.other);
+        }
+        k.place(done.as_str());
     }
 }

@@ -199,7 +199,8 @@ fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
          units: k-blocks of {k} columns, tile of {m} rows by tile; a block takes as many as the plan says\n\
          workspace (shares end within tiles): sums [block + tile, n, {m}], then a u32 counter\n    \
              for each tile of m, zero before the first launch, and zero again after each\n\
-         flags 1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y and residual are f32{scaled}; 6 they are [m,n]{f16}",
+         flags 1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y and residual are f32{scaled}; 6 they are [m,n]{f16}; 8 gated:\n    \
+             rows of W are a gate's and an up's by turns of 8, Y and residual act(gate)·up + residual of m/2 features",
         scaled = flags[0],
         f16 = flags[1],
         n = tile.n,

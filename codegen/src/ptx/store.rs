@@ -5,11 +5,11 @@
 //! 16×8 tile, so Y, which runs along features, would be stored in scattered words. Staged with a row of
 //! `tile.m + 4` floats per token, word 8t + g of the banks takes lane (g, t): no conflict.
 
-use super::epilogue::{Activate, BIAS, Narrow, OUT_F32, RESIDUAL, SCALES, flag};
+use super::epilogue::{Activate, BIAS, Gated, Narrow, OUT_F32, RESIDUAL, SCALES, flag};
 use super::mma::{Accumulators, Element};
 use super::params::Params;
 use super::raster::Place;
-use quickpick_kernels::Tile;
+use quickpick_kernels::{GATE_ROWS, Tile};
 use quickpick_ptx::{
     B16, B32, B64, Cache, Cmp, F32, Int, Kernel, ParamName, Pred, Reg, Special, Vector,
 };
@@ -129,7 +129,7 @@ pub(super) fn emit(
     let take = Take::new(k, g, p, tile, smem);
     let flags = k.reg("flags");
     k.ld_param_u32(flags, p.flags);
-    let activate = take.decide(k, p, flags);
+    let (activate, gated) = take.decide(k, p, flags);
     let (acc, parts) = (acc.floats(k), g.store_parts());
     if let Some((_, part, _)) = put.parts {
         k.section(format!("Y by parts of {} tokens", g.tile.n / parts));
@@ -137,7 +137,7 @@ pub(super) fn emit(
     }
     put.all(k, g, &acc);
     k.bar_sync(0);
-    take.all(k, &activate, g.tile.n / parts);
+    take.all(k, &activate, &gated, g.tile.n / parts);
     if let Some((_, part, more)) = put.parts {
         k.section("the next part, once all have taken this one");
         k.add_u32(part, part, 1).setp(Cmp::Lt, Int::U32, more, part, parts);
@@ -235,7 +235,7 @@ impl<'a> Take<'a> {
     }
 
     /// Reads the flags and the bias.
-    fn decide(&self, k: &mut Kernel, p: &Params, flags: Reg<B32>) -> Activate {
+    fn decide(&self, k: &mut Kernel, p: &Params, flags: Reg<B32>) -> (Activate, Gated) {
         let tmp = self.tmp;
         k.and_b32(tmp, self.m, WIDE - 1).setp(Cmp::Eq, Int::U32, self.wide, tmp, 0);
         for (e, &inside) in self.inside.iter().enumerate() {
@@ -255,13 +255,22 @@ impl<'a> Take<'a> {
         let has_bias = flag(k, "has_bias", flags, BIAS, tmp);
         k.note("no bias is a bias of zero");
         self.of_features(k, p.bias, has_bias, self.bias);
-        let activate = Activate::new(k, flags, tmp);
+        let thread = k.scratch("y_thread");
+        k.mov_special(thread, Special::TidX);
+        let gated = Gated::new(k, flags, thread, GATE_ROWS as u32 / WIDE, tmp);
+        for &inside in &self.inside {
+            k.and_pred(inside, inside, gated.kept);
+        }
+        k.note("from here on features are those of Y");
+        gated.halve(k, self.m);
+        gated.feature(k, self.feature, tmp);
+        let activate = Activate::new(k, flags, tmp).only(gated.kept);
         k.and_b32(tmp, flags, RESIDUAL).setp(Cmp::Ne, Int::U32, self.has_residual, tmp, 0);
         k.and_b32(tmp, flags, OUT_F32).setp(Cmp::Ne, Int::U32, self.out_f32, tmp, 0);
         self.narrow.decide(k, flags, tmp);
         k.note("log2 of the bytes of an element of Y or residual");
         k.mov_b32(self.shift, 1).when(self.out_f32).mov_b32(self.shift, 2);
-        activate
+        (activate, gated)
     }
 
     /// `d` = the floats of the thread's features, where they are given; else zeros.
@@ -275,7 +284,7 @@ impl<'a> Take<'a> {
     }
 
     /// Takes what is staged to Y, `TOKENS` of each thread's tokens in a trip.
-    fn all(&self, k: &mut Kernel, activate: &Activate, tokens: u32) {
+    fn all(&self, k: &mut Kernel, activate: &Activate, gated: &Gated, tokens: u32) {
         let between = self.between();
         let trip_bytes = 4 * TOKENS * between * self.g.staged_row();
         let trips = tokens / between / TOKENS;
@@ -309,6 +318,7 @@ impl<'a> Take<'a> {
             }
         }
         activate.apply(k, "y", &self.v);
+        gated.multiply(k, "y", &self.v);
         k.unless(self.has_residual).bra_uni("store");
         for (&v, &r) in self.v.iter().zip(&self.r) {
             k.add_f32(v, v, r);

@@ -89,6 +89,7 @@ mod element;
 mod error;
 #[cfg(feature = "std")]
 mod file;
+mod fused;
 mod matrix;
 mod order;
 mod pack;
@@ -106,6 +107,7 @@ pub use file::{
     AtomicFile, Entry, FileError, Kind, Layout, Reader, StoredType, TensorWriter, Writer,
     write_atomic,
 };
+pub use fused::{GATE_ROWS, gate_up_rows, interleave_gate_up};
 pub use matrix::{Matrix24, WORD_COLUMNS};
 pub use order::Order;
 pub use pack::Packed;

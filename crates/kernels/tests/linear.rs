@@ -13,6 +13,7 @@ const ALL: Epilogue = Epilogue {
     activation: Activation::Relu,
     residual: true,
     transposed: true,
+    gated: false,
 };
 
 fn problem(spec: &KernelSpec, epilogue: Epilogue) -> Option<Linear> {
@@ -81,9 +82,14 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
         } else {
             assert_eq!(bindings(&none)[..3], [("x", x), ("bias", 0), ("residual", 0)], "{spec}");
         }
+        let gates = match spec.form {
+            Form::Tiled { .. } => spec.target == Target::Sm80,
+            form => matches!(form, Form::Host | Form::Skinny { .. }),
+        };
         let parts = [
             (scales, Epilogue { scales: true, ..Epilogue::NONE }, "scales"),
             (transposes, Epilogue { transposed: true, ..Epilogue::NONE }, "transposed"),
+            (gates, Epilogue { gated: true, ..Epilogue::NONE }, "gated"),
         ];
         for (_, epilogue, what) in parts.into_iter().filter(|(has, ..)| !has) {
             let p = Linear { epilogue, ..none };
@@ -92,6 +98,35 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
             assert!(why.to_string().contains(what), "{why}");
         }
     }
+}
+
+/// A gated layer has half as many features as W has rows, which fall into turns of eight.
+#[test]
+fn gates_and_ups_make_one_feature() {
+    let spec = host(DType::F32, Weights::Dense);
+    let gated = Epilogue { gated: true, residual: true, bias: true, ..Epilogue::NONE };
+    let p = Linear { m: 32, n: 3, ..problem(spec, gated).unwrap() };
+    let plan = |p| spec.plan(&Problem::Linear(p), &Caps::Cpu);
+    let bytes = |name| {
+        let plan = plan(p).unwrap();
+        plan.bindings.iter().find(|b| b.name == name).unwrap().bytes
+    };
+    assert_eq!((bytes("bias"), bytes("residual"), bytes("y")), (4 * 32, 4 * 3 * 16, 4 * 3 * 16));
+    assert_eq!(gated.flags(DType::F32), 1 << 8 | 1 << 4 | 1 << 3 | 1 << 2);
+    let why = plan(Linear { m: 24, ..p }).unwrap_err();
+    assert_eq!(why, Unsupported::Multiple { dim: "m", size: 24, of: 16 });
+
+    // gates are their features' numbers, ups 100 more; then 1 for each
+    let p = Linear { epilogue: Epilogue { gated: true, ..Epilogue::NONE }, n: 1, ..p };
+    let (mut w, mut x) = (vec![0.0; 32 * 64], vec![0.0; 64]);
+    x[3] = 1.0;
+    for f in 0..16 {
+        let gate = if f < 8 { f } else { f + 8 };
+        (w[gate * 64 + 3], w[(gate + 8) * 64 + 3]) = (f as f64, 100.0 + f as f64);
+    }
+    let inputs = LinearInputs { w: &w, x: &x, ..LinearInputs::default() };
+    let y = reference::linear(&p, &inputs);
+    assert_eq!(y, Vec::from_iter((0..16).map(|f| f64::from(f * (100 + f)))));
 }
 
 #[test]
