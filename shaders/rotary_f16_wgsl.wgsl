@@ -28,12 +28,17 @@ struct Params {
 @group(0) @binding(8) var<uniform> params: Params;
 
 // To nearest even, by integers: pack2x16float may round either way (WGSL §17.9).
-// The lowest 13 bits of an f32 are those that f16 lacks. NaN and infinity stay.
+// The lowest 13 bits of an f32 are those that f16 lacks. From 65520 on it is infinity, NaN stays:
+// of what f16 does not hold pack2x16float would make anything.
 fn pack_f16(v: vec2<f32>) -> u32 {
     let bits = bitcast<vec2<u32>>(v);
     let near = (bits + 0xfffu + ((bits >> vec2(13u)) & vec2(1u))) & vec2(0xffffe000u);
-    let finite = (bits & vec2(0x7f800000u)) != vec2(0x7f800000u);
-    return pack2x16float(bitcast<vec2<f32>>(select(bits, near, finite)));
+    let size = bits & vec2(0x7fffffffu);
+    let large = size >= vec2(0x477ff000u);
+    let word = pack2x16float(bitcast<vec2<f32>>(select(near, vec2(0u), large)));
+    let most = select(vec2(0x7c00u), vec2(0x7e00u), size > vec2(0x7f800000u));
+    let halves = select(vec2(0u), ((bits >> vec2(16u)) & vec2(0x8000u)) | most, large);
+    return word | halves.x | (halves.y << 16u);
 }
 
 @compute @workgroup_size(64)

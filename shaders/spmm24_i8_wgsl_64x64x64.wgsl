@@ -45,6 +45,20 @@ fn expanded(kept: u32, codes: u32) -> vec2<u32> {
     return low | (((pairs >> vec2(8u)) & vec2(0xffu)) << second);
 }
 
+// To nearest even, by integers: pack2x16float may round either way (WGSL §17.9).
+// The lowest 13 bits of an f32 are those that f16 lacks. From 65520 on it is infinity, NaN stays:
+// of what f16 does not hold pack2x16float would make anything.
+fn pack_f16(v: vec2<f32>) -> u32 {
+    let bits = bitcast<vec2<u32>>(v);
+    let near = (bits + 0xfffu + ((bits >> vec2(13u)) & vec2(1u))) & vec2(0xffffe000u);
+    let size = bits & vec2(0x7fffffffu);
+    let large = size >= vec2(0x477ff000u);
+    let word = pack2x16float(bitcast<vec2<f32>>(select(near, vec2(0u), large)));
+    let most = select(vec2(0x7c00u), vec2(0x7e00u), size > vec2(0x7f800000u));
+    let halves = select(vec2(0u), ((bits >> vec2(16u)) & vec2(0x8000u)) | most, large);
+    return word | halves.x | (halves.y << 16u);
+}
+
 // To nearest even: the upper half of an f32. NaN and infinity stay.
 fn pack_bf16(v: vec2<f32>) -> u32 {
     let bits = bitcast<vec2<u32>>(v);
@@ -52,6 +66,11 @@ fn pack_bf16(v: vec2<f32>) -> u32 {
     let nan = (bits & vec2(0x7fffffffu)) > vec2(0x7f800000u);
     let halves = select(near, bits | vec2(0x400000u), nan);
     return (halves.x >> 16u) | (halves.y & 0xffff0000u);
+}
+
+// Of two f32 a word of f16 by flag bit 7, else of bf16.
+fn pack(v: vec2<f32>) -> u32 {
+    return select(pack_bf16(v), pack_f16(v), (params.flags & 128u) != 0u);
 }
 
 // Below −87 the divisor would leave the range in which WGSL's division is exact (2¹²⁶).
@@ -72,15 +91,16 @@ fn activate(x: vec2<f32>) -> vec2<f32> {
     return x * sigmoid(select(x, z2, kind == 2u));
 }
 
-// The residual is of y's type: f32 by flag bit 4, else bf16.
+// The residual is of y's type: f32 by flag bit 4, f16 by bit 7, else bf16.
 fn residual_at(i: u32) -> f32 {
     let wide = (params.flags & 16u) != 0u;
     let word = residual[select(i >> 1u, i, wide)];
-    let half = bitcast<f32>((word >> (16u * (i & 1u))) << 16u);
+    let bf16 = bitcast<f32>((word >> (16u * (i & 1u))) << 16u);
+    let half = select(bf16, unpack2x16float(word >> (16u * (i & 1u))).x, (params.flags & 128u) != 0u);
     return select(half, bitcast<f32>(word), wide);
 }
 
-// One bf16 of a word whose other half belongs to another invocation: the bits are disjoint,
+// Half of a word whose other half belongs to another invocation: the bits are disjoint,
 // so the order of the two does not matter.
 fn store_half(i: u32, word: u32) {
     let shift = 16u * (i & 1u);
@@ -114,7 +134,7 @@ fn store2(token: u32, row: u32, sums: vec2<f32>) {
         }
         return;
     }
-    let word = pack_bf16(v);
+    let word = pack(v);
     if (both && (at & 1u) == 0u) {
         atomicStore(&y[at >> 1u], word);
         return;

@@ -15,7 +15,7 @@ pub(super) fn linear_header(spec: &KernelSpec) -> Vec<String> {
         (true, DType::I8) => ("scale·", "s32"),
         (true, _) => ("scale·", "f32"),
     };
-    let half = Linear::narrow_out(ty);
+    let half = halves(ty);
     let product = if scale.is_empty() { "X[n×k]·Wᵀ" } else { "(X[n×k]·Wᵀ)" };
     let mut lines = vec![
         format!("{spec}"),
@@ -33,6 +33,12 @@ pub(super) fn linear_header(spec: &KernelSpec) -> Vec<String> {
     let even = spec.k_multiple();
     lines.push(format!("    k is a multiple of {even}; any m and n; pointers are multiples of 16"));
     lines
+}
+
+/// The types of 16 bits that Y may have, for headers.
+pub(super) fn halves(ty: DType) -> String {
+    let halves = Linear::outs(ty).iter().filter(|out| out.bytes() == 2);
+    halves.map(|out| out.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// The tensor units' name of a 16-bit type. No row of the table has another type.

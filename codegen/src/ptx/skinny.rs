@@ -15,11 +15,11 @@ mod sparse;
 mod sums;
 
 use super::mma::{Accumulators, Element};
-use super::pieces::shared_base;
+use super::pieces::{halves, shared_base};
 use super::rows::*;
 use items::Items;
 use quickpick_kernels::plan::skinny_stages;
-use quickpick_kernels::{DType, Form, KernelSpec, Linear, OpKind, Tile, Weights};
+use quickpick_kernels::{DType, Form, KernelSpec, OpKind, Tile, Weights};
 use quickpick_ptx::{B32, B64, Cmp, Int, Kernel, ParamKind, ParamName, Pred, Reg, Special};
 pub(super) use sums::CONFLICTS;
 
@@ -175,7 +175,7 @@ impl Call {
 
 fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
     let Shape { tile, warps, .. } = *shape;
-    let (ty, half) = (spec.dtype, Linear::narrow_out(spec.dtype));
+    let (ty, half) = (spec.dtype, halves(spec.dtype));
     let (kind, stored) = match weights {
         Weights::Sparse24 => (
             "2:4",
@@ -188,11 +188,13 @@ fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
     };
     let sums = if ty == DType::I8 { "s32" } else { "f32" };
     let product_type = if shape.halves { "f16 products, " } else { "" };
-    let (product, scales, flag) = match spec.scales() {
-        true => {
-            ("scale·(X[n,k]·Wᵀ)", "\nscale 1, or w_scale[m]·x_scale[n], f32 both", "; 5 scales")
-        }
-        false => ("X[n,k]·Wᵀ", "", ""),
+    let (product, scales, flags) = match spec.scales() {
+        true => (
+            "scale·(X[n,k]·Wᵀ)",
+            "\nscale 1, or w_scale[m]·x_scale[n], f32 both",
+            ["; 5 scales", "; 7 they are f16"],
+        ),
+        false => ("X[n,k]·Wᵀ", "", ["", ""]),
     };
     format!(
         "Y[n,m] = act({product} + bias) + residual for at most {n} tokens n, or transposed{scales}\n\
@@ -203,7 +205,10 @@ fn about(spec: &KernelSpec, shape: &Shape, weights: Weights) -> String {
          units: k-blocks of {k} columns, tile of {m} rows by tile; a block takes as many as the plan says\n\
          workspace (shares end within tiles): sums [block + tile, n, {m}], then a u32 counter\n    \
              for each tile of m, zero before the first launch, and zero again after each\n\
-         flags 1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y and residual are f32{flag}; 6 they are [m,n]",
+         flags 1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y and residual are f32{scaled}; 6 they are [m,n]{f16}; 8 gated:\n    \
+             rows of W are a gate's and an up's by turns of 8, Y and residual act(gate)·up + residual of m/2 features",
+        scaled = flags[0],
+        f16 = flags[1],
         n = tile.n,
         m = tile.m,
         k = tile.k,

@@ -5,13 +5,13 @@
 //! 16×8 tile, so Y, which runs along features, would be stored in scattered words. Staged with a row of
 //! `tile.m + 4` floats per token, word 8t + g of the banks takes lane (g, t): no conflict.
 
-use super::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, flag};
-use super::mma::Accumulators;
+use super::epilogue::{Activate, BIAS, Gated, Narrow, OUT_F32, RESIDUAL, SCALES, flag};
+use super::mma::{Accumulators, Element};
 use super::params::Params;
 use super::raster::Place;
-use quickpick_kernels::Tile;
+use quickpick_kernels::{GATE_ROWS, Tile};
 use quickpick_ptx::{
-    B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, ParamName, Pred, Reg, Special, Vector,
+    B16, B32, B64, Cache, Cmp, F32, Int, Kernel, ParamName, Pred, Reg, Special, Vector,
 };
 
 /// Features that a thread handles at once: 16 bytes of f32, 8 bytes of a 16-bit type.
@@ -22,7 +22,7 @@ const TOKENS: u32 = 4;
 /// Where the accumulators of a block lie, and what their way out may use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    pub ty: Half,
+    pub element: Element,
     pub tile: Tile,
     /// Warps along m and n that hold accumulators: the block's first.
     pub warps: (u32, u32),
@@ -84,6 +84,7 @@ struct Take<'a> {
     wide: Reg<Pred>,
     has_residual: Reg<Pred>,
     out_f32: Reg<Pred>,
+    narrow: Narrow,
     /// Turns an element's number into bytes of Y.
     shift: Reg<B32>,
     scales: Option<Scales>,
@@ -103,7 +104,6 @@ struct Take<'a> {
     tmp: Reg<B32>,
     word: Vector<B32, 2>,
     half: Vector<B16, 2>,
-    bits: Reg<B32>,
 }
 
 /// Those of the thread's features, and of a token.
@@ -129,7 +129,7 @@ pub(super) fn emit(
     let take = Take::new(k, g, p, tile, smem);
     let flags = k.reg("flags");
     k.ld_param_u32(flags, p.flags);
-    let activate = take.decide(k, p, flags);
+    let (activate, gated) = take.decide(k, p, flags);
     let (acc, parts) = (acc.floats(k), g.store_parts());
     if let Some((_, part, _)) = put.parts {
         k.section(format!("Y by parts of {} tokens", g.tile.n / parts));
@@ -137,7 +137,7 @@ pub(super) fn emit(
     }
     put.all(k, g, &acc);
     k.bar_sync(0);
-    take.all(k, &activate, g.tile.n / parts);
+    take.all(k, &activate, &gated, g.tile.n / parts);
     if let Some((_, part, more)) = put.parts {
         k.section("the next part, once all have taken this one");
         k.add_u32(part, part, 1).setp(Cmp::Lt, Int::U32, more, part, parts);
@@ -200,6 +200,7 @@ impl<'a> Take<'a> {
             wide: k.reg("wide_rows"),
             has_residual: k.reg("has_residual"),
             out_f32: k.reg("out_f32"),
+            narrow: Narrow::declare(k, g.element),
             shift: k.reg("y_shift"),
             scales: p.scales.map(|_| Scales::declare(k)),
             bias: k.regs("bias_of"),
@@ -215,7 +216,6 @@ impl<'a> Take<'a> {
             tmp: k.reg("tmp"),
             word: k.regs("word"),
             half: k.regs("half"),
-            bits: k.reg("bits"),
         };
         let in_row = g.tile.m / WIDE;
         let tmp = s.tmp;
@@ -235,7 +235,7 @@ impl<'a> Take<'a> {
     }
 
     /// Reads the flags and the bias.
-    fn decide(&self, k: &mut Kernel, p: &Params, flags: Reg<B32>) -> Activate {
+    fn decide(&self, k: &mut Kernel, p: &Params, flags: Reg<B32>) -> (Activate, Gated) {
         let tmp = self.tmp;
         k.and_b32(tmp, self.m, WIDE - 1).setp(Cmp::Eq, Int::U32, self.wide, tmp, 0);
         for (e, &inside) in self.inside.iter().enumerate() {
@@ -255,12 +255,22 @@ impl<'a> Take<'a> {
         let has_bias = flag(k, "has_bias", flags, BIAS, tmp);
         k.note("no bias is a bias of zero");
         self.of_features(k, p.bias, has_bias, self.bias);
-        let activate = Activate::new(k, flags, tmp);
+        let thread = k.scratch("y_thread");
+        k.mov_special(thread, Special::TidX);
+        let gated = Gated::new(k, flags, thread, GATE_ROWS as u32 / WIDE, tmp);
+        for &inside in &self.inside {
+            k.and_pred(inside, inside, gated.kept);
+        }
+        k.note("from here on features are those of Y");
+        gated.halve(k, self.m);
+        gated.feature(k, self.feature, tmp);
+        let activate = Activate::new(k, flags, tmp).only(gated.kept);
         k.and_b32(tmp, flags, RESIDUAL).setp(Cmp::Ne, Int::U32, self.has_residual, tmp, 0);
         k.and_b32(tmp, flags, OUT_F32).setp(Cmp::Ne, Int::U32, self.out_f32, tmp, 0);
+        self.narrow.decide(k, flags, tmp);
         k.note("log2 of the bytes of an element of Y or residual");
         k.mov_b32(self.shift, 1).when(self.out_f32).mov_b32(self.shift, 2);
-        activate
+        (activate, gated)
     }
 
     /// `d` = the floats of the thread's features, where they are given; else zeros.
@@ -274,7 +284,7 @@ impl<'a> Take<'a> {
     }
 
     /// Takes what is staged to Y, `TOKENS` of each thread's tokens in a trip.
-    fn all(&self, k: &mut Kernel, activate: &Activate, tokens: u32) {
+    fn all(&self, k: &mut Kernel, activate: &Activate, gated: &Gated, tokens: u32) {
         let between = self.between();
         let trip_bytes = 4 * TOKENS * between * self.g.staged_row();
         let trips = tokens / between / TOKENS;
@@ -308,6 +318,7 @@ impl<'a> Take<'a> {
             }
         }
         activate.apply(k, "y", &self.v);
+        gated.multiply(k, "y", &self.v);
         k.unless(self.has_residual).bra_uni("store");
         for (&v, &r) in self.v.iter().zip(&self.r) {
             k.add_f32(v, v, r);
@@ -373,7 +384,7 @@ impl<'a> Take<'a> {
                     } else {
                         let from = self.at.at(2 * e as i32);
                         k.when(self.both).ld_global_b16(Cache::Default, self.half[0], from);
-                        self.widen(k, r[e]);
+                        self.narrow.widen(k, r[e], self.half[0], self.both);
                     }
                 }
                 continue;
@@ -385,40 +396,8 @@ impl<'a> Take<'a> {
             }
             k.when(self.both).ld_global_v2_b32(Cache::Default, self.word, self.at);
             for i in 0..2 {
-                self.widen_pair(k, [r[2 * i], r[2 * i + 1]], self.word[i]);
-            }
-        }
-    }
-
-    /// `r` = the f32 of `half[0]`, where `both` holds.
-    fn widen(&self, k: &mut Kernel, r: Reg<F32>) {
-        match self.g.ty {
-            Half::F16 => {
-                k.when(self.both).cvt_f32_f16(r, self.half[0]);
-            }
-            Half::BF16 => {
-                let bits = self.bits;
-                k.when(self.both).cvt_u32_u16(bits, self.half[0]);
-                k.when(self.both).shl_b32(bits, bits, 16);
-                k.when(self.both).f32_from_bits(r, bits);
-            }
-        }
-    }
-
-    /// `r` = the f32 of the two halves of `word`, low first, where `both` holds.
-    fn widen_pair(&self, k: &mut Kernel, r: [Reg<F32>; 2], word: Reg<B32>) {
-        match self.g.ty {
-            Half::F16 => {
-                k.when(self.both).unpack_b16(self.half, word);
-                for (r, half) in r.into_iter().zip(self.half.0) {
-                    k.when(self.both).cvt_f32_f16(r, half);
-                }
-            }
-            Half::BF16 => {
-                k.when(self.both).shl_b32(self.bits, word, 16);
-                k.when(self.both).f32_from_bits(r[0], self.bits);
-                k.when(self.both).and_b32(self.bits, word, 0xffff_0000u32);
-                k.when(self.both).f32_from_bits(r[1], self.bits);
+                let two = [r[2 * i], r[2 * i + 1]];
+                self.narrow.widen_pair(k, two, self.word[i], self.half, self.both);
             }
         }
     }
@@ -434,7 +413,7 @@ impl<'a> Take<'a> {
                     if f32 {
                         k.when(self.both).st_global_f32(self.at.at(4 * e as i32), v[e]);
                     } else {
-                        k.cvt_half_f32(self.g.ty, self.half[0], v[e]);
+                        self.narrow.one(k, self.half[0], v[e]);
                         k.when(self.both).st_global_b16(self.at.at(2 * e as i32), self.half[0]);
                     }
                 }
@@ -446,7 +425,7 @@ impl<'a> Take<'a> {
                 continue;
             }
             for i in 0..2 {
-                k.cvt_half2_f32(self.g.ty, self.word[i], v[2 * i + 1], v[2 * i]);
+                self.narrow.pair(k, self.word[i], v[2 * i + 1], v[2 * i]);
             }
             k.when(self.both).st_global_v2_b32(self.at, self.word);
         }

@@ -84,7 +84,8 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
         swizzle(g.b_row),
     ));
     lines.push(format!(
-        "flags   1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y is f32; Y leaves in {} part{}",
+        "flags   1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y is f32{}; 8 gated; Y leaves in {} part{}",
+        if spec.scales() { "; 5 scales; 7 Y is f16" } else { "" },
         g.layout().store_parts(),
         if g.layout().store_parts() > 1 { "s" } else { "" },
     ));

@@ -175,7 +175,10 @@ fn header(spec: &KernelSpec, g: &Geometry) -> String {
         format!("  {:>6}  B  {} boxes of {} rows of 128 bytes: X", g.b_offset(), g.b_boxes(), tile.n),
         format!("{:>8}  Y on its way out, {} bytes of each consumer", g.store(), quickpick_kernels::plan::STORE_BYTES),
         format!("{:>8}  the mbarriers: full and free of each stage, each consumer's turn and word", g.full()),
-        "flags   1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y is f32; 5 scales; 6 transposed".to_string(),
+        format!(
+            "flags   1:0 none, relu, gelu, silu; 2 bias; 3 residual; 4 Y is f32; 5 scales; 6 transposed{}",
+            if g.bytes() == 1 { "; 7 Y is f16" } else { "" },
+        ),
     ]);
     lines.join("\n")
 }

@@ -2,7 +2,7 @@
 
 use super::pieces::{self, Use};
 use super::writer::Writer;
-use quickpick_kernels::{DType, KernelSpec, Linear};
+use quickpick_kernels::{DType, KernelSpec};
 
 /// x, scales if there are any, bias, residual and y as every linear layer binds them, after its weights.
 pub(super) fn operands<'a>(spec: &KernelSpec, x: &'a str) -> Vec<(&'a str, &'a str, Use)> {
@@ -37,16 +37,21 @@ pub(super) const PARAMS: [&str; 5] = ["m", "n", "k", "flags", "stride"];
 
 /// `store2` and what it calls.
 pub(super) fn functions(w: &mut Writer, spec: &KernelSpec) {
-    let narrow = Linear::narrow_out(spec.dtype);
-    match narrow {
-        DType::BF16 => pack_bf16(w),
-        _ => pieces::pack_f16(w),
+    let eight_bits = spec.dtype.bytes() == 1;
+    pieces::pack_f16(w);
+    if eight_bits {
+        pack_bf16(w);
+        w.note("Of two f32 a word of f16 by flag bit 7, else of bf16.");
+        w.block("fn pack(v: vec2<f32>) -> u32", |w| {
+            w.line("return select(pack_bf16(v), pack_f16(v), (params.flags & 128u) != 0u);");
+        });
+        w.blank();
     }
     pieces::sigmoid(w, "vec2<f32>");
     activate(w);
-    residual(w, narrow);
-    store_half(w, narrow);
-    store2(w, spec, narrow);
+    residual(w, eight_bits);
+    store_half(w);
+    store2(w, spec, if eight_bits { "pack" } else { "pack_f16" });
 }
 
 /// `pack_bf16`: two f32 to bf16 in a word.
@@ -76,24 +81,26 @@ fn activate(w: &mut Writer) {
     w.blank();
 }
 
-fn residual(w: &mut Writer, narrow: DType) {
-    w.note(format!("The residual is of y's type: f32 by flag bit 4, else {narrow}."));
+fn residual(w: &mut Writer, eight_bits: bool) {
+    let half = if eight_bits { "f16 by bit 7, else bf16" } else { "else f16" };
+    w.note(format!("The residual is of y's type: f32 by flag bit 4, {half}."));
     w.block("fn residual_at(i: u32) -> f32", |w| {
         w.line("let wide = (params.flags & 16u) != 0u;");
         w.line("let word = residual[select(i >> 1u, i, wide)];");
-        w.line(match narrow {
-            DType::BF16 => "let half = bitcast<f32>((word >> (16u * (i & 1u))) << 16u);",
-            _ => "let half = unpack2x16float(word >> (16u * (i & 1u))).x;",
-        });
+        let f16 = "unpack2x16float(word >> (16u * (i & 1u))).x";
+        if eight_bits {
+            w.line("let bf16 = bitcast<f32>((word >> (16u * (i & 1u))) << 16u);");
+            w.line(format!("let half = select(bf16, {f16}, (params.flags & 128u) != 0u);"));
+        } else {
+            w.line(format!("let half = {f16};"));
+        }
         w.line("return select(half, bitcast<f32>(word), wide);");
     });
     w.blank();
 }
 
-fn store_half(w: &mut Writer, narrow: DType) {
-    w.note(format!(
-        "One {narrow} of a word whose other half belongs to another invocation: the bits are disjoint,",
-    ));
+fn store_half(w: &mut Writer) {
+    w.note("Half of a word whose other half belongs to another invocation: the bits are disjoint,");
     w.note("so the order of the two does not matter.");
     w.block("fn store_half(i: u32, word: u32)", |w| {
         w.line("let shift = 16u * (i & 1u);");
@@ -103,7 +110,7 @@ fn store_half(w: &mut Writer, narrow: DType) {
     w.blank();
 }
 
-fn store2(w: &mut Writer, spec: &KernelSpec, narrow: DType) {
+fn store2(w: &mut Writer, spec: &KernelSpec, pack: &str) {
     w.note("y[token][row], y[token][row + 1] from their sums; row is even. Outside of y: nothing.");
     w.block("fn store2(token: u32, row: u32, sums: vec2<f32>)", |w| {
         w.block("if (token >= params.n || row >= params.m)", |w| w.line("return;"));
@@ -128,7 +135,7 @@ fn store2(w: &mut Writer, spec: &KernelSpec, narrow: DType) {
             w.block("if (both)", |w| w.line("atomicStore(&y[at + 1u], bitcast<u32>(v.y));"));
             w.line("return;");
         });
-        w.line(format!("let word = pack_{narrow}(v);"));
+        w.line(format!("let word = {pack}(v);"));
         w.block("if (both && (at & 1u) == 0u)", |w| {
             w.line("atomicStore(&y[at >> 1u], word);");
             w.line("return;");

@@ -167,14 +167,21 @@ pub(super) const GROUP_AND_LANE: [(&str, &str, &str); 2] =
 /// `pack_f16`: two f32 to f16 in a word.
 pub(super) fn pack_f16(w: &mut Writer) {
     w.note("To nearest even, by integers: pack2x16float may round either way (WGSL §17.9).");
-    w.note("The lowest 13 bits of an f32 are those that f16 lacks. NaN and infinity stay.");
+    w.note("The lowest 13 bits of an f32 are those that f16 lacks. From 65520 on it is infinity, NaN stays:");
+    w.note("of what f16 does not hold pack2x16float would make anything.");
     w.block("fn pack_f16(v: vec2<f32>) -> u32", |w| {
         w.line("let bits = bitcast<vec2<u32>>(v);");
         w.line(
             "let near = (bits + 0xfffu + ((bits >> vec2(13u)) & vec2(1u))) & vec2(0xffffe000u);",
         );
-        w.line("let finite = (bits & vec2(0x7f800000u)) != vec2(0x7f800000u);");
-        w.line("return pack2x16float(bitcast<vec2<f32>>(select(bits, near, finite)));");
+        w.line("let size = bits & vec2(0x7fffffffu);");
+        w.line("let large = size >= vec2(0x477ff000u);");
+        w.line("let word = pack2x16float(bitcast<vec2<f32>>(select(near, vec2(0u), large)));");
+        w.line("let most = select(vec2(0x7c00u), vec2(0x7e00u), size > vec2(0x7f800000u));");
+        w.line(
+            "let halves = select(vec2(0u), ((bits >> vec2(16u)) & vec2(0x8000u)) | most, large);",
+        );
+        w.line("return word | halves.x | (halves.y << 16u);");
     });
     w.blank();
 }

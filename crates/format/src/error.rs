@@ -37,6 +37,14 @@ pub enum Error {
         /// Elements that the shape wants.
         want: usize,
     },
+    /// A gate's rows do not fall into turns of eight.
+    #[error("a gate of {elements} elements in {cols} columns is no multiple of 8 rows")]
+    GateRows {
+        /// Elements that it has.
+        elements: usize,
+        /// Elements of a row.
+        cols: usize,
+    },
     /// NaN or an infinity.
     #[error("row {row}, column {col}: {value} is not finite")]
     NotFinite {

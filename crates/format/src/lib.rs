@@ -89,6 +89,7 @@ mod error;
 #[cfg(feature = "std")]
 mod file;
 mod float8;
+mod fused;
 mod matrix;
 mod order;
 mod pack;
@@ -106,6 +107,7 @@ pub use file::{
     write_atomic,
 };
 pub use float8::{E4m3, E5m2};
+pub use fused::{GATE_ROWS, gate_up_rows, interleave_gate_up};
 pub use matrix::{Matrix24, WORD_COLUMNS};
 pub use order::Order;
 pub use pack::Packed;

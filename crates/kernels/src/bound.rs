@@ -20,15 +20,18 @@
 //!   to 2.5 ulp, an ulp being 2u at most. So SiLU: `(16 + 4|x|)·u` relative; GELU, whose 1 + tanh
 //!   cancels: `|x|/2 · (16 + 16|s|)·u` absolute, s the argument of tanh.
 //!   PTX's `tanh.approx.f32` (2⁻¹¹) does not meet it, and is not meant to.
+//! - **gate times up**: each one's error times the other's magnitude, and u of the product.
 //! - **output**: half an ulp: `2⁻¹¹` (f16), `2⁻⁸` (bf16) relative, half the subnormal spacing absolute.
+//!   f16 that rounds to 2¹⁶ or more is infinity ([`holds`]).
 //!
-//! Inputs must be zero or normal in their own type, and outputs below its overflow: what devices do
-//! beyond that is not specified.
+//! Inputs must be zero or normal in their own type, and outputs of bf16 and f32 below its overflow: what
+//! devices do beyond that is not specified.
 
 use crate::reference::{LinearInputs, SpmmCsrInputs, activate, gelu_argument, kv_head, softmax};
 use crate::{Activation, Attention, DType, Linear, RmsNorm, Rotary, SpmmCsr, SwiGlu};
 use alloc::vec;
 use alloc::vec::Vec;
+use quickpick_format::gate_up_rows;
 
 /// Unit roundoff of f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
@@ -53,6 +56,15 @@ fn stored(out: DType, value: f64, error: f64) -> f64 {
         DType::F32 | DType::I8 | DType::E4M3 | DType::E5M2 => (0.0, 0.0),
     };
     error + relative * (value.abs() + error) + subnormal
+}
+
+/// Whether an output is as near as its bound says. An infinity of f16 stands for 2¹⁶, the next number if the
+/// type had one, or for any beyond.
+pub fn holds(out: DType, got: f64, want: f64, bound: f64) -> bool {
+    if out == DType::F16 && got.is_infinite() {
+        return want * got.signum() >= exp2(16) - bound;
+    }
+    (got - want).abs() <= bound
 }
 
 fn exp2(e: i32) -> f64 {
@@ -92,27 +104,38 @@ fn activated(activation: Activation, x: f64, error: f64) -> f64 {
 
 /// Bound of each element of Y; arguments as of [`reference::linear`](crate::reference::linear).
 pub fn linear(p: &Linear, inputs: &LinearInputs<'_>) -> Vec<f64> {
-    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let (m, n, k) = (p.features() as usize, p.n as usize, p.k as usize);
     let LinearInputs { w, x, w_scale, x_scale, bias, residual } = *inputs;
     let mut bound = vec![0.0; n * m];
+    let biased = |t: usize, r: usize| {
+        let (xs, ws) = (&x[t * k..][..k], &w[r * k..][..k]);
+        let mut value: f64 = xs.iter().zip(ws).map(|(x, w)| x * w).sum();
+        let mut error = dot(p.dtype, xs, ws);
+        if p.epilogue.scales {
+            let scale = w_scale[r] * x_scale[t];
+            error *= scale.abs();
+            value *= scale;
+            error += gamma(2) * (value.abs() + error) + TINY;
+        }
+        if p.epilogue.bias {
+            error += U * (value.abs() + error + bias[r].abs());
+            value += bias[r];
+        }
+        (value, error)
+    };
     for t in 0..n {
-        for r in 0..m {
-            let (xs, ws) = (&x[t * k..][..k], &w[r * k..][..k]);
-            let mut value: f64 = xs.iter().zip(ws).map(|(x, w)| x * w).sum();
-            let mut error = dot(p.dtype, xs, ws);
-            if p.epilogue.scales {
-                let scale = w_scale[r] * x_scale[t];
-                error *= scale.abs();
-                value *= scale;
-                error += gamma(2) * (value.abs() + error) + TINY;
-            }
-            if p.epilogue.bias {
-                error += U * (value.abs() + error + bias[r].abs());
-                value += bias[r];
-            }
+        for f in 0..m {
+            let [gate, up] = if p.epilogue.gated { gate_up_rows(f) } else { [f, f] };
+            let (mut value, mut error) = biased(t, gate);
             error = activated(p.epilogue.activation, value, error);
             value = activate(p.epilogue.activation, value);
-            let at = p.epilogue.index(t, r, n, m);
+            if p.epilogue.gated {
+                let (up, off) = biased(t, up);
+                error = error * (up.abs() + off) + value.abs() * off;
+                value *= up;
+                error += U * (value.abs() + error) + TINY;
+            }
+            let at = p.epilogue.index(t, f, n, m);
             if p.epilogue.residual {
                 let residual = residual[at];
                 error += U * (value.abs() + error + residual.abs());

@@ -31,7 +31,7 @@ pub use problem::{
     SwiGlu, Weights,
 };
 pub use quantize::Quantize;
-pub use quickpick_format::{DType, Order};
+pub use quickpick_format::{DType, GATE_ROWS, Order, gate_up_rows};
 pub use select::{Basis, Considered, NoKernel, Selection, select};
 pub use spec::{Form, KernelSpec, OCTET, OpKind, Target, Teams, Tile, Values, Wgmma};
 pub use table::KERNELS;

@@ -67,6 +67,9 @@ pub struct Epilogue {
     pub residual: bool,
     /// Y and residual are `m×n`, features × tokens, row-major.
     pub transposed: bool,
+    /// W's rows are those of a gate and an up by turns of eight ([`quickpick_format::interleave_gate_up`]), bias and
+    /// w_scale as they: `Y = act(gate)·up + residual`, of m/2 features. With SiLU it is SwiGLU.
+    pub gated: bool,
 }
 
 impl Epilogue {
@@ -77,11 +80,13 @@ impl Epilogue {
         activation: Activation::None,
         residual: false,
         transposed: false,
+        gated: false,
     };
 
     /// The word that kernels branch on (uniformly, once per tile):
     /// bits 1:0 activation, bit 2 bias, bit 3 residual, bit 4 the output is f32, bit 5 scales,
-    /// bit 6 transposed.
+    /// bit 6 transposed, bit 7 the output is f16 (only kernels of 8-bit X look at it: Y of 16 bits is
+    /// of X's type, else), bit 8 gated.
     pub const fn flags(self, out: DType) -> u32 {
         self.activation as u32
             | (self.bias as u32) << 2
@@ -89,9 +94,12 @@ impl Epilogue {
             | (matches!(out, DType::F32) as u32) << 4
             | (self.scales as u32) << 5
             | (self.transposed as u32) << 6
+            | (matches!(out, DType::F16) as u32) << 7
+            | (self.gated as u32) << 8
     }
 
-    /// Where the element of a token and a feature lies in Y and residual, of n tokens, m features.
+    /// Where the element of a token and a feature lies in Y and residual, of n tokens, m features
+    /// ([`Linear::features`]).
     pub const fn index(self, token: usize, feature: usize, n: usize, m: usize) -> usize {
         if self.transposed { feature * n + token } else { token * m + feature }
     }
@@ -101,7 +109,7 @@ impl Epilogue {
 /// scale is 1, or `w_scale[m]·x_scale[n]`. The product is accumulated in f32, of I8 in i32, exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Linear {
-    /// Output features: rows of W.
+    /// Rows of W: output features, or twice as many of a gated layer, a multiple of 16.
     pub m: u32,
     /// Tokens: rows of X.
     pub n: u32,
@@ -111,19 +119,32 @@ pub struct Linear {
     pub weights: Weights,
     /// The type of W and of X.
     pub dtype: DType,
-    /// The type of Y and of the residual: [`narrow_out`](Self::narrow_out) or F32.
+    /// The type of Y and of the residual, one of [`outs`](Self::outs). F16 past its largest, 65504, is infinity:
+    /// a value that rounds to 2¹⁶ or more, of either sign, on every backend.
     pub out: DType,
     /// What follows the product.
     pub epilogue: Epilogue,
 }
 
 impl Linear {
-    /// The narrower of the types that Y may have: that of X, or BF16 where X is of 8 bits.
-    pub const fn narrow_out(dtype: DType) -> DType {
+    /// Features of Y and of the residual: m, or m/2 of a gated layer.
+    pub const fn features(&self) -> u32 {
+        if self.epilogue.gated { self.m / 2 } else { self.m }
+    }
+
+    /// The types that Y may have, F32 last: that of X, or BF16 and F16 where X is of 8 bits.
+    pub const fn outs(dtype: DType) -> &'static [DType] {
         match dtype {
-            DType::I8 | DType::E4M3 | DType::E5M2 => DType::BF16,
-            DType::F16 | DType::BF16 | DType::F32 => dtype,
+            DType::I8 | DType::E4M3 | DType::E5M2 => &[DType::BF16, DType::F16, DType::F32],
+            DType::F16 => &[DType::F16, DType::F32],
+            DType::BF16 => &[DType::BF16, DType::F32],
+            DType::F32 => &[DType::F32],
         }
+    }
+
+    /// The first of [`outs`](Self::outs): the narrow one that overflows least.
+    pub const fn narrow_out(dtype: DType) -> DType {
+        Self::outs(dtype)[0]
     }
 }
 
@@ -261,6 +282,9 @@ impl fmt::Display for Linear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { m, n, k, weights, dtype, out, epilogue: e } = self;
         write!(f, "Y[{n}×{m}] = X[{n}×{k}]·Wᵀ, W {weights} {dtype}, Y {out}")?;
+        if e.gated {
+            write!(f, ", gated to {} features", self.features())?;
+        }
         if e.scales {
             f.write_str(", scales")?;
         }

@@ -17,7 +17,7 @@ use crate::{
 use alloc::vec;
 use alloc::vec::Vec;
 pub use packing::{Packed24, pack24, unpack24};
-use quickpick_format::{E4m3, E5m2};
+use quickpick_format::{E4m3, E5m2, gate_up_rows};
 
 /// What a linear layer reads.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,22 +36,29 @@ pub struct LinearInputs<'a> {
     pub residual: &'a [f64],
 }
 
-/// Y of a linear layer, `n×m`, or `m×n` if transposed.
+/// Y of a linear layer, `n×m`, or `m×n` if transposed; of a gated one m is half of W's rows.
 pub fn linear(p: &Linear, inputs: &LinearInputs<'_>) -> Vec<f64> {
-    let (m, n, k) = (p.m as usize, p.n as usize, p.k as usize);
+    let (m, n, k) = (p.features() as usize, p.n as usize, p.k as usize);
     let LinearInputs { w, x, w_scale, x_scale, bias, residual } = *inputs;
     let mut y = vec![0.0; n * m];
+    let biased = |t: usize, r: usize| {
+        let mut sum = dot(&x[t * k..][..k], &w[r * k..][..k]);
+        if p.epilogue.scales {
+            sum *= w_scale[r] * x_scale[t];
+        }
+        if p.epilogue.bias {
+            sum += bias[r];
+        }
+        sum
+    };
     for t in 0..n {
-        for r in 0..m {
-            let mut sum = dot(&x[t * k..][..k], &w[r * k..][..k]);
-            if p.epilogue.scales {
-                sum *= w_scale[r] * x_scale[t];
+        for f in 0..m {
+            let [gate, up] = if p.epilogue.gated { gate_up_rows(f) } else { [f, f] };
+            let mut sum = activate(p.epilogue.activation, biased(t, gate));
+            if p.epilogue.gated {
+                sum *= biased(t, up);
             }
-            if p.epilogue.bias {
-                sum += bias[r];
-            }
-            sum = activate(p.epilogue.activation, sum);
-            let at = p.epilogue.index(t, r, n, m);
+            let at = p.epilogue.index(t, f, n, m);
             if p.epilogue.residual {
                 sum += residual[at];
             }

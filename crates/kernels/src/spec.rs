@@ -269,6 +269,15 @@ impl KernelSpec {
         matches!(self.form, Form::Wgmma(_) | Form::Skinny { .. } | Form::Host)
     }
 
+    /// Whether its epilogue multiplies gates and ups ([`Epilogue::gated`](crate::Epilogue::gated)).
+    pub const fn gates(&self) -> bool {
+        match self.form {
+            Form::Skinny { .. } | Form::Host => true,
+            Form::Tiled { .. } => matches!(self.target, Target::Sm80),
+            _ => false,
+        }
+    }
+
     /// Blocks of a cluster, along x; 1 without clusters. The text demands as many.
     pub const fn cluster(&self) -> u32 {
         match self.form {

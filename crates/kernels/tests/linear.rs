@@ -13,6 +13,7 @@ const ALL: Epilogue = Epilogue {
     activation: Activation::Relu,
     residual: true,
     transposed: true,
+    gated: false,
 };
 
 fn problem(spec: &KernelSpec, epilogue: Epilogue) -> Option<Linear> {
@@ -80,9 +81,14 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
         } else {
             assert_eq!(bindings(&none)[..3], [("x", x), ("bias", 0), ("residual", 0)], "{spec}");
         }
+        let gates = match spec.form {
+            Form::Tiled { .. } => spec.target == Target::Sm80,
+            form => matches!(form, Form::Host | Form::Skinny { .. }),
+        };
         let parts = [
             (scales, Epilogue { scales: true, ..Epilogue::NONE }, "scales"),
             (transposes, Epilogue { transposed: true, ..Epilogue::NONE }, "transposed"),
+            (gates, Epilogue { gated: true, ..Epilogue::NONE }, "gated"),
         ];
         for (_, epilogue, what) in parts.into_iter().filter(|(has, ..)| !has) {
             let p = Linear { epilogue, ..none };
@@ -93,8 +99,37 @@ fn scales_lie_between_x_and_bias_or_are_refused() {
     }
 }
 
+/// A gated layer has half as many features as W has rows, which fall into turns of eight.
 #[test]
-fn eight_bits_come_out_as_bf16_or_f32() {
+fn gates_and_ups_make_one_feature() {
+    let spec = host(DType::F32, Weights::Dense);
+    let gated = Epilogue { gated: true, residual: true, bias: true, ..Epilogue::NONE };
+    let p = Linear { m: 32, n: 3, ..problem(spec, gated).unwrap() };
+    let plan = |p| spec.plan(&Problem::Linear(p), &Caps::Cpu);
+    let bytes = |name| {
+        let plan = plan(p).unwrap();
+        plan.bindings.iter().find(|b| b.name == name).unwrap().bytes
+    };
+    assert_eq!((bytes("bias"), bytes("residual"), bytes("y")), (4 * 32, 4 * 3 * 16, 4 * 3 * 16));
+    assert_eq!(gated.flags(DType::F32), 1 << 8 | 1 << 4 | 1 << 3 | 1 << 2);
+    let why = plan(Linear { m: 24, ..p }).unwrap_err();
+    assert_eq!(why, Unsupported::Multiple { dim: "m", size: 24, of: 16 });
+
+    // gates are their features' numbers, ups 100 more; then 1 for each
+    let p = Linear { epilogue: Epilogue { gated: true, ..Epilogue::NONE }, n: 1, ..p };
+    let (mut w, mut x) = (vec![0.0; 32 * 64], vec![0.0; 64]);
+    x[3] = 1.0;
+    for f in 0..16 {
+        let gate = if f < 8 { f } else { f + 8 };
+        (w[gate * 64 + 3], w[(gate + 8) * 64 + 3]) = (f as f64, 100.0 + f as f64);
+    }
+    let inputs = LinearInputs { w: &w, x: &x, ..LinearInputs::default() };
+    let y = reference::linear(&p, &inputs);
+    assert_eq!(y, Vec::from_iter((0..16).map(|f| f64::from(f * (100 + f)))));
+}
+
+#[test]
+fn eight_bits_come_out_as_bf16_f16_or_f32() {
     for weights in [Weights::Sparse24, Weights::Dense] {
         for dtype in DType::ALL {
             let spec = host(dtype, weights);
@@ -103,7 +138,9 @@ fn eight_bits_come_out_as_bf16_or_f32() {
                 let p = Linear { out, ..problem(spec, Epilogue::NONE).unwrap() };
                 let plan = spec.plan(&Problem::Linear(p), &Caps::Cpu).map(|_| ());
                 let refused = Unsupported::Type { what: "Y", kernel: narrow, asked: out };
-                let served = out == DType::F32 || out == narrow;
+                let eight_bits = matches!(dtype, DType::I8 | DType::E4M3);
+                let half = out == narrow || (out == DType::F16 && eight_bits);
+                let served = out == DType::F32 || half;
                 assert_eq!(plan, if served { Ok(()) } else { Err(refused) }, "{dtype} to {out}");
             }
         }
@@ -111,6 +148,21 @@ fn eight_bits_come_out_as_bf16_or_f32() {
     assert_eq!(Linear::narrow_out(DType::I8), DType::BF16);
     assert_eq!(Linear::narrow_out(DType::E4M3), DType::BF16);
     assert_eq!(Linear::narrow_out(DType::E5M2), DType::BF16);
+    let flags = [DType::BF16, DType::F16, DType::F32].map(|out| Epilogue::NONE.flags(out));
+    assert_eq!(flags, [0, 1 << 7, 1 << 4]);
+}
+
+/// An infinity of f16 is right from half an ulp below 2¹⁶ on, and nowhere else.
+#[test]
+fn f16_overflows_to_infinity() {
+    let half_an_ulp = 32.0;
+    let holds = |got: f64, want| bound::holds(DType::F16, got, want, half_an_ulp);
+    assert!(holds(f64::INFINITY, 1e9) && holds(f64::NEG_INFINITY, -1e9));
+    assert!(holds(f64::INFINITY, 65520.0) && holds(65504.0, 65519.0));
+    assert!(!holds(f64::INFINITY, 65503.0) && !holds(f64::NEG_INFINITY, 1e9));
+    assert!(!holds(65504.0, 1e9) && !holds(f64::NAN, 1e9) && !holds(f64::INFINITY, f64::NAN));
+    let unbounded = bound::holds(DType::BF16, f64::INFINITY, 1e9, half_an_ulp);
+    assert!(!unbounded, "bf16 holds 1e9");
 }
 
 #[test]

@@ -14,6 +14,7 @@ const ALL: Epilogue = Epilogue {
     activation: Activation::Silu,
     residual: true,
     transposed: false,
+    gated: false,
 };
 
 fn caps(binding_bytes: u64) -> Caps {

@@ -77,7 +77,8 @@ impl Case {
         };
         let e = p.epilogue;
         let bias = other(DType::F32, e.bias, [1, p.m], unit);
-        let y_shape = if e.transposed { [p.m, p.n] } else { [p.n, p.m] };
+        let features = p.features();
+        let y_shape = if e.transposed { [features, p.n] } else { [p.n, features] };
         let residual = other(p.out, e.residual, y_shape, unit);
         let w_scale = other(DType::F32, e.scales, [1, p.m], scale);
         let x_scale = other(DType::F32, e.scales, [1, p.n], scale);

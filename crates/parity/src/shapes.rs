@@ -85,14 +85,14 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     let mut list = Vec::new();
     let mut seed = 0;
     let dtype = spec.dtype;
-    let outs = [Linear::narrow_out(dtype), DType::F32];
+    let outs = Linear::outs(dtype);
     let all = epilogues(spec);
     for (i, &m) in ms.iter().enumerate() {
         for (j, &n) in ns.iter().enumerate() {
             let k = ks[(i + j) % ks.len()];
             seed += 1;
             let make = |fill, epilogue: Epilogue, out, seed| -> Make {
-                let n = tokens(spec, n, epilogue);
+                let (m, n) = (rows(m, epilogue), tokens(spec, n, epilogue));
                 let p = Linear { m, n, k, weights, dtype, out, epilogue };
                 Box::new(move || Case::linear(p, fill, seed))
             };
@@ -102,7 +102,7 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
             list.push((
                 format!("m{m}_n{n}_k{k}"),
                 vec![
-                    make(Fill::Random, varied, outs[seed as usize % 2], seed),
+                    make(Fill::Random, varied, outs[seed as usize % outs.len()], seed),
                     make(Fill::Ramp, Epilogue::NONE, DType::F32, seed),
                     make(Fill::OneHot, placed, outs[0], seed),
                 ],
@@ -113,12 +113,12 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     let beyond = if matches!(spec.form, Form::Wgmma(_)) { 8 } else { 2 };
     let (m, n, k) = (ms[ms.len() - 1] + beyond, ns[ns.len() / 2], ks[1]);
     for epilogue in all {
-        let n = tokens(spec, n, epilogue);
-        let cases = outs.map(|out| -> Make {
+        let (m, n) = (rows(m, epilogue), tokens(spec, n, epilogue));
+        let cases = outs.iter().map(|&out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue };
             Box::new(move || Case::linear(p, Fill::Random, 99))
         });
-        list.push((format!("m{m}_n{n}_k{k}_{}", name(epilogue)), cases.into()));
+        list.push((format!("m{m}_n{n}_k{k}_{}", name(epilogue)), cases.collect()));
     }
     // more tiles along m than a kernel walks before it goes along n; small tiles suffice, for the
     // walk is the same for all
@@ -159,16 +159,21 @@ fn linear(spec: &KernelSpec, weights: Weights) -> Vec<(String, Vec<Make>)> {
     if let Form::Wgmma(w) = spec.form {
         list.extend(shared_work(spec, weights, &w));
     }
-    // sums of 8-bit values that f32 does not hold: past 2²⁴, for kept values alone
+    // sums of 8-bit values that f32 does not hold: past 2²⁴, for kept values alone; of f16 they are infinity
     if outs[0] != dtype {
         let (m, n, k) = (8, 3, 8192 + spec.k_multiple());
-        let cases = outs.map(|out| -> Make {
+        let cases = outs.iter().map(|&out| -> Make {
             let p = Linear { m, n, k, weights, dtype, out, epilogue: Epilogue::NONE };
             Box::new(move || Case::linear(p, Fill::Extreme, 10))
         });
-        list.push((format!("m{m}_n{n}_k{k}_extreme"), cases.into()));
+        list.push((format!("m{m}_n{n}_k{k}_extreme"), cases.collect()));
     }
     list
+}
+
+/// As many rows of W, or the next multiple of 16 where they are gates and ups.
+fn rows(m: u32, epilogue: Epilogue) -> u32 {
+    if epilogue.gated { m.next_multiple_of(16) } else { m }
 }
 
 /// As many tokens, or the next multiple of 8 where rows of Y are tokens and tensor copies store them.
@@ -219,7 +224,7 @@ pub fn deep(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> u32 {
     columns * 2 / spec.dtype.bytes() as u32 * 3 / 2 + 4 * w.tile.k - 32
 }
 
-/// Every epilogue that the kernel has; those with scales, transposed or both are some of every kind.
+/// Every epilogue that the kernel has; those with scales, transposed or both, and gated ones, are some of every kind.
 pub fn epilogues(spec: &KernelSpec) -> Vec<Epilogue> {
     let mut all = Vec::new();
     for activation in [Activation::None, Activation::Relu, Activation::Gelu, Activation::Silu] {
@@ -235,8 +240,27 @@ pub fn epilogues(spec: &KernelSpec) -> Vec<Epilogue> {
                 (true, Activation::Gelu, false),
                 (false, Activation::Silu, true),
             ] {
-                all.push(Epilogue { scales, bias, activation, residual, transposed });
+                all.push(Epilogue {
+                    scales,
+                    bias,
+                    activation,
+                    residual,
+                    transposed,
+                    ..Epilogue::NONE
+                });
             }
+        }
+    }
+    if spec.gates() {
+        for (scales, bias, activation, residual, transposed) in [
+            (false, false, Activation::Silu, false, false),
+            (true, true, Activation::Silu, true, false),
+            (false, true, Activation::Gelu, false, true),
+            (true, false, Activation::Relu, true, true),
+            (true, true, Activation::None, true, false),
+        ] {
+            let (scales, transposed) = (scales && spec.scales(), transposed && spec.transposes());
+            all.push(Epilogue { scales, bias, activation, residual, transposed, gated: true });
         }
     }
     all
@@ -248,7 +272,8 @@ pub fn name(e: Epilogue) -> String {
     let bias = if e.bias { "bias_" } else { "" };
     let residual = if e.residual { "_residual" } else { "" };
     let transposed = if e.transposed { "_transposed" } else { "" };
-    format!("{scales}{bias}{:?}{residual}{transposed}", e.activation).to_lowercase()
+    let gated = if e.gated { "_gated" } else { "" };
+    format!("{scales}{bias}{:?}{residual}{transposed}{gated}", e.activation).to_lowercase()
 }
 
 /// Both types that an output may have.

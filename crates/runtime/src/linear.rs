@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Slice};
 use crate::error::{Error, Result};
 use crate::weight::Weight;
-use quickpick_format::{Csr, DType, Element, Matrix24, Order};
+use quickpick_format::{Csr, DType, Element, GATE_ROWS, Matrix24, Order};
 use quickpick_kernels::{
     Activation, Epilogue, Linear, Packing, Plan, Problem, Quantize, Selection, SpmmCsr, Weights,
     select,
@@ -51,6 +51,7 @@ pub struct LinearLayer<B: Backend> {
     bias: Option<B::Buffer>,
     w_scale: Option<B::Buffer>,
     transposed: bool,
+    gated: bool,
 }
 
 /// What the steps of a linear layer read and write, besides weight, its scales and bias.
@@ -60,9 +61,9 @@ pub struct Operands<T> {
     pub x: Slice<T>,
     /// n numbers, f32, where the layer scales ([`LinearLayer::with_scales`]).
     pub x_scale: Option<Slice<T>>,
-    /// `n × m` (transposed: `m × n`) of Y's type, where the epilogue adds it.
+    /// As y, of Y's type, where the epilogue adds it.
     pub residual: Option<Slice<T>>,
-    /// `n × m` (transposed: `m × n`).
+    /// `n × m` (transposed: `m × n`), of a gated layer `n × m/2` (`m/2 × n`).
     pub y: Slice<T>,
     /// [`Plan::workspace_bytes`], zeroed once; `None` if that is 0.
     pub workspace: Option<Slice<T>>,
@@ -129,6 +130,7 @@ impl<B: Backend> LinearLayer<B> {
             bias: bias.map(|bias| upload(backend, "the bias", m, bias)).transpose()?,
             w_scale: None,
             transposed: false,
+            gated: false,
         })
     }
 
@@ -187,6 +189,7 @@ impl<B: Backend> LinearLayer<B> {
             bias,
             w_scale: None,
             transposed: false,
+            gated: false,
         })
     }
 
@@ -210,7 +213,27 @@ impl<B: Backend> LinearLayer<B> {
         Self { transposed: true, ..self }
     }
 
-    /// Output features.
+    /// The layer as gate and up of a feed-forward in one launch: `Y = act(gate)·up + residual`, of m/2 features, with
+    /// SiLU SwiGLU. The weight's rows are those of both by turns of eight, of 2:4 as
+    /// [`Matrix24::gate_up`] has them, else as [`interleave_gate_up`](quickpick_format::interleave_gate_up) does; so are
+    /// bias and scales. Not every kernel can: wgmma's and WGSL's cannot.
+    ///
+    /// Errors: [`Error::Argument`] for rows that are no multiple of 16, or a recovered layer.
+    pub fn gated(self) -> Result<Self> {
+        let rest = u64::from(self.m) % (2 * GATE_ROWS as u64);
+        let rules = [
+            ("rows of a gated weight past the last multiple of 16", rest),
+            ("residual matrices of a gated layer", self.recovered.is_some().into()),
+        ];
+        for (rule, got) in rules {
+            if got != 0 {
+                return Err(Error::Argument { what: rule.into(), got, expected: 0 });
+            }
+        }
+        Ok(Self { gated: true, ..self })
+    }
+
+    /// Rows of the weight: output features, or twice as many of a [`gated`](Self::gated) layer.
     pub fn m(&self) -> u32 {
         self.m
     }
@@ -226,7 +249,8 @@ impl<B: Backend> LinearLayer<B> {
         let Self { m, k, dtype, weights, .. } = *self;
         let (scales, bias) = (self.w_scale.is_some(), self.bias.is_some());
         let residual = residual || self.recovered.is_some();
-        let epilogue = Epilogue { scales, bias, activation, residual, transposed: self.transposed };
+        let (transposed, gated) = (self.transposed, self.gated);
+        let epilogue = Epilogue { scales, bias, activation, residual, transposed, gated };
         Problem::Linear(Linear { m, n, k, weights, dtype, out, epilogue })
     }
 
@@ -417,12 +441,13 @@ impl<B: Backend> LinearLayer<B> {
 /// Whether a layer's residual can be a part of its product: it is of Y's type, lies as Y does, and is
 /// added after scales and activation.
 fn check_adds_last(p: &Linear, asker: &str) -> Result<()> {
-    let Epilogue { scales, bias: _, activation, residual, transposed } = p.epilogue;
+    let Epilogue { scales, bias: _, activation, residual, transposed, gated } = p.epilogue;
     let rules = [
         ("bytes of an element of Y, f32", p.out.bytes() as u64, 4),
         ("the activation's number", activation as u64, 0),
         ("scales", scales.into(), 0),
         ("transposed", transposed.into(), 0),
+        ("gated", gated.into(), 0),
         ("residuals", residual.into(), 1),
     ];
     for (rule, got, expected) in rules {

@@ -34,7 +34,13 @@ fn linear(spec: &KernelSpec, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> 
         let out = if f32 { DType::F32 } else { Linear::narrow_out(dtype) };
         Linear { m, n, k, weights, dtype, out, epilogue }
     });
-    problems.zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
+    // gates and ups, of every function
+    let gated = [Activation::Relu, Activation::Gelu, Activation::Silu].map(|activation| {
+        let epilogue = Epilogue { activation, gated: true, residual: true, ..Epilogue::NONE };
+        let (m, n, k) = (16, 3, spec.k_multiple());
+        Linear { m, n, k, weights, dtype, out: DType::F32, epilogue }
+    });
+    problems.chain(gated).zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
 }
 
 /// Few rows, so that every row that a thread copies is the last one, behind which nothing is: with as
@@ -71,6 +77,7 @@ fn wgmma(spec: &KernelSpec, weights: Weights, w: &Wgmma) -> Vec<Case> {
         activation,
         residual: true,
         transposed: false,
+        gated: false,
     };
     let across = |activation| Epilogue { transposed: true, ..all(activation) };
     let scales = Epilogue { scales: true, ..Epilogue::NONE };

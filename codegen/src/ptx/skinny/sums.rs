@@ -4,12 +4,13 @@
 use super::items::Items;
 use super::{Call, Shape};
 use crate::Conflict;
-use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag};
+use crate::ptx::epilogue::{
+    Activate, BIAS, Gated, Narrow, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag,
+};
 use crate::ptx::mma::{Accumulators, Sum};
 use crate::ptx::rows::address;
-use quickpick_ptx::{
-    B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, ParamName, Pred, Reg, Special,
-};
+use quickpick_kernels::GATE_ROWS;
+use quickpick_ptx::{B32, B64, Cache, Cmp, F32, Int, Kernel, ParamName, Pred, Reg, Special};
 
 /// Floats from a token to the next in a warp's sums: the features, and 4 so that the lanes of a warp
 /// store to different banks.
@@ -192,10 +193,17 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
         k.and_pred(wanted, inside, has_bias);
         k.when(wanted).ld_global_f32(Cache::Nc, value, at.at(64 * i)).add_f32(sum, sum, value);
     }
-    let activate = Activate::new(k, call.flags, tmp);
+    let thread = call.thread(k);
+    let gated = Gated::new(k, call.flags, thread, GATE_ROWS as u32, tmp);
+    for &inside in &inside {
+        k.and_pred(inside, inside, gated.kept);
+    }
+    let activate = Activate::new(k, call.flags, tmp).only(gated.kept);
     activate.apply(k, "y", &sums);
-    let places = Places::new(k, call, elements, is_f32, sums.len());
-    let narrow = Narrow::new(k, shape.element.half());
+    gated.multiply(k, "y", &sums);
+    let places = Places::new(k, call, elements, &gated, is_f32, sums.len());
+    let (narrow, element) = (Narrow::declare(k, shape.element), k.reg("narrow"));
+    narrow.decide(k, call.flags, tmp);
     let (wide, half) = (k.reg("wide_wanted"), k.reg("half_wanted"));
     let of = |k: &mut Kernel, wanted: Reg<Pred>| {
         k.and_pred(wide, wanted, is_f32).not_pred(half, is_f32).and_pred(half, half, wanted);
@@ -208,8 +216,8 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
         of(k, inside);
         places.step(k, at, i);
         k.when(wide).ld_global_f32(Cache::Default, value, at);
-        k.when(half).ld_global_b16(Cache::Default, narrow.half().1, at);
-        narrow.widen(k, value, half);
+        k.when(half).ld_global_b16(Cache::Default, element, at);
+        narrow.widen(k, value, element, half);
         k.add_f32(sum, sum, value);
     }
     k.place("store");
@@ -219,8 +227,8 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
         of(k, inside);
         places.step(k, at, i);
         k.when(wide).st_global_f32(at, sum);
-        let (ty, bits) = narrow.half();
-        k.cvt_half_f32(ty, bits, sum).when(half).st_global_b16(at, bits);
+        narrow.one(k, element, sum);
+        k.when(half).st_global_b16(at, element);
     }
 }
 
@@ -228,24 +236,36 @@ fn store(k: &mut Kernel, shape: &Shape, call: &Call, elements: &Elements) {
 struct Places {
     /// Bytes to the first.
     offset: Reg<B64>,
-    /// And from each to the next, 16 features further on.
+    /// And from each to the next, 16 rows of W further on.
     step: Option<Reg<B64>>,
 }
 
 impl Places {
-    fn new(k: &mut Kernel, call: &Call, e: &Elements, is_f32: Reg<Pred>, count: usize) -> Self {
+    fn new(
+        k: &mut Kernel,
+        call: &Call,
+        e: &Elements,
+        gated: &Gated,
+        is_f32: Reg<Pred>,
+        count: usize,
+    ) -> Self {
         let [offset, other] = ["y_offset", "y_index"].map(|role| k.reg::<B64>(role));
         let (tmp, shift) = (k.scratch("flag"), k.reg::<B32>("y_shift"));
         let transposed = flag(k, "y_is_transposed", call.flags, TRANSPOSED, tmp);
         k.note("element token*m + feature, or feature*n + token; of 2 bytes, or 4");
-        k.mul_wide(Int::U32, offset, e.token, call.m).cvt_u64_u32(other, e.feature);
-        k.when(transposed).mul_wide(Int::U32, offset, e.feature, call.n);
+        let [m, feature] = ["y_features", "y_place"].map(|role| k.reg::<B32>(role));
+        k.mov_b32(m, call.m).mov_b32(feature, e.feature);
+        gated.halve(k, m);
+        gated.feature(k, feature, tmp);
+        k.mul_wide(Int::U32, offset, e.token, m).cvt_u64_u32(other, feature);
+        k.when(transposed).mul_wide(Int::U32, offset, feature, call.n);
         k.when(transposed).cvt_u64_u32(other, e.token);
         k.selp_b32(shift, 2, 1, is_f32).add_u64(offset, offset, other);
         k.shl_b64(offset, offset, shift);
         let step = (count > 1).then(|| {
             let step = k.reg::<B64>("y_step");
             k.mov_b32(tmp, 16).when(transposed).shl_b32(tmp, call.n, 4);
+            gated.halve(k, tmp);
             k.cvt_u64_u32(step, tmp).shl_b64(step, step, shift);
             step
         });
@@ -265,40 +285,4 @@ fn global(k: &mut Kernel, role: &str, from: ParamName) -> Reg<B64> {
     let reg = k.reg(role);
     k.ld_param_u64(reg, from).cvta_to_global(reg, reg);
     reg
-}
-
-/// A 16-bit element, and its way to f32.
-enum Narrow {
-    F16(Reg<B16>),
-    /// With its bits.
-    BF16(Reg<B16>, Reg<B32>),
-}
-
-impl Narrow {
-    fn new(k: &mut Kernel, ty: Half) -> Self {
-        let half = k.reg("narrow");
-        match ty {
-            Half::F16 => Self::F16(half),
-            Half::BF16 => Self::BF16(half, k.reg("residual_bits")),
-        }
-    }
-
-    fn half(&self) -> (Half, Reg<B16>) {
-        match *self {
-            Self::F16(half) => (Half::F16, half),
-            Self::BF16(half, _) => (Half::BF16, half),
-        }
-    }
-
-    /// `value` from the 16-bit register, where that was loaded.
-    fn widen(&self, k: &mut Kernel, value: Reg<F32>, loaded: Reg<Pred>) {
-        match *self {
-            Self::F16(half) => k.when(loaded).cvt_f32_f16(value, half),
-            Self::BF16(half, bits) => {
-                k.when(loaded).cvt_u32_u16(bits, half);
-                k.when(loaded).shl_b32(bits, bits, 16);
-                k.when(loaded).f32_from_bits(value, bits)
-            }
-        };
-    }
 }

@@ -132,7 +132,7 @@ impl Geometry {
     /// The way of the accumulators to Y.
     pub fn layout(&self) -> Layout {
         let Self { element, tile, warps, m_tiles, n_tiles, .. } = *self;
-        Layout { ty: element.half(), tile, warps, m_tiles, n_tiles, bytes: self.shared_bytes() }
+        Layout { element, tile, warps, m_tiles, n_tiles, bytes: self.shared_bytes() }
     }
     /// Blocks that share a multiprocessor of sm_80 (164 KiB of shared memory, 1 KiB of it per block).
     pub fn blocks_per_sm(&self) -> u32 {

@@ -9,9 +9,9 @@
 
 use super::consumer::{Consumer, Sums, of_slice};
 use super::map_address;
-use crate::ptx::epilogue::{Activate, BIAS, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag};
+use crate::ptx::epilogue::{Activate, BIAS, Narrow, OUT_F32, RESIDUAL, SCALES, TRANSPOSED, flag};
 use quickpick_kernels::plan::{STORE_BYTES, STORE_PIECE};
-use quickpick_ptx::{B16, B32, B64, Cache, Cmp, F32, Half, Int, Kernel, Pred, Reg, Trans, Vector};
+use quickpick_ptx::{B16, B32, B64, Cache, Cmp, F32, Int, Kernel, Pred, Reg, Trans, Vector};
 
 const PIECE: i32 = STORE_PIECE as i32;
 /// Blocks of 8 tokens whose scales are loaded at once; with all of them ptxas runs out of registers.
@@ -30,6 +30,7 @@ pub(super) struct Output {
     flags: Reg<B32>,
     has_residual: Reg<Pred>,
     is_f32: Reg<Pred>,
+    narrow: Narrow,
     transposed: Reg<Pred>,
     /// The leader, if Y is as it is, or transposed.
     lead: [Reg<Pred>; 2],
@@ -50,6 +51,7 @@ impl Output {
             flags: k.reg("flags"),
             has_residual: k.reg("has_residual"),
             is_f32: k.reg("is_f32"),
+            narrow: Narrow::declare(k, g.element()),
             transposed: k.reg("is_transposed"),
             lead: [k.reg("leads"), k.reg("leads_across")],
             places: Places {
@@ -84,6 +86,7 @@ impl Output {
         is(k, self.is_f32, self.flags, OUT_F32, bit);
         is(k, self.has_residual, self.flags, RESIDUAL, bit);
         is(k, self.transposed, self.flags, TRANSPOSED, bit);
+        self.narrow.decide(k, self.flags, bit);
         let [plain, across] = self.lead;
         k.and_pred(across, c.leader, self.transposed).not_pred(plain, self.transposed);
         k.and_pred(plain, plain, c.leader);
@@ -252,7 +255,7 @@ impl Output {
         }
         match f32 {
             true => self.add_f32(k, base, acc),
-            false => self.add_half(k, g.element().half(), base, acc),
+            false => self.add_half(k, base, acc),
         }
         k.place(added.as_str());
         // of two pieces' memory the one before last has been read: its copy is the leader's last but one;
@@ -262,7 +265,7 @@ impl Output {
         let to = self.buffer(k, number);
         match f32 {
             true => self.put_f32(k, to, acc),
-            false => self.put_half(k, g.element().half(), to, acc),
+            false => self.put_half(k, to, acc),
         }
         k.fence_proxy_async();
         c.meet(k);
@@ -304,12 +307,12 @@ impl Output {
         k.bulk_commit();
     }
 
-    fn put_half(&self, k: &mut Kernel, ty: Half, to: Reg<B32>, acc: &[Reg<F32>]) {
+    fn put_half(&self, k: &mut Kernel, to: Reg<B32>, acc: &[Reg<F32>]) {
         let words: Vector<B32, 4> = k.scratches("y_word");
         let at = k.scratch("put_at");
         for (pair, &place) in self.places.half.iter().enumerate() {
             for (i, acc) in acc[8 * pair..][..8].chunks(2).enumerate() {
-                k.cvt_half2_f32(ty, words[i], acc[1], acc[0]);
+                self.narrow.pair(k, words[i], acc[1], acc[0]);
             }
             k.add_u32(at, to, place);
             k.when(self.transposed).stmatrix_x4(Trans::No, at, words);
@@ -317,7 +320,7 @@ impl Output {
         }
     }
 
-    fn add_half(&self, k: &mut Kernel, ty: Half, from: Reg<B32>, acc: &[Reg<F32>]) {
+    fn add_half(&self, k: &mut Kernel, from: Reg<B32>, acc: &[Reg<F32>]) {
         let words: Vector<B32, 4> = k.scratches("residual_word");
         let (at, wide) = (k.scratch("take_at"), k.scratches::<F32, 2>("residual"));
         for (pair, &place) in self.places.half.iter().enumerate() {
@@ -325,10 +328,18 @@ impl Output {
             k.ldmatrix_x4(Trans::Yes, words, at);
             k.when(self.transposed).ldmatrix_x4(Trans::No, words, at);
             for (i, acc) in acc[8 * pair..][..8].chunks(2).enumerate() {
-                widen(k, ty, [wide[0], wide[1]], words[i]);
+                self.widen(k, [wide[0], wide[1]], words[i]);
                 k.add_f32(acc[0], acc[0], wide[0]).add_f32(acc[1], acc[1], wide[1]);
             }
         }
+    }
+
+    /// The f32 of the two halves of `word`, low first.
+    fn widen(&self, k: &mut Kernel, d: [Reg<F32>; 2], word: Reg<B32>) {
+        let halves: Vector<B16, 2> = k.scratches("residual_half");
+        k.unpack_b16(halves, word);
+        self.narrow.widen_sm90(k, d[0], halves[0]);
+        self.narrow.widen_sm90(k, d[1], halves[1]);
     }
 
     fn put_f32(&self, k: &mut Kernel, to: Reg<B32>, acc: &[Reg<F32>]) {
@@ -419,11 +430,4 @@ fn convert(k: &mut Kernel, sums: &[Reg<B32>]) -> Vec<Reg<F32>> {
         k.cvt_f32_int(Int::S32, float, sum);
     }
     floats
-}
-
-/// The f32 of the two halves of `word`, low first.
-fn widen(k: &mut Kernel, ty: Half, d: [Reg<F32>; 2], word: Reg<B32>) {
-    let halves: Vector<B16, 2> = k.scratches("residual_half");
-    k.unpack_b16(halves, word);
-    k.cvt_f32_half(ty, d[0], halves[0]).cvt_f32_half(ty, d[1], halves[1]);
 }

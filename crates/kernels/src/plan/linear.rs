@@ -14,6 +14,7 @@ use crate::spec::{Form, KernelSpec, Target, Tile};
 use crate::{Caps, DType, Linear, OpKind, Problem, Unsupported, Weights};
 use alloc::vec;
 use alloc::vec::Vec;
+use quickpick_format::GATE_ROWS;
 
 /// Largest k whose sums an i32 holds, whatever the data: a product is at most 2¹⁴.
 const MAX_I8_K: u32 = (1 << 17) - 1;
@@ -28,19 +29,21 @@ pub(super) fn plan(
     caps: &Caps,
 ) -> Result<Plan, Unsupported> {
     same_type("W and X", spec.dtype, p.dtype)?;
-    let narrow = Linear::narrow_out(p.dtype);
-    if p.out != narrow && p.out != DType::F32 {
-        return Err(Unsupported::Type { what: "Y", kernel: narrow, asked: p.out });
+    if !Linear::outs(p.dtype).contains(&p.out) {
+        let kernel = Linear::narrow_out(p.dtype);
+        return Err(Unsupported::Type { what: "Y", kernel, asked: p.out });
     }
     for (asked, can, what) in [
         (p.epilogue.scales, spec.scales(), "scales"),
         (p.epilogue.transposed, spec.transposes(), "transposed"),
+        (p.epilogue.gated, spec.gates(), "gated"),
     ] {
         if asked && !can {
             return Err(Unsupported::Epilogue(what));
         }
     }
     range("m", p.m, 1, MAX_DIM)?;
+    multiple("m", p.m, if p.epilogue.gated { 2 * GATE_ROWS as u32 } else { 1 })?;
     range("n", p.n, 1, MAX_DIM)?;
     range("k", p.k, 32, if p.dtype == DType::I8 { MAX_I8_K } else { MAX_DIM })?;
     multiple("k", p.k, spec.k_multiple())?;
@@ -98,6 +101,7 @@ const GEMV_TOKENS: u32 = 16;
 
 fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     let (m, n, k) = (p.m as u64, p.n as u64, p.k as u64);
+    let y_bytes = bytes(p.out, n * u64::from(p.features()));
     let mut list = match spec.order() {
         None => vec![Binding::read("values", bytes(p.dtype, m * k))],
         Some(order) => {
@@ -122,8 +126,8 @@ fn operands(spec: &KernelSpec, p: &Linear) -> Vec<Binding> {
     }
     list.extend([
         Binding::read("bias", present(p.epilogue.bias, 4 * m)),
-        Binding::read("residual", present(p.epilogue.residual, bytes(p.out, n * m))),
-        Binding { name: "y", access: Access::Write, bytes: bytes(p.out, n * m) },
+        Binding::read("residual", present(p.epilogue.residual, y_bytes)),
+        Binding { name: "y", access: Access::Write, bytes: y_bytes },
     ]);
     list
 }

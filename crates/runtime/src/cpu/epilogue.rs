@@ -57,10 +57,15 @@ impl<O: Element> Kernel for Task<'_, '_, O> {
         let Epilogue { rule, m, n, .. } = epilogue;
         let Sums { sums, width, start, tokens } = sums;
         let features = m.min(start + sums.len() / width) - start;
+        // of a gated layer a strip's gates and ups make half as many features; its rows are whole strips
+        let (y_m, each) = if rule.gated { (m / 2, STRIP / 2) } else { (m, STRIP) };
         for first in tokens.clone().step_by(SQUARE) {
             let some = first..tokens.end.min(first + SQUARE);
             for column in (0..features).step_by(STRIP) {
                 let rows = start + column..start + features.min(column + STRIP);
+                let to = column / STRIP * each;
+                let y_start = (start + column) / STRIP * each;
+                let y_rows = y_start..y_start + each.min(rows.len());
                 let strip = &sums[column * width + (first - tokens.start) * STRIP..];
                 let mut square = [[0.0; STRIP]; SQUARE];
                 for ((z, sums), token) in
@@ -72,20 +77,21 @@ impl<O: Element> Kernel for Task<'_, '_, O> {
                 if !rule.transposed {
                     for (z, token) in square.iter_mut().zip(some.clone()) {
                         if rule.residual {
-                            add(s, &residual[token * m + rows.start..][..rows.len()], z);
+                            add(s, &residual[token * y_m + y_start..][..y_rows.len()], z);
                         }
-                        s.narrow(&z[..rows.len()], &mut tile.line(token)[column..][..rows.len()]);
+                        let y = &mut tile.line(token)[to..][..y_rows.len()];
+                        s.narrow(&z[..y_rows.len()], y);
                     }
                     continue;
                 }
                 let mut lines = [[0.0; SQUARE]; STRIP];
                 let strides = [STRIP, SQUARE];
                 s.transpose_square(square.as_flattened(), lines.as_flattened_mut(), strides);
-                for (z, row) in lines.iter_mut().zip(rows) {
+                for (z, row) in lines.iter_mut().zip(y_rows) {
                     if rule.residual {
                         add(s, &residual[row * n + first..][..some.len()], z);
                     }
-                    let y = &mut tile.line(row - start)[some.clone()];
+                    let y = &mut tile.line(row - y_start + to)[some.clone()];
                     s.narrow(&z[..some.len()], y);
                 }
             }
@@ -94,7 +100,8 @@ impl<O: Element> Kernel for Task<'_, '_, O> {
 }
 
 impl Epilogue<'_> {
-    /// A token's outputs before the residual, of a strip's sums; those of rows past m are whatever.
+    /// A token's outputs before the residual, of a strip's sums; those of rows past m are whatever, as of a gated layer
+    /// is the second half.
     #[inline(always)]
     fn outputs(&self, z: &mut [f32; STRIP], rows: Range<usize>, token: usize) {
         let Self { rule, w_scale, x_scale, bias, .. } = *self;
@@ -108,12 +115,14 @@ impl Epilogue<'_> {
                 *z += bias;
             }
         }
+        let (gates, ups) = z.split_at_mut(if rule.gated { STRIP / 2 } else { STRIP });
         match rule.activation {
             Activation::None => {}
-            Activation::Relu => *z = z.map(|x| x.max(0.0)),
-            Activation::Gelu => z.iter_mut().for_each(|x| *x = gelu(*x)),
-            Activation::Silu => z.iter_mut().for_each(|x| *x = silu(*x)),
+            Activation::Relu => gates.iter_mut().for_each(|x| *x = x.max(0.0)),
+            Activation::Gelu => gates.iter_mut().for_each(|x| *x = gelu(*x)),
+            Activation::Silu => gates.iter_mut().for_each(|x| *x = silu(*x)),
         }
+        gates.iter_mut().zip(ups).for_each(|(gate, up)| *gate *= *up);
     }
 }
 

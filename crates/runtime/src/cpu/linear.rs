@@ -125,7 +125,8 @@ pub(super) fn run<T: Weight, O: Element>(
             Form::Picks | Form::Lanes => pack(isa, form, x, k, room),
         };
         let features = STRIP * strips::<T>(m, width, k);
-        let tiles = tiles(y, m, n, epilogue.rule.transposed, features);
+        let each = if p.epilogue.gated { 2 } else { 1 };
+        let tiles = tiles(y, m / each, n, epilogue.rule.transposed, features / each);
         tiles.enumerate().for_each(|(i, mut tile)| {
             let start = i * features;
             let rows = features.min(m - start);
