@@ -44,7 +44,7 @@ impl Halves {
         };
         k.section("even and odd lanes take other halves of X, and other codes");
         let [half, low, high, down, up] =
-            ["x_half", "low_codes", "high_codes", "down", "up"].map(|role| k.reg(role));
+            ["x_half", "low_codes", "high_codes", "codes_down", "codes_up"].map(|role| k.reg(role));
         let (lane, odd) = (call.lane(k), k.reg("is_odd"));
         k.and_b32(down, lane, 1).setp(Cmp::Eq, Int::U32, odd, down, 1);
         k.shl_b32(down, down, 2).xor_b32(up, down, 4);
