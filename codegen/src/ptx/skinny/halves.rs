@@ -20,11 +20,12 @@ use crate::ptx::rows::{CLAMP, WARP};
 use quickpick_kernels::DType;
 use quickpick_ptx::{B16, B32, Cmp, Int, Kernel, Reg, Shuffle, Type, Vector};
 
-pub(super) struct Halves {
+pub(super) struct Halves<'a> {
+    shape: &'a Shape,
     /// Pairs of the elements.
     ty: Type,
-    /// How bytes are taken: of X, this lane's half of two groups; of the exchanged words, those with the even
-    /// and odd codes of each two, of row g first.
+    /// How bytes are taken: of X, this lane's half of two groups; of the exchanged words, the even bytes and
+    /// the odd ones, of row g first.
     half: Reg<B32>,
     low: Reg<B32>,
     high: Reg<B32>,
@@ -36,8 +37,8 @@ pub(super) struct Halves {
     meta: Vec<Reg<B32>>,
 }
 
-impl Halves {
-    pub fn new(k: &mut Kernel, shape: &Shape, call: &Call) -> Self {
+impl<'a> Halves<'a> {
+    pub fn new(k: &mut Kernel, shape: &'a Shape, call: &Call) -> Self {
         let ty = match shape.element.dtype {
             DType::E5M2 => Type::E5m2x2,
             _ => Type::E4m3x2,
@@ -51,21 +52,20 @@ impl Halves {
         k.selp_b32(half, 0x7632, 0x5410, odd);
         k.selp_b32(low, 0x2064, 0x6420, odd).selp_b32(high, 0x3175, 0x7531, odd);
         let meta = k.reg_list("meta_half", shape.fragments() as usize);
-        Self { ty, half, low, high, down, up, a: k.regs("a_half"), meta }
+        Self { shape, ty, half, low, high, down, up, a: k.regs("a_half"), meta }
     }
 
     /// Both k-steps of a stage, for each fragment of features and each tile of tokens.
-    #[allow(clippy::too_many_arguments)] // what the products of a stage are made of
     pub fn multiply(
         &self,
         k: &mut Kernel,
-        shape: &Shape,
         packed: &Packed,
         ring: &Ring,
         stage: u32,
         b: &[Vector<B32, 4>],
         acc: &Accumulators,
     ) {
+        let shape = self.shape;
         let weights = &packed.stages[stage as usize];
         for step in 0..2 {
             k.note("codes: every other one of rows g and g + 8, for two products");

@@ -58,7 +58,7 @@ pub(super) fn emit(
             let ahead = stages - 1;
             ring.copy(k, shape, call, turn(ahead), (now + ahead) % stages, goes);
             match &halves {
-                Some(halves) => halves.multiply(k, shape, &packed, &ring, now, &b[..tiles], acc),
+                Some(halves) => halves.multiply(k, &packed, &ring, now, &b[..tiles], acc),
                 None => multiply(k, shape, &packed, &ring, now, &b[..tiles], acc),
             }
             packed.load(k, shape, call, turn(stages), now);
