@@ -28,7 +28,15 @@ async function compile(name) {
   const text = await (await fetch(`/shaders/${name}.wgsl`)).text();
   const bindings = [...text.matchAll(/var<storage, (\w+)>/g)].map(([, access]) => access);
   const shaders = [{ name, subgroups: name.includes("_subgroups_"), access: bindings }];
-  const script = { version: 1, data: 0, needs: { features: [], subgroup: 0, limits: {} }, shaders, buffers: [], launches: [], named: {} };
+  const script = {
+    version: 1,
+    data: 0,
+    needs: { features: [], subgroup: 0, limits: {} },
+    shaders,
+    buffers: [],
+    launches: [],
+    named: {},
+  };
   try {
     await window.gpu.program(script, new ArrayBuffer(0), () => text);
     return null;
