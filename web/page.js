@@ -84,7 +84,7 @@ async function write(programs, longest) {
   $("same").textContent =
     apart < 0
       ? "Both wrote the same, token for token."
-      : `Token ${apart + 1} differs: the two add in another order, and two tokens were almost equally likely.`;
+      : `Token ${apart + 1} differs. The two add in another order, which may decide between two almost equally likely tokens; if that happens often, a kernel is wrong on this GPU.`;
   const rates = { sparse: sparse.rate, dense: dense.rate };
   if (written > 1)
     bars("rates", `Tokens per second: ${(rates.sparse / rates.dense).toFixed(2)} of dense`, rates, (n) => n.toFixed(1));
