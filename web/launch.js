@@ -9,7 +9,8 @@
 //                limits: { WebGPU's name: the least that serves } }
 //   shaders    [{ name, subgroups, access }]        text: shaders/NAME.wgsl, its entry point NAME;
 //                                                   access: "read" | "read_write" of each storage buffer
-//   buffers    [{ bytes, init?: [offset, length] }] init: where its first bytes lie in NAME.bin; the rest is zero
+//   buffers    [{ bytes, writes }]                  writes: [to, from, length], in order: bytes of NAME.bin that it
+//                                                   holds at first; the rest is zero
 //   launches   [{ shader, bindings, params, grid }] shader: index; bindings: [buffer, offset, size] of each storage
 //                                                   buffer, null where an operand is absent; params: u32 words
 //   named      { name: { buffer, bytes } }          what is written before a run and read after
@@ -77,7 +78,8 @@ export class Gpu {
     }
     const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) {
-      const why = "This browser has WebGPU, but no GPU for it: there is none, its driver is blocked, or WebGPU is switched off.";
+      const why =
+        "This browser has WebGPU, but no GPU for it: there is none, its driver is blocked, or WebGPU is switched off.";
       throw new Fault("adapter", why);
     }
     const requiredLimits = {};
@@ -99,7 +101,7 @@ export class Gpu {
 
   /** Fetches a script and readies it. `text(name)` gives a kernel's WGSL; it is fetched from shaders/ beside the script. */
   async load(url, text = (name) => fetchText(new URL(`shaders/${name}.wgsl`, url))) {
-    const script = JSON.parse(await fetchText(url));
+    const script = await fetchJson(url);
     const data = await fetchBytes(new URL(url.href.replace(/\.json$/, ".bin")));
     return this.program(script, data, text);
   }
@@ -108,7 +110,7 @@ export class Gpu {
   async program(script, data, text) {
     this.check(script, data);
     const pipelines = await Promise.all(script.shaders.map((shader) => this.#pipeline(shader, text)));
-    return this.guarded("memory", "The GPU's memory does not hold the model", () => new Program(this, script, data, pipelines));
+    return this.guarded("device", "The GPU does not take the script", () => new Program(this, script, data, pipelines));
   }
 
   /** Whether the device serves a script; a Fault names what is too small, with both numbers. */
@@ -121,13 +123,19 @@ export class Gpu {
     }
     const { features, subgroup, limits } = script.needs;
     for (const name of features) {
-      if (!this.device.features.has(name)) throw new Fault("feature", `The kernels need ${name}, which this GPU or browser does not have.`);
+      if (!this.device.features.has(name))
+        throw new Fault("feature", `The kernels need ${name}, which this GPU or browser does not have.`);
     }
     const lanes = this.adapter.info.subgroupMinSize ?? 0;
-    if (subgroup > lanes) throw new Fault("limit", `This GPU is too small: the kernels need subgroups of ${subgroup} lanes, and it has ${lanes}.`);
+    if (subgroup > lanes)
+      throw new Fault(
+        "limit",
+        `This GPU is too small: the kernels need subgroups of ${subgroup} lanes, and it has ${lanes}.`,
+      );
     for (const [name, least] of Object.entries(limits)) {
       const has = this.device.limits[name] ?? 0;
-      if (has < least) throw new Fault("limit", `This GPU is too small: ${name} must be ${least} at least, and is ${has}.`);
+      if (has < least)
+        throw new Fault("limit", `This GPU is too small: ${name} must be ${least} at least, and is ${has}.`);
     }
   }
 
@@ -143,6 +151,7 @@ export class Gpu {
     }
     const errors = await this.waited(Promise.all(filters.map(() => this.device.popErrorScope())));
     const error = thrown ?? errors.find(Boolean);
+    if (error instanceof GPUOutOfMemoryError) throw new Fault("memory", `The GPU's memory is full: ${error.message}`);
     if (error) throw new Fault(kind, `${words}: ${error.message}`);
     return result;
   }
@@ -201,9 +210,9 @@ export class Program {
     /** The kernels' names. */
     this.kernels = script.shaders.map(({ name }) => name);
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    this.#buffers = script.buffers.map(({ bytes, init }) => {
+    this.#buffers = script.buffers.map(({ bytes, writes }) => {
       const buffer = device.createBuffer({ size: bytes, usage });
-      if (init) device.queue.writeBuffer(buffer, 0, data, ...init);
+      for (const [to, from, length] of writes) device.queue.writeBuffer(buffer, to, data, from, length);
       return buffer;
     });
     // an absent operand gets memory that nobody else binds, each its own part of it, for no two may overlap
@@ -214,7 +223,10 @@ export class Program {
     const stride = Math.ceil((4 * words) / ALIGNMENT) * ALIGNMENT;
     const params = new Uint32Array((stride / 4) * Math.max(1, script.launches.length));
     script.launches.forEach((launch, i) => params.set(launch.params, (stride / 4) * i));
-    const uniform = device.createBuffer({ size: params.byteLength, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+    const uniform = device.createBuffer({
+      size: params.byteLength,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
     device.queue.writeBuffer(uniform, 0, params);
     this.#others = [read, written, uniform];
     this.#launches = script.launches.map(({ shader, bindings, params, grid }, number) => {
@@ -233,7 +245,8 @@ export class Program {
   /** Writes a typed array to a named buffer, from its start on. */
   write(name, words) {
     const { buffer, bytes } = this.#find(name);
-    if (words.byteLength > bytes) throw new Fault("script", `${words.byteLength} bytes do not fit into ${name}, which has ${bytes}.`);
+    if (words.byteLength > bytes)
+      throw new Fault("script", `${words.byteLength} bytes do not fit into ${name}, which has ${bytes}.`);
     this.#gpu.device.queue.writeBuffer(this.#buffers[buffer], 0, words);
   }
 
@@ -307,4 +320,11 @@ async function fetched(url) {
 
 export const fetchText = async (url) => (await fetched(url)).text();
 export const fetchBytes = async (url) => (await fetched(url)).arrayBuffer();
-export const fetchJson = async (url) => (await fetched(url)).json();
+export const fetchJson = async (url) => {
+  const text = await fetchText(url);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Fault("script", `${url} is no JSON: ${error.message}.`);
+  }
+};

@@ -5,13 +5,25 @@ const NS = "http://www.w3.org/2000/svg";
 
 /** The whole layer, a square for each weight. */
 export function whole({ rows, columns }, bits) {
-  return picture(columns, rows, (row, column) => kept(bits, columns, row, column), 0, `All ${rows} × ${columns} weights`);
+  return picture(
+    columns,
+    rows,
+    (row, column) => kept(bits, columns, row, column),
+    0,
+    `All ${rows} × ${columns} weights`,
+  );
 }
 
 /** The first rows and columns, the groups of four apart. */
 export function corner({ rows, columns }, bits, most = [22, 24]) {
   const [height, width] = [Math.min(rows, most[0]), Math.min(columns, most[1])];
-  const svg = picture(width, height, (row, column) => kept(bits, columns, row, column), 0.4, `The first ${height} × ${width} weights`);
+  const svg = picture(
+    width,
+    height,
+    (row, column) => kept(bits, columns, row, column),
+    0.4,
+    `The first ${height} × ${width} weights`,
+  );
   svg.classList.add("corner");
   return svg;
 }
@@ -27,10 +39,15 @@ function picture(width, height, is, gap, label) {
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
       const one = is(row, column);
-      if (one || gap > 0) paths[one] += `M${(column + gap * (column >> 2)).toFixed(1)} ${row}h${side}v${side}h-${side}z`;
+      if (one || gap > 0)
+        paths[one] += `M${(column + gap * (column >> 2)).toFixed(1)} ${row}h${side}v${side}h-${side}z`;
     }
   }
-  const svg = element("svg", { viewBox: `0 0 ${width + gap * ((width - 1) >> 2)} ${height}`, role: "img", "aria-label": label });
+  const svg = element("svg", {
+    viewBox: `0 0 ${width + gap * ((width - 1) >> 2)} ${height}`,
+    role: "img",
+    "aria-label": label,
+  });
   svg.append(element("path", { class: "gone", d: paths[0] }), element("path", { class: "kept", d: paths[1] }));
   return svg;
 }

@@ -26,7 +26,10 @@ async function main() {
   const size = (n) => `${(n / 1e6).toFixed(2)} MB`;
   bars("bytes", `Bytes of weights: ${(bytes.sparse / bytes.dense).toFixed(2)} of dense`, bytes, size);
   const { config } = model;
-  fact("Model", `${config.num_hidden_layers} blocks, ${config.hidden_size} wide, ${model.parameters.toLocaleString("en")} parameters; a token is a byte`);
+  fact(
+    "Model",
+    `${config.num_hidden_layers} blocks, ${config.hidden_size} wide, ${model.parameters.toLocaleString("en")} parameters; a token is a byte`,
+  );
   fact("Browser", browser());
   const bits = new Uint8Array(await fetchBytes(at("mask.bin")));
   $("mask-whole").append(whole(model.mask, bits));
@@ -36,7 +39,10 @@ async function main() {
   const gpu = await Gpu.open();
   fact("GPU, as far as browsers tell", gpu.description);
   const { limits } = gpu.device;
-  fact("Its limits", `${limits.maxComputeWorkgroupStorageSize / 1024} KiB of workgroup memory, ${limits.maxStorageBufferBindingSize / 2 ** 20} MiB in a binding`);
+  fact(
+    "Its limits",
+    `${limits.maxComputeWorkgroupStorageSize / 1024} KiB of workgroup memory, ${limits.maxStorageBufferBindingSize / 2 ** 20} MiB in a binding`,
+  );
   const programs = {};
   for (const side of SIDES) programs[side] = await gpu.load(at(`${side}.json`));
   fact("Kernels, 2:4", programs.sparse.kernels.join(", "));
@@ -78,9 +84,10 @@ async function write(programs, longest) {
   $("same").textContent =
     apart < 0
       ? "Both wrote the same, token for token."
-      : `Token ${apart + 1} differs: the two add in another order, and two tokens were almost equally likely.`;
+      : `Token ${apart + 1} differs. The two add in another order, which may decide between two almost equally likely tokens; if that happens often, a kernel is wrong on this GPU.`;
   const rates = { sparse: sparse.rate, dense: dense.rate };
-  if (written > 1) bars("rates", `Tokens per second: ${(rates.sparse / rates.dense).toFixed(2)} of dense`, rates, (n) => n.toFixed(1));
+  if (written > 1)
+    bars("rates", `Tokens per second: ${(rates.sparse / rates.dense).toFixed(2)} of dense`, rates, (n) => n.toFixed(1));
   document.body.dataset.state = "done";
 }
 

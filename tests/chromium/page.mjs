@@ -40,7 +40,8 @@ async function visit(browser, name, { width = 1280, scheme = "light", before, du
   await context.close();
 }
 
-const state = (page, states) => page.waitForSelector(states.map((s) => `body[data-state=${s}]`).join(","), { timeout: 120_000 });
+const state = (page, states) =>
+  page.waitForSelector(states.map((s) => `body[data-state=${s}]`).join(","), { timeout: 120_000 });
 
 /** Changes a file of the site on its way. */
 const changed = (file, change) => (page) =>
@@ -55,12 +56,17 @@ try {
     await visit(browser, `${scheme}-wide`, { scheme });
     await visit(browser, `${scheme}-narrow`, { scheme, width: 390 });
   }
-  const limit = (json) => json.replace(/"maxStorageBufferBindingSize":\d+/, '"maxStorageBufferBindingSize":1099511627776');
+  const limit = (json) =>
+    json.replace(/"maxStorageBufferBindingSize":\d+/, '"maxStorageBufferBindingSize":1099511627776');
   await visit(browser, "small-limit", { before: changed("sparse.json", limit) });
   const future = (json) => json.replace('"version":1', '"version":2');
   await visit(browser, "other-version", { before: changed("dense.json", future) });
-  await visit(browser, "bad-shader", { before: changed("gather_f16_wgsl.wgsl", (text) => text.replace("fn gather_f16_wgsl", "fn gather_f16_wgsl(")) });
-  await visit(browser, "no-model", { before: (page) => page.route("**/model.json", (route) => route.fulfill({ status: 404 })) });
+  await visit(browser, "bad-shader", {
+    before: changed("gather_f16_wgsl.wgsl", (text) => text.replace("fn gather_f16_wgsl", "fn gather_f16_wgsl(")),
+  });
+  await visit(browser, "no-model", {
+    before: (page) => page.route("**/model.json", (route) => route.fulfill({ status: 404 })),
+  });
   const hidden = () => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined });
   await visit(browser, "no-webgpu", { before: (page) => page.addInitScript(hidden), width: 390 });
   const watched = () => {

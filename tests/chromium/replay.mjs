@@ -20,7 +20,8 @@ try {
     const { error, ...answer } = await page.evaluate(replay, name);
     if (error) print({ name, ...error });
     else {
-      for (const [buffer, bytes] of Object.entries(answer.read)) await writeFile(join(folder, "out", `${name}.${buffer}`), Buffer.from(bytes, "base64"));
+      for (const [buffer, bytes] of Object.entries(answer.read))
+        await writeFile(join(folder, "out", `${name}.${buffer}`), Buffer.from(bytes, "base64"));
       print({ name });
     }
   }

@@ -129,12 +129,12 @@ pub fn gutenberg(root: &Path) -> Result<PathBuf> {
     Ok(BOOKS.get(root)?.join("gutenberg"))
 }
 
-/// What drives a browser, under Apache-2.0; it brings none.
+/// What drives a browser, under Apache-2.0; it brings none. Of its versions, one for Debian 12's node 18.
 pub fn playwright(root: &Path) -> Result<PathBuf> {
     const PLAYWRIGHT: Package = Package {
         name: "playwright-core",
-        version: "1.65.1",
-        sha256: "6f5a60be62a4fddfbe7d10c448d8fbd54547da3358f2f8a04211440471ee863e",
+        version: "1.58.0",
+        sha256: "7e49be7e584b2347f4fcb1d0c5ba243a87ced691eaec6a1dc61379ab513d4a4b",
     };
     PLAYWRIGHT.get(root)
 }

@@ -56,7 +56,7 @@
 //! An engine that has its own device needs no allocator of ours. [`quickpick_kernels`](kernels) alone
 //! has the kernels' text, their plans and the calling convention, without any GPU dependency. Here,
 //! [`wgpu`] takes the engine's device, buffers at offsets and compute pass, and [`cuda`] its stream
-//! and device pointers.
+//! and device pointers. [`script`] (feature `script`) writes launches down for a browser's WebGPU.
 //!
 //! # Environment
 //!

@@ -52,9 +52,9 @@ pub struct Shader {
 pub struct Memory {
     /// Its size, whole vectors of 16 bytes.
     pub bytes: u64,
-    /// Where in the file beside its first bytes lie, offset and length, multiples of 4; the others are zero.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub init: Option<[u64; 2]>,
+    /// What is written to it first, in order: from where in the buffer on, where in the file beside the bytes
+    /// lie, and how many, multiples of 4. The rest is zero.
+    pub writes: Vec<[u64; 3]>,
 }
 
 /// A dispatch.

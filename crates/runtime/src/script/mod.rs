@@ -57,8 +57,8 @@ struct State {
 #[derive(Debug)]
 struct Recorded {
     bytes: u64,
-    /// What was written, from the start on.
-    init: Vec<u8>,
+    /// What was written, in order: from where on, and the bytes.
+    writes: Vec<(u64, Vec<u8>)>,
     /// A launch that is written down binds it.
     used: bool,
 }
@@ -82,7 +82,7 @@ pub struct ScriptStep {
 pub struct Written {
     /// What is done.
     pub form: Form,
-    /// The initial bytes of buffers.
+    /// The bytes that are written to buffers first.
     pub data: Vec<u8>,
     /// Text of each shader, in the order of the form's.
     pub texts: Vec<&'static str>,
@@ -135,7 +135,7 @@ impl Backend for Script {
 
     fn buffer(&self, bytes: u64) -> Result<ScriptBuffer> {
         let buffers = &mut self.state().buffers;
-        buffers.push(Recorded { bytes: padded(bytes), init: Vec::new(), used: false });
+        buffers.push(Recorded { bytes: padded(bytes), writes: Vec::new(), used: false });
         Ok(ScriptBuffer { number: buffers.len() - 1, bytes })
     }
 
@@ -151,10 +151,7 @@ impl Backend for Script {
             let what = "script: launches before a write to what they bind".into();
             return Err(Error::Argument { what, got: 1, expected: 0 });
         }
-        // within what was allocated on paper; memory here grows by what is written
-        let (start, end) = (offset as usize, offset as usize + bytes.len());
-        recorded.init.resize(recorded.init.len().max(end), 0);
-        recorded.init[start..end].copy_from_slice(bytes);
+        recorded.writes.push((offset, bytes.to_vec()));
         Ok(())
     }
 
@@ -242,11 +239,14 @@ impl Written {
         number: usize,
     ) -> usize {
         *places.entry(number).or_insert_with(|| {
-            let Recorded { bytes, init, .. } = &state.buffers[number];
-            let at = self.data.len() as u64;
-            self.data.extend(init);
-            let init = (!init.is_empty()).then_some([at, init.len() as u64]);
-            self.form.buffers.push(Memory { bytes: *bytes, init });
+            let Recorded { bytes, writes, .. } = &state.buffers[number];
+            let writes = writes.iter().map(|(to, bytes)| {
+                let from = self.data.len() as u64;
+                self.data.extend(bytes);
+                [*to, from, bytes.len() as u64]
+            });
+            let writes = Vec::from_iter(writes);
+            self.form.buffers.push(Memory { bytes: *bytes, writes });
             self.form.needs.limit("maxBufferSize", *bytes);
             self.form.buffers.len() - 1
         })

@@ -41,8 +41,8 @@ fn a_step_is_its_plan_written_down() {
     assert_eq!(data.len() as u64, form.data);
     assert_eq!(form.data, 32768 + 4096 + 128);
     let x = &form.buffers[launch.bindings[2].unwrap()[0] as usize];
-    let [at, len] = x.init.unwrap();
-    assert_eq!(data[at as usize..(at + len) as usize], [1; 128]);
+    let [[0, from, 128]] = x.writes[..] else { panic!("{:?}", x.writes) };
+    assert_eq!(data[from as usize..][..128], [1; 128]);
     assert_eq!(launch.params[..3], [512, 1, 64]);
     assert!(launch.params.len().is_multiple_of(4));
     assert_eq!(form.needs.limits["maxStorageBufferBindingSize"], 32768);
