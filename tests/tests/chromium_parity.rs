@@ -77,6 +77,8 @@ fn a_wrong_constant_fails_its_kernel_alone() {
     assert!(report.columns[0].tally(None).passed > 20, "{report}");
 }
 
+/// What naga passes Tint may refuse: it demands uniform control flow around barriers and shuffles, say. Cooperative
+/// matrices are wgpu's own.
 #[test]
 fn tint_compiles_every_shader() {
     let folder = TempDir::new("tint").unwrap();
