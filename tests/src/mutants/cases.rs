@@ -56,6 +56,9 @@ fn tiled(spec: &KernelSpec, tile: Tile, stages: u32) -> Vec<Shape> {
         (8, 3, tile.k, false, true, Silu),
         (5, 3, tile.k, false, true, None),
         (tile.m + 1, tile.n + 1, tile.k * 2, false, false, None),
+        // all of a thread's tokens, in pieces and one by one
+        (8, tile.n, half, false, true, None),
+        (5, tile.n, half, false, true, None),
     ];
     shapes.extend((2..=stages + 2).map(|tiles| (5, 3, tile.k * tiles, false, false, None)));
     shapes.push((8, 3, tile.k * (stages + 3) - half, true, false, None));
