@@ -10,11 +10,11 @@ use quickpick::kernels::{
 pub fn cases(spec: &KernelSpec) -> Vec<Case> {
     match (spec.op, spec.form) {
         (OpKind::Linear(weights), Form::Tiled { tile, stages, .. }) => {
-            linear(spec, weights, tiled(spec, tile, stages))
+            linear(spec, weights, tile.n, tiled(spec, tile, stages))
         }
         (OpKind::Linear(weights), Form::Wgmma(w)) => wgmma(spec, weights, &w),
         (OpKind::Linear(weights), Form::Skinny { tile, warps, .. }) => {
-            linear(spec, weights, skinny(spec, tile, warps))
+            linear(spec, weights, tile.n, skinny(spec, tile, warps))
         }
         // the others are small as they are
         _ => shapes::cases(spec).iter().flat_map(|(_, makes)| makes.iter().map(|m| m())).collect(),
@@ -25,7 +25,7 @@ pub fn cases(spec: &KernelSpec) -> Vec<Case> {
 /// function.
 type Shape = (u32, u32, u32, bool, bool, Activation);
 
-fn linear(spec: &KernelSpec, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> {
+fn linear(spec: &KernelSpec, weights: Weights, tokens: u32, shapes: Vec<Shape>) -> Vec<Case> {
     let dtype = spec.dtype;
     let problems = shapes.into_iter().map(|(m, n, k, f32, adds, activation)| {
         let scales = adds && spec.scales();
@@ -34,13 +34,18 @@ fn linear(spec: &KernelSpec, weights: Weights, shapes: Vec<Shape>) -> Vec<Case> 
         let out = if f32 { DType::F32 } else { Linear::narrow_out(dtype) };
         Linear { m, n, k, weights, dtype, out, epilogue }
     });
-    // gates and ups, of every function
+    // gates and ups, of every function; all of a thread's tokens
     let gated = [Activation::Relu, Activation::Gelu, Activation::Silu].map(|activation| {
         let epilogue = Epilogue { activation, gated: true, residual: true, ..Epilogue::NONE };
-        let (m, n, k) = (16, 3, spec.k_multiple());
+        let (m, n, k) = (32, tokens, spec.k_multiple());
         Linear { m, n, k, weights, dtype, out: DType::F32, epilogue }
     });
-    problems.chain(gated).zip(0..).map(|(p, seed)| Case::linear(p, Fill::Random, seed)).collect()
+    gated
+        .into_iter()
+        .chain(problems)
+        .zip(0..)
+        .map(|(p, seed)| Case::linear(p, Fill::Random, seed))
+        .collect()
 }
 
 /// Few rows, so that every row that a thread copies is the last one, behind which nothing is: with as
@@ -55,6 +60,9 @@ fn tiled(spec: &KernelSpec, tile: Tile, stages: u32) -> Vec<Shape> {
         (5, 3, half, true, true, Relu),
         (8, 3, tile.k, false, true, Silu),
         (5, 3, tile.k, false, true, None),
+        // all of a thread's tokens, in pieces and one by one
+        (8, tile.n, half, false, true, None),
+        (5, tile.n, half, false, true, None),
         (tile.m + 1, tile.n + 1, tile.k * 2, false, false, None),
     ];
     shapes.extend((2..=stages + 2).map(|tiles| (5, 3, tile.k * tiles, false, false, None)));

@@ -3,7 +3,7 @@
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 use crate::skip::unless_open;
 use half::{bf16, f16};
-use quickpick::format::{Csr, E4m3, E5m2, Element, Matrix24};
+use quickpick::format::{Csr, E4m3, E5m2, Element, Matrix24, interleave_gate_up};
 use quickpick::kernels::reference::{LinearInputs, SpmmCsrInputs};
 use quickpick::kernels::{
     Activation, DType, Epilogue, Linear, Plan, Problem, RmsNorm, SpmmCsr, Weights, bound,
@@ -371,6 +371,41 @@ fn scaled<T: Element, B: Backend>(backend: &B) {
     assert!(other.contains(&format!("plans for weights of {}", T::DTYPE)), "{other}");
 }
 
+/// Gate and up of eight features in one launch, on numbers that f16 holds: relu((f − 3)·x)·((10 + f)·x + ½).
+fn gated<B: Backend>(backend: &B) {
+    let (features, n, k) = (8, 2, 32);
+    let diagonal = |of: fn(f32) -> f32| {
+        let mut w = vec![f16::ZERO; features * k];
+        (0..features).for_each(|f| w[f * k + f] = f16::from_f32(of(f as f32)));
+        Matrix24::compress(&w, features, k).unwrap()
+    };
+    let both = Matrix24::gate_up(&diagonal(|f| f - 3.0), &diagonal(|f| 10.0 + f)).unwrap();
+    let bias = interleave_gate_up(&[0.0; 8], &[0.5; 8], 1).unwrap();
+    let mut layer = LinearLayer::sparse(backend, both, Some(&bias)).unwrap().gated().unwrap();
+    let plan = layer.select(backend, n as u32, DType::F32, Activation::Relu, false).unwrap().plan;
+    let x = Vec::from_iter((0..n * k).map(|i| f16::from_f32((1 + i / k) as f32)));
+    let y = backend.buffer(4 * (n * features) as u64).unwrap();
+    let workspace = plan.workspace_bytes();
+    let operands = Operands {
+        x: backend.upload(bytemuck::cast_slice(&x)).unwrap().into(),
+        x_scale: None,
+        residual: None,
+        y: y.clone().into(),
+        workspace: (workspace > 0).then(|| backend.buffer(workspace).unwrap().into()),
+        sum: None,
+    };
+    let step = layer.step(backend, &plan, &operands).unwrap();
+    backend.run(&[step]).unwrap();
+    let y: Vec<f32> = bytemuck::pod_collect_to_vec(&backend.read(&y, 0, 4 * 16).unwrap());
+    let of = |x: f32, f: f32| ((f - 3.0) * x).max(0.0) * ((10.0 + f) * x + 0.5);
+    let want = Vec::from_iter((0..16).map(|i| of((1 + i / 8) as f32, (i % 8) as f32)));
+    assert_eq!(y, want);
+
+    let odd = LinearLayer::dense(backend, &[f16::ONE; 24 * 32], 32, None).unwrap().gated();
+    let why = odd.err().unwrap().to_string();
+    assert_eq!(why, "rows of a gated weight past the last multiple of 16: 8 given, 0 expected");
+}
+
 /// Where no kernel scales, each says so.
 #[cfg(feature = "wgpu")]
 fn unscaled<B: Backend>(backend: &B) {
@@ -387,6 +422,7 @@ fn on_the_cpu() {
     recovered(&quickpick::Cpu::new());
     recovered_misuse(&quickpick::Cpu::new());
     misuse(&quickpick::Cpu::new());
+    gated(&quickpick::Cpu::new());
     scaled::<i8, _>(&quickpick::Cpu::new());
     scaled::<E4m3, _>(&quickpick::Cpu::new());
     scaled::<E5m2, _>(&quickpick::Cpu::new());
@@ -411,5 +447,6 @@ fn on_cuda() {
     if let Some(cuda) = unless_open("cuda", quickpick::Cuda::open()) {
         any_number_of_tokens(&cuda);
         misuse(&cuda);
+        gated(&cuda);
     }
 }
