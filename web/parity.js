@@ -95,7 +95,7 @@ export function compare(bytes, dtype, expected) {
 const NOTHING = { largest: 0, exact: true, bits: new Digest() };
 const both = (a, b) => ({ largest: Math.max(a.largest, b.largest), exact: a.exact && b.exact, bits: a.bits.andDigest(b.bits) });
 
-/** Asks for one kernel; answers cells as a report has them. `seen` is told each. */
+/** Asks for one kernel; answers cells as a report has them. `seen` is told each, and the share done. */
 export async function askKernel(gpu, folder, kernel, seen = () => {}) {
   const questions = await fetchJson(new URL(`${kernel}.json`, folder));
   const data = await fetchBytes(new URL(`${kernel}.bin`, folder));
@@ -103,7 +103,7 @@ export async function askKernel(gpu, folder, kernel, seen = () => {}) {
   for (const { case: name, skipped, inputs } of questions.cases) {
     const outcome = skipped ? { skipped } : await askCase(gpu, folder, questions.margin, inputs, data);
     cells.push({ kernel: questions.kernel, case: name, outcome });
-    seen(cells.at(-1));
+    seen(cells.at(-1), cells.length / questions.cases.length);
   }
   return cells;
 }
@@ -150,11 +150,16 @@ async function askInput(gpu, folder, margin, { script, data: [at, length], outpu
   }
 }
 
-/** Asks everything in a folder of questions; answers the text of a report's file. */
-export async function ask(gpu, folder, executor, device, seen) {
-  const { list, ...scope } = await fetchJson(new URL("index.json", folder));
+/** Asks everything in a folder of questions; answers the text of a report's file. `seen` is told each cell, and the share done. */
+export async function ask(gpu, folder, executor, device, seen = () => {}) {
+  const { list, ...scope } = await fetchJson(new URL("index.json", folder)).catch(() => {
+    throw new Fault("script", "There are no questions beside this page: `cargo xtask page` writes them.");
+  });
   const cells = [];
-  for (const kernel of list) cells.push(...(await askKernel(gpu, folder, kernel, seen)));
+  for (const [i, kernel] of list.entries()) {
+    const told = (cell, share) => seen(cell, (i + share) / list.length);
+    cells.push(...(await askKernel(gpu, folder, kernel, told)));
+  }
   return sealed({ ...scope, columns: [{ executor, kind: "browser", device, cells }] });
 }
 

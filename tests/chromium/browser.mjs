@@ -21,9 +21,19 @@ const TYPES = {
   ".svg": "image/svg+xml",
 };
 
-/** Serves a folder on a port of its own. WebGPU wants a secure context, which 127.0.0.1 is. */
-export async function serve(folder) {
+/**
+ * Serves a folder on a port of its own. WebGPU wants a secure context, which 127.0.0.1 is. `posted(path, text)` takes
+ * what is sent; without it the server is a static one.
+ */
+export async function serve(folder, posted) {
   const server = createServer(async (request, response) => {
+    if (request.method === "POST" && posted) {
+      let text = "";
+      for await (const part of request.setEncoding("utf8")) text += part;
+      posted(request.url, text);
+      return response.writeHead(204).end();
+    }
+    if (request.method !== "GET") return response.writeHead(405).end();
     const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname));
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
     const found = await stat(file).catch(() => null);

@@ -148,7 +148,10 @@ pub fn dawn(program: &str, args: &[OsString]) -> Result<Result<Vec<Value>, Strin
         let why = var_os("QUICKPICK_NO_DAWN").map(|why| why.to_string_lossy().into_owned());
         return Ok(Err(why.unwrap_or_else(|| hint.into())));
     }
-    lines(program, &run(program, args, &[])?).map(Ok)
+    // Dawn says there, too, what it thinks of a shader
+    let said = run(program, args, &[])?;
+    let ours = Vec::from_iter(said.lines().filter(|line| line.starts_with('{'))).join("\n");
+    lines(program, &ours).map(Ok)
 }
 
 /// A folder for temporary files, gone with this.

@@ -3,7 +3,7 @@
 use quickpick::Wgpu;
 use quickpick::kernels::{KERNELS, KernelSpec};
 use quickpick_parity::{Column, Kind, Outcome, Questions, Report, Scope};
-use quickpick_tests::chromium::{Chromium, TempDir, dawn};
+use quickpick_tests::chromium::{Chromium, TempDir, dawn, web};
 use quickpick_tests::skip;
 
 /// The executor's name in reports.
@@ -75,6 +75,33 @@ fn a_wrong_constant_fails_its_kernel_alone() {
     let failed = Vec::from_iter(report.failures().map(|(_, cell)| cell.kernel.as_str()));
     assert!(!failed.is_empty() && failed.iter().all(|kernel| *kernel == planted), "{report}");
     assert!(report.columns[0].tally(None).passed > 20, "{report}");
+}
+
+#[test]
+fn the_page_asks_shows_and_sends() {
+    let chromium = match Chromium::find() {
+        Ok(chromium) => chromium,
+        Err(why) => return skip("chromium", why),
+    };
+    let site = TempDir::new("asking").unwrap();
+    for entry in std::fs::read_dir(web()).unwrap() {
+        let file = entry.unwrap().path();
+        std::fs::copy(&file, site.0.join(file.file_name().unwrap())).unwrap();
+    }
+    let scope = Scope { only: format!("{NAME}::argmax"), ..Scope::default() };
+    Questions::save(&scope, NAME, &site.0, &mut |_| {}).unwrap();
+    let out = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("chromium/screenshots");
+    let lines = chromium.drive("asking.mjs", &[site.0.clone().into(), out.into()]).unwrap();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        let status = "8 cases passed, 0 failed, 0 skipped. This page's server has the report.";
+        assert_eq!(line["status"], status, "{line}");
+        assert_eq!(line["rows"][1], "argmax_f32_wgsl800the same bits", "{line}");
+        assert_eq!(line["wide"], false);
+        assert_eq!(line["posted"]["path"], "/parity/results");
+        let report = Report::from_json(line["posted"]["text"].as_str().unwrap()).unwrap();
+        assert_eq!(report.columns[0].tally(None).passed, 8);
+    }
 }
 
 /// What naga passes Tint may refuse: it demands uniform control flow around barriers and shuffles, say. Cooperative

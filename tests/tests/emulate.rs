@@ -29,10 +29,9 @@ const OF_A_TWIN: usize = 8;
 /// What a kernel runs under a schedule: everything; of tiles a part of the cases under each random one; of a
 /// kernel for warpgroups fewer cases, and of the two or three inputs of each one fewer, by turns.
 fn cases(spec: &KernelSpec, schedule: usize) -> Cases {
-    let mut cases = shapes::cases(spec);
+    let every = if twin(spec).is_some() { OF_A_TWIN } else { 1 };
+    let mut cases = Vec::from_iter(shapes::cases(spec).into_iter().step_by(every));
     if matches!(spec.form, Form::Wgmma(_)) {
-        let every = if twin(spec).is_some() { OF_A_TWIN } else { 1 };
-        cases = cases.into_iter().step_by(every).collect();
         for (number, (_, inputs)) in cases.iter_mut().enumerate() {
             if let Some(last) = inputs.len().checked_sub(1).filter(|last| *last > 0) {
                 drop(inputs.remove(last - number % 2));

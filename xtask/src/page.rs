@@ -1,13 +1,15 @@
 //! `cargo xtask page`: the browser's page, with a model, in one folder.
 
 use crate::error::{Error, Result, failed};
+use crate::programs;
 use crate::run::quickpick;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Copies the page's files into a folder, and has `quickpick export` write the model's below.
+/// Copies the page's files into a folder, and has `quickpick export` write the model's below,
+/// and the parity program what the page can ask its GPU.
 pub fn run(root: &Path, out: &Path, ticket: Option<&Path>) -> Result<()> {
     let ticket = match ticket {
         Some(file) => absolute(file)?,
@@ -22,6 +24,8 @@ pub fn run(root: &Path, out: &Path, ticket: Option<&Path>) -> Result<()> {
     }
     let args: [OsString; 3] = [ticket.clone().into(), "--out".into(), out.join("model").into()];
     quickpick(root, "export", &args)?;
+    let questions: [OsString; 2] = ["--questions".into(), out.clone().into()];
+    programs::run(root, "parity", &questions, &[])?;
     println!("the page with {}: serve it with any static server, say", ticket.display());
     println!("  python3 -m http.server --bind 127.0.0.1 --directory {}", out.display());
     Ok(())

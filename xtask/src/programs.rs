@@ -37,7 +37,7 @@ pub fn parity(root: &Path, args: &[String]) -> Result<()> {
 }
 
 /// Runs a program of the tests crate.
-fn run(
+pub fn run(
     root: &Path,
     program: &str,
     args: &[impl AsRef<OsStr>],

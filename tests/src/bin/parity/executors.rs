@@ -103,7 +103,8 @@ fn processor() -> String {
     format!("{}, {}", name.map_or("a processor", |(_, name)| name), std::env::consts::OS)
 }
 
-const BROWSER: &str = "chromium";
+/// The browser, in reports.
+pub const BROWSER: &str = "chromium";
 
 /// Chromium's WebGPU, which judges by itself and sends a report's file.
 fn browser() -> Result<Executor, String> {

@@ -7,7 +7,7 @@ use executors::{Ask, Executor};
 use indicatif::{ProgressBar, ProgressStyle};
 use quickpick::kernels::KernelSpec;
 use quickpick_format::write_atomic;
-use quickpick_parity::{Column, Depth, Report, Scope};
+use quickpick_parity::{Column, Depth, Questions, Report, Scope};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,9 +39,19 @@ struct Args {
     /// Run nothing; take the results from these files
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["only", "all"])]
     merge: Vec<PathBuf>,
+    /// Ask nobody; write the questions for the browser's page to this folder
+    #[arg(long, value_name = "FOLDER", conflicts_with = "merge")]
+    questions: Option<PathBuf>,
     /// Executors that must be there, by the beginnings of their names: `cpu,emulator,wgpu`
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     require: Vec<String>,
+}
+
+impl Args {
+    fn scope(&self) -> Scope {
+        let depth = if self.all { Depth::All } else { Depth::Sample };
+        Scope { depth, only: self.only.clone() }
+    }
 }
 
 fn main() -> ExitCode {
@@ -57,6 +67,10 @@ fn main() -> ExitCode {
 
 /// Whether all answers are one.
 fn run(args: &Args) -> Result<bool, String> {
+    if let Some(folder) = &args.questions {
+        Questions::save(&args.scope(), executors::BROWSER, folder, &mut |_| {})?;
+        return Ok(true);
+    }
     let report = match args.merge.is_empty() {
         true => asked(args)?,
         false => merged(&args.merge)?,
@@ -87,8 +101,7 @@ fn merged(files: &[PathBuf]) -> Result<Report, String> {
 
 /// What every executor of this machine answers.
 fn asked(args: &Args) -> Result<Report, String> {
-    let depth = if args.all { Depth::All } else { Depth::Sample };
-    let scope = Scope { depth, only: args.only.clone() };
+    let scope = args.scope();
     let (mut executors, absent) = executors::here();
     for (name, why) in &absent {
         println!("absent  {name}: {why}");
