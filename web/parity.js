@@ -9,10 +9,11 @@
 //                 skipped: why it cannot be asked, or ""
 //                 inputs: [{ problem, script, data, outputs }]        script: as launch.js replays it; data: its
 //                                                                     bytes' [offset, length] in KERNEL.bin
-//                 outputs: [{ name, dtype, expected }]                expected: [offset, length] of f64 pairs
+//                 outputs: [{ name, dtype, expected, bytes }]         expected: [offset, length] of f64 pairs
 //                                                                     (value, bound); a bound of NaN: any NaN; of −1:
-//                                                                     untouched. The output lies in the named buffer
-//                                                                     behind `margin` bytes of 0xff, and before more
+//                                                                     untouched; or, if `bytes`, of the bytes of i8.
+//                                                                     The output lies in the named buffer behind
+//                                                                     `margin` bytes of 0xff, and before more
 //   KERNEL.bin
 //
 // The report is the file that `cargo xtask parity --merge` takes.
@@ -129,9 +130,10 @@ async function askInput(gpu, folder, margin, { script, data: [at, length], outpu
     const runs = [];
     for (const round of ["first", "second"]) {
       let found = NOTHING;
-      for (const [i, { name, dtype, expected }] of outputs.entries()) {
+      for (const [i, { name, dtype, expected, bytes }] of outputs.entries()) {
         const all = new Uint8Array(await (i === 0 ? program.run(name) : program.read(name)));
-        const wanted = new Float64Array(data.slice(expected[0], expected[0] + expected[1]));
+        const written = data.slice(expected[0], expected[0] + expected[1]);
+        const wanted = bytes ? exactly(new Int8Array(written)) : new Float64Array(written);
         const end = margin + (DECODE[dtype].size * wanted.length) / 2;
         try {
           found = both(found, compare(all.subarray(margin, end), dtype, wanted));
@@ -148,6 +150,13 @@ async function askInput(gpu, folder, margin, { script, data: [at, length], outpu
   } finally {
     program.destroy();
   }
+}
+
+/** Values as pairs with bounds of 0. */
+function exactly(values) {
+  const pairs = new Float64Array(2 * values.length);
+  values.forEach((value, i) => (pairs[2 * i] = value));
+  return pairs;
 }
 
 /** Asks everything in a folder of questions; answers the text of a report's file. `seen` is told each cell, and the share done. */

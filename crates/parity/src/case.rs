@@ -30,6 +30,13 @@ pub enum Expected {
     Untouched,
 }
 
+impl Expected {
+    /// Whether nothing but one value will do.
+    pub fn is_exact(&self) -> bool {
+        matches!(self, Self::Near(_, bound) if *bound == 0.0)
+    }
+}
+
 /// How the entries of a sparse residual are spread over its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
