@@ -5,7 +5,7 @@ import { Gpu } from "./launch.js";
 import { ask } from "./parity.js";
 
 const $ = (id) => document.getElementById(id);
-const EXECUTOR = "chromium"; // the name in whose scope the questions were chosen; the device's words tell browsers apart
+const EXECUTOR = "browser"; // its words of the device tell one from another
 
 $("ask").addEventListener("click", async () => {
   $("ask").disabled = true;

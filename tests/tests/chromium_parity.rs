@@ -88,8 +88,8 @@ fn the_page_asks_shows_and_sends() {
         let file = entry.unwrap().path();
         std::fs::copy(&file, site.0.join(file.file_name().unwrap())).unwrap();
     }
-    let scope = Scope { only: format!("{NAME}::argmax"), ..Scope::default() };
-    Questions::save(&scope, NAME, &site.0, &mut |_| {}).unwrap();
+    let scope = Scope { only: "::argmax".into(), ..Scope::default() };
+    Questions::save(&scope, "browser", &site.0, &mut |_| {}).unwrap();
     let out = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("chromium/screenshots");
     let lines = chromium.drive("asking.mjs", &[site.0.clone().into(), out.into()]).unwrap();
     assert_eq!(lines.len(), 2);

@@ -6,6 +6,7 @@ use crate::{gen_kernels, marks, tools};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// In place of a kernel: weaken every kernel, and see whether the emulator objects.
 const MUTANTS: &str = "--mutants";
@@ -43,18 +44,21 @@ pub fn run(
     args: &[impl AsRef<OsStr>],
     env: &[(&str, String)],
 ) -> Result<()> {
-    // files are named from where the caller is
-    let here = std::env::current_dir().map_err(Error::file(".".as_ref()))?;
-    let status = cargo(root)
-        .current_dir(here)
-        .envs(env.iter().map(|(key, value)| (key, value)))
-        .args(["run", "--release", "--quiet", "-p", "quickpick-tests", "--bin", program])
-        .arg("--manifest-path")
-        .arg(root.join("Cargo.toml"))
-        .arg("--")
-        .args(args)
+    // all of the workspace, as the ladder builds it: with one package's features its dependencies would be compiled anew
+    let built = cargo(root)
+        .args(["build", "--release", "--quiet", "--workspace", "--bin", program])
         .status()
         .map_err(Error::file("cargo".as_ref()))?;
+    if !built.success() {
+        return failed(format!("cargo build: {built}"));
+    }
+    // where the caller is, for files are named from there
+    let path = root.join("target/release").join(program);
+    let status = Command::new(&path)
+        .envs(env.iter().map(|(key, value)| (key, value)))
+        .args(args)
+        .status()
+        .map_err(Error::file(&path))?;
     if status.success() { Ok(()) } else { failed(format!("{program}: {status}")) }
 }
 

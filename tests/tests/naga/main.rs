@@ -1,5 +1,8 @@
 //! Rung 3: somebody else's compiler judges every shader. naga parses, validates and writes each to
-//! SPIR-V, MSL and HLSL; what its module declares is compared with the row's plan.
+//! SPIR-V, MSL and HLSL; what its module declares is compared with the row's plan; and what it wrote, others
+//! judge ([`judges`]).
+
+mod judges;
 
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -80,35 +83,51 @@ fn sample_plan(spec: &'static KernelSpec) -> Plan {
     spec.plan(&problem, &caps).unwrap_or_else(|why| panic!("{spec}: {why}"))
 }
 
+/// SPIR-V as wgpu asks for it on Vulkan 1.1.
+fn spirv(spec: &KernelSpec, text: &str) -> Vec<u32> {
+    let (module, info) = validated(spec, text);
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    spv::write_vec(&module, &info, &options, None).unwrap_or_else(|e| panic!("{spec}: SPIR-V: {e}"))
+}
+
+/// HLSL of shader model 6.2, the first with 16-bit types. naga 30 cannot write cooperative matrices.
+fn hlsl(spec: &KernelSpec, text: &str) -> Option<String> {
+    if spec.target.cooperative().is_some() {
+        return None;
+    }
+    let (module, info) = validated(spec, text);
+    let shader_model = hlsl::ShaderModel::V6_2;
+    let options = hlsl::Options { shader_model, ..Default::default() };
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &Default::default())
+        .write(&module, &info, None)
+        .unwrap_or_else(|e| panic!("{spec}: HLSL: {e}"));
+    Some(text)
+}
+
+fn msl(spec: &KernelSpec, text: &str) -> String {
+    let (module, info) = validated(spec, text);
+    let options = msl::Options { lang_version: (2, 4), ..Default::default() };
+    let written = msl::write_string(&module, &info, &options, &Default::default());
+    written.unwrap_or_else(|e| panic!("{spec}: MSL: {e}")).0
+}
+
 #[test]
 fn every_shader_is_written_to_three_languages() {
-    // what naga 30 cannot write: HLSL has no cooperative matrices, and Metal's
-    // are of 8×8: it writes a type of 16×16 that is none
-    let hlsl_has = |target: Target| target.cooperative().is_none();
+    // Metal's cooperative matrices are of 8×8: naga writes a type of 16×16 that is none
     let msl_has = |target: Target| target != Target::WgslCoop16;
     for (spec, text) in shaders() {
-        let (module, info) = validated(spec, &text);
-        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
-            .unwrap_or_else(|e| panic!("{spec}: SPIR-V: {e}"));
+        let words = spirv(spec, &text);
         // magic number, then more than a header
         assert!(words[0] == 0x0723_0203 && words.len() > 100, "{spec}: empty SPIR-V");
 
-        let options = msl::Options { lang_version: (2, 4), ..Default::default() };
-        let (text, _) = msl::write_string(&module, &info, &options, &Default::default())
-            .unwrap_or_else(|e| panic!("{spec}: MSL: {e}"));
-        assert!(text.contains(&format!("kernel void {spec}")), "{spec}: no MSL kernel");
-        assert_eq!(text.contains("simdgroup_half16x16"), !msl_has(spec.target), "{spec}: MSL");
+        let metal = msl(spec, &text);
+        assert!(metal.contains(&format!("kernel void {spec}")), "{spec}: no MSL kernel");
+        assert_eq!(metal.contains("simdgroup_half16x16"), !msl_has(spec.target), "{spec}: MSL");
 
-        if !hlsl_has(spec.target) {
-            continue;
+        if let Some(direct3d) = hlsl(spec, &text) {
+            assert!(direct3d.contains(&format!("void {spec}")), "{spec}: no HLSL kernel");
         }
-        let shader_model = hlsl::ShaderModel::V6_2; // the first with 16-bit types
-        let options = hlsl::Options { shader_model, ..Default::default() };
-        let mut text = String::new();
-        hlsl::Writer::new(&mut text, &options, &Default::default())
-            .write(&module, &info, None)
-            .unwrap_or_else(|e| panic!("{spec}: HLSL: {e}"));
-        assert!(text.contains(&format!("void {spec}")), "{spec}: no HLSL kernel");
     }
 }
 
