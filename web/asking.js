@@ -1,6 +1,7 @@
 // The page's section that asks this GPU what quickpick-parity asks every device, shows the answers kernel by kernel,
 // gives the report to save, and offers it to the page's own server, which need not take it.
 
+import { browser } from "./browser.js";
 import { Gpu } from "./launch.js";
 import { ask } from "./parity.js";
 
@@ -86,10 +87,4 @@ function row(tag, cell, words) {
   const head = document.createElement(tag);
   head.append(element);
   return head;
-}
-
-function browser() {
-  const brands = navigator.userAgentData?.brands.filter(({ brand }) => !/not.a.brand/i.test(brand)) ?? [];
-  const words = brands.map(({ brand, version }) => `${brand} ${version}`).join(", ");
-  return words ? `${words} on ${navigator.userAgentData.platform}` : navigator.userAgent;
 }

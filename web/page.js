@@ -1,5 +1,6 @@
 // The page: opens the GPU, loads a decoder and its dense twin, and lets both write.
 
+import { browser } from "./browser.js";
 import { decode, encode, generate } from "./decoder.js";
 import { Gpu, fetchBytes, fetchJson } from "./launch.js";
 import { corner, whole } from "./mask.js";
@@ -150,13 +151,6 @@ function fact(name, words) {
   const pair = document.createElement("div");
   pair.append(dt, dd);
   $("facts").append(pair);
-}
-
-function browser() {
-  const brands = navigator.userAgentData?.brands.filter(({ brand }) => !/not.a.brand/i.test(brand));
-  const system = navigator.userAgentData?.platform;
-  if (!brands?.length) return navigator.userAgent;
-  return `${brands.map(({ brand, version }) => `${brand} ${version}`).join(", ")}${system ? ` on ${system}` : ""}`;
 }
 
 /** Says what went wrong, in the error's words; what was drawn so far stays. */
