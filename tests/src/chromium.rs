@@ -38,7 +38,8 @@ impl Chromium {
         let Some(playwright) = var_os("QUICKPICK_PLAYWRIGHT") else {
             let why =
                 var_os("QUICKPICK_NO_PLAYWRIGHT").map(|why| why.to_string_lossy().into_owned());
-            let hint = "QUICKPICK_PLAYWRIGHT names no playwright-core; `cargo xtask test` and `parity` do";
+            let hint =
+                "QUICKPICK_PLAYWRIGHT names no playwright-core; `cargo xtask test` and `parity` do";
             return Err(why.unwrap_or_else(|| hint.into()));
         };
         Ok(Self { program, playwright })
