@@ -9,12 +9,15 @@ pub mod mutants;
 pub mod nvcc;
 pub mod parts;
 pub mod stand_in;
+mod temp_dir;
 pub mod trials;
 pub mod twin;
 pub mod vectors;
 
 // questions and their judge are a crate of their own, for engines that embed the kernels
 pub use quickpick_parity::{Case, Expected, Fill, Operand, case, check, data, packing, shapes};
+
+pub use temp_dir::TempDir;
 
 use std::io::Write;
 

@@ -3,8 +3,8 @@
 use quickpick::Wgpu;
 use quickpick::kernels::{KERNELS, KernelSpec};
 use quickpick_parity::{Column, Kind, Outcome, Questions, Report, Scope};
-use quickpick_tests::chromium::{Chromium, TempDir, dawn, web};
-use quickpick_tests::skip;
+use quickpick_tests::chromium::{Chromium, dawn, web};
+use quickpick_tests::{TempDir, skip};
 
 /// The executor's name in reports.
 const NAME: &str = "chromium";

@@ -3,7 +3,7 @@
 
 use crate::{hlsl, msl, shaders, spirv};
 use quickpick_kernels::{KernelSpec, Target};
-use quickpick_tests::{chromium::TempDir, skip};
+use quickpick_tests::{TempDir, skip};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

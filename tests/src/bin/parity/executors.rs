@@ -6,7 +6,8 @@ use quickpick::wgpu::adapters;
 use quickpick::{Backend, Cuda};
 use quickpick_emulator::Schedule;
 use quickpick_parity::{Cell, Kind, Questions, Report, Scope};
-use quickpick_tests::chromium::{Chromium, TempDir};
+use quickpick_tests::TempDir;
+use quickpick_tests::chromium::Chromium;
 use quickpick_tests::emulated::Emulated;
 
 type Seen<'a> = &'a mut dyn FnMut(&Cell);
